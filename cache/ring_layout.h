@@ -1,0 +1,132 @@
+/* The shared memory between a shim in tgtd and holdfast-volumed, and the messages of the Unix
+ * socket that hands it over. The only header of cache/ that target/ may include: structs and
+ * constants, no functions but inline helpers.
+ *
+ * The shim creates a memfd, seals it against shrinking and growing, and passes it with two eventfds
+ * over run_dir/ring.sock (SOCK_SEQPACKET). volumed trusts nothing in it: each descriptor is copied
+ * once and then checked; payload is copied once before it is checksummed. All integers native
+ * (same machine, x86-64, little-endian); indices are free-running and masked.
+ * docs/PROTOCOL.md, "Ring". */
+#ifndef HF_CACHE_RING_LAYOUT_H
+#define HF_CACHE_RING_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HF_RING_MAGIC        0x474e495244464fu
+#define HF_RING_VERSION      1u
+#define HF_RING_ENTRIES      1024u /* requests under way, power of two */
+#define HF_RING_PAGE         4096u
+#define HF_RING_DATA_BYTES   (128u << 20) /* data area; pages are touched when used */
+#define HF_RING_TRANSFER_MAX (8u << 20)   /* bytes of one request's payload */
+#define HF_RING_VOLUMES_MAX  256u         /* LUNs of one tgtd */
+
+/* What a request asks for. Offsets and lengths in bytes, multiples of 512. Numbers are shared by
+ * two binaries that may differ in age: only add. */
+enum hf_op {
+	HF_OP_READ = 1,
+	HF_OP_WRITE = 2,
+	HF_OP_FLUSH = 3,      /* everything acknowledged before is durable when it ends */
+	HF_OP_ZERO = 4,       /* WRITE SAME of zeros: one range, no payload */
+	HF_OP_WRITE_SAME = 5, /* payload is one block, `length` the range, ≤ TRANSFER_MAX */
+	HF_OP_COMPARE_AND_WRITE = 6, /* payload is the expected then the new data; length of one */
+	HF_OP_UNMAP = 7,             /* payload is hf_ring_range[], all or none */
+	HF_OP_LBA_STATUS = 8,        /* answer is hf_ring_lba_status[] in the payload space */
+	HF_OP_VERIFY = 9,            /* read and check against the checksums, no payload */
+	HF_OP_CANCEL = 10,           /* `offset` is the id to cancel; ends after it has ended */
+};
+
+#define HF_REQUEST_FUA 0x1u /* durable before it ends, whatever the write cache says */
+
+struct hf_ring_range {
+	uint64_t offset, length; /* bytes */
+};
+
+struct hf_ring_lba_status {
+	uint64_t offset, length; /* bytes */
+	uint32_t provisioning;   /* 0 mapped, 1 deallocated (SBC-3 5.4) */
+	uint32_t reserved;
+};
+
+struct hf_ring_submission {
+	uint64_t id;          /* counts up by one in a ring's life, never reused; > 0 */
+	uint32_t op;          /* enum hf_op */
+	uint32_t flags;       /* HF_REQUEST_… */
+	uint32_t volume;      /* handle from BOUND */
+	uint32_t data_page;   /* first page of the payload in the data area */
+	uint64_t offset;      /* bytes in the volume */
+	uint64_t length;      /* bytes in the volume */
+	uint32_t data_length; /* bytes of payload, in or out */
+	uint32_t deadline_ms; /* from submission; 0: none */
+	uint64_t reserved[2];
+};
+_Static_assert(sizeof(struct hf_ring_submission) == 64, "submission layout");
+
+struct hf_ring_completion {
+	uint64_t id;
+	int32_t status;       /* 0 or negative HF_E… */
+	uint32_t data_length; /* bytes of payload given (LBA_STATUS) */
+	uint64_t info;        /* miscompare: byte offset of the first difference */
+};
+_Static_assert(sizeof(struct hf_ring_completion) == 24, "completion layout");
+
+/* Page 0. Each line of 64 bytes has one writer. */
+struct hf_ring_header {
+	/* shim, at creation */
+	uint64_t magic;
+	uint32_t version, entries;
+	uint8_t uuid[16]; /* of this ring; new in each tgtd */
+	uint64_t data_bytes;
+	uint8_t pad0[24];
+	/* shim */
+	uint64_t submit_tail;
+	uint64_t complete_head;
+	uint64_t oldest_unfinished; /* every id below it has been answered to tgtd */
+	uint8_t pad1[40];
+	/* volumed */
+	uint64_t submit_head;
+	uint64_t complete_tail;
+	uint8_t pad2[48];
+};
+_Static_assert(sizeof(struct hf_ring_header) == 192, "ring header layout");
+_Static_assert(offsetof(struct hf_ring_header, submit_tail) == 64, "ring header layout");
+_Static_assert(offsetof(struct hf_ring_header, submit_head) == 128, "ring header layout");
+
+#define HF_RING_SUBMISSIONS_OFFSET HF_RING_PAGE
+#define HF_RING_SUBMISSIONS_BYTES  (HF_RING_ENTRIES * 64u) /* one descriptor a cache line */
+#define HF_RING_COMPLETIONS_OFFSET (HF_RING_SUBMISSIONS_OFFSET + HF_RING_SUBMISSIONS_BYTES)
+#define HF_RING_COMPLETIONS_BYTES  (HF_RING_ENTRIES * 32u)
+#define HF_RING_DATA_OFFSET        (HF_RING_COMPLETIONS_OFFSET + HF_RING_COMPLETIONS_BYTES)
+#define HF_RING_BYTES              ((uint64_t)HF_RING_DATA_OFFSET + HF_RING_DATA_BYTES)
+
+/* Messages of ring.sock, one a packet. HELLO carries {memfd, eventfd to volumed, eventfd to shim}.
+ */
+enum hf_ring_message_type {
+	HF_RING_HELLO = 1,   /* shim → volumed, first; a resumed ring has the same uuid */
+	HF_RING_WELCOME = 2, /* volumed → shim; status */
+	HF_RING_BIND = 3,    /* shim → volumed: volume */
+	HF_RING_BOUND = 4, /* volumed → shim: volume, handle, size, flags; or status. May come late:
+			      a volume is bound only after its dead ring is drained */
+	HF_RING_UNBIND = 5, /* shim → volumed: handle; nothing of it is under way */
+	HF_RING_UNBOUND = 6,
+	HF_RING_CHANGED = 7, /* volumed → shim: size or state of a bound volume changed */
+	HF_RING_RESUME = 8,  /* shim → volumed: every volume is bound; submissions follow, the
+				unfinished ones first and in order */
+};
+
+struct hf_ring_message {
+	uint32_t type;
+	int32_t status;
+	uint64_t volume; /* the volume's number (base/ids.h) */
+	uint32_t handle;
+	uint32_t flags; /* HF_VOLUME_… */
+	uint64_t size_bytes;
+	uint8_t uuid[16]; /* HELLO: the ring's */
+};
+_Static_assert(sizeof(struct hf_ring_message) == 48, "ring message layout");
+
+#define HF_VOLUME_WRITE_CACHE 0x1u /* WCE=1: acknowledged after the write, durable after a flush   \
+				    */
+#define HF_VOLUME_NOT_READY 0x2u   /* fenced or detached: NOT READY to the initiator */
+
+#endif

@@ -1,0 +1,183 @@
+/* The write log (upload buffer) on one local disk or file: everything a volume has promised lies
+ * here until the object store has it. docs/FORMAT.md has every bit.
+ *
+ * The disk holds a superblock, the segment table (kept twice, written alternately) and segments of
+ * 64 MiB (smaller in tests) that are filled one at a time. Appends that arrive while a batch is
+ * being written gather and go out together as the next batch: one header, the payload, one sync,
+ * then all of them complete (group commit). Each segment opens with a STATE record: the owner's
+ * control state as of that point, so that a recycled segment never takes control state with it.
+ *
+ * Pure: reaches the world only through `env`, runs on the core's thread. */
+#ifndef HF_CACHE_WLOG_H
+#define HF_CACHE_WLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/env.h"
+#include "base/extmap.h"
+
+#define HF_UNIT 512u /* bytes; addresses, lengths and places are counted in these */
+
+/* Numbers are on disk: only add. */
+enum hf_record_type {
+	HF_RECORD_DATA = 1,     /* `length` units of payload */
+	HF_RECORD_ZERO = 2,     /* the range reads as zeros (unmap, write same) */
+	HF_RECORD_BAD = 3,      /* the range was lost (invariant 8) */
+	HF_RECORD_SNAPSHOT = 4, /* closes the object */
+	HF_RECORD_ATTACH = 5,
+	HF_RECORD_DETACH = 6,
+	HF_RECORD_HANDOVER = 7,
+	HF_RECORD_UPLOADED = 8, /* the volume's recovery point reached `sequence` */
+	HF_RECORD_STATE = 9,    /* opaque control state of the owner */
+	HF_RECORD_CONTROL = 10, /* opaque control change of the owner */
+};
+
+/* Names a request of a shim for ever: the ring's uuid and the request's number in it. All zero
+ * for records that no request caused. */
+struct hf_request_id {
+	uint8_t ring[16];
+	uint64_t id;
+};
+
+struct hf_wlog_record {
+	enum hf_record_type type;
+	uint64_t volume;
+	uint64_t sequence; /* of the volume; DATA, ZERO, BAD, SNAPSHOT count up by one */
+	uint64_t lba;      /* units */
+	uint64_t length;   /* units; up to the whole volume for ZERO */
+	struct hf_request_id request;
+	int32_t result; /* HF_OK or a negative HF_E…: what the request was answered */
+	/* Filled by the log: where the payload lies. source is the segment's serial number, unit
+	 * the offset in the segment. */
+	struct hf_place place;
+	uint64_t batch; /* number of the batch that holds the record */
+};
+
+#define HF_WLOG_APPEND_RECORDS_MAX 256u
+#define HF_WLOG_PAYLOAD_MAX        (8u << 20) /* bytes in one append */
+
+/* One append: its records lie in one batch, so a crash keeps all or none of them. `payload` is the
+ * data of the DATA, STATE and CONTROL records one after the other (for STATE and CONTROL `length`
+ * is in bytes; each record's payload is padded to units in the log); it is copied exactly
+ * once, inside the call, before checksums are computed, so it may lie in shared memory that changes
+ * under the reader, and may be reused when the call returns. */
+struct hf_wlog_append {
+	struct hf_wlog_record *records; /* caller's, until done */
+	unsigned record_count;          /* 1 … HF_WLOG_APPEND_RECORDS_MAX */
+	const void *payload;
+	size_t payload_bytes;
+	bool durable; /* done after the sync; false: after the write (write-cache=on) */
+	bool reserve; /* may use the space kept for control records */
+	int status;   /* 0, HF_ECANCELED (log closing); an I/O error is retried on fresh
+			 segments and never reported while the disk has any */
+	void (*done)(struct hf_wlog_append *append);
+	struct hf_list link;
+	void *impl;
+};
+
+/* A read of payload: `length` units at `place` (inside one record's payload), verified against the
+ * record's checksums. `buffer` needs HF_DISK_ALIGN alignment. Status: 0, HF_EIO, HF_ECORRUPT, or
+ * HF_ENOENT when the segment was recycled (look the address up again). The segment is pinned until
+ * done. */
+struct hf_wlog_read {
+	uint64_t volume;
+	uint64_t lba;
+	struct hf_place place;
+	uint64_t length;
+	void *buffer;
+	int status;
+	void (*done)(struct hf_wlog_read *read);
+	struct hf_list link;
+	void *impl;
+};
+
+struct hf_wlog;
+
+struct hf_wlog_owner {
+	void *context;
+	/* Recovery: each record in log order, after what lay past durable-through was written again
+	 * and synced, with its final place. `payload` for STATE and CONTROL only (`length` bytes).
+	 */
+	void (*recovered)(void *context, const struct hf_wlog_record *record, const void *payload);
+	/* A failed sync or write: the record was written again; its place is new. Called in log
+	 * order, before its append is done (durable) or after (write-cache). */
+	void (*moved)(void *context, const struct hf_wlog_record *record);
+	/* Durable-through advanced: every batch up to `batch` is covered by a sync. */
+	void (*durable)(void *context, uint64_t batch);
+	/* A new segment opens: write the control state to `buffer`, return its length in bytes. It
+	 * must contain the effect of every record appended before (their order is the log's). */
+	size_t (*state)(void *context, void *buffer, size_t capacity);
+	/* A condition a person should know of (invariant 8): bad batch below durable-through … */
+	void (*alarm)(void *context, const char *text);
+};
+
+#define HF_WLOG_STATE_MAX (1u << 20) /* bytes */
+
+struct hf_wlog_config {
+	struct hf_env *env;
+	unsigned disk; /* env's disk number */
+	const struct hf_wlog_owner *owner;
+	uint64_t idle_sync_ms;     /* sync written but unsynced batches after this long; 0: 1000 */
+	unsigned reserve_segments; /* kept for control records and recovery; 0: 2 */
+};
+
+/* Formats the disk: superblock, empty table, zero-filled segments. `uuid` is the log's new name.
+ * Refuses a disk that holds a log (HF_EEXIST) unless `force`. Asynchronous like the rest. */
+struct hf_wlog_format {
+	struct hf_env *env;
+	unsigned disk;
+	uint8_t uuid[16];
+	uint32_t segment_bytes; /* power of two, 64 KiB … 64 MiB */
+	bool zero_fill; /* false where the disk is known to read as zeros and be allocated */
+	bool force;
+	int status;
+	struct hf_errmsg message;
+	void (*done)(struct hf_wlog_format *format);
+	void *impl;
+};
+void hf_wlog_format_start(struct hf_wlog_format *format);
+
+/* Opens and recovers. `opened` is called once; on failure the log is destroyed already and `wlog`
+ * is NULL. A damaged log is refused with the place in `message` (HF_ECORRUPT), except for a torn
+ * end, which is cut. */
+struct hf_wlog_open {
+	struct hf_wlog_config config; /* copied */
+	struct hf_wlog *wlog;         /* out */
+	int status;
+	struct hf_errmsg message;
+	/* What recovery found, for the journal and metrics. */
+	uint64_t segments_read, batches, records, rewritten_records;
+	void (*opened)(struct hf_wlog_open *open);
+	void *impl;
+};
+void hf_wlog_open_start(struct hf_wlog_open *open);
+
+void hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append);
+void hf_wlog_read(struct hf_wlog *log, struct hf_wlog_read *read);
+
+/* Completes (status 0) when everything appended before the call is durable. */
+struct hf_wlog_flush {
+	int status;
+	void (*done)(struct hf_wlog_flush *flush);
+	struct hf_list link;
+	uint64_t through;
+};
+void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush);
+
+/* The owner needs nothing in this (closed) segment any more: what it held is in the store and a
+ * durable UPLOADED or STATE record says so. It is reused once the last reader is done. */
+void hf_wlog_recycle(struct hf_wlog *log, uint64_t segment_serial);
+
+/* Stops after the batch under way: queued appends are done with HF_ECANCELED, then `closed`. */
+void hf_wlog_close(struct hf_wlog *log, void (*closed)(void *context), void *context);
+
+uint64_t hf_wlog_durable_through(const struct hf_wlog *log);
+uint64_t hf_wlog_active_segment(const struct hf_wlog *log);
+uint64_t hf_wlog_free_bytes(const struct hf_wlog *log); /* payload space not in use */
+uint64_t hf_wlog_total_bytes(const struct hf_wlog *log);
+/* Bytes written to the disk since open, for metrics. */
+uint64_t hf_wlog_written_bytes(const struct hf_wlog *log);
+
+#endif

@@ -1,0 +1,164 @@
+/* The volume core: composes the write log, the overlay and the remote side of every volume on this
+ * gateway, orders requests, and schedules uploads. Pure and single-threaded: it knows no ring, no
+ * thread and no socket; volumed, the simulator and tests drive it through this header and `env`.
+ *
+ * A write's life: range lock → copied into the log's batch → written and synced → overlay → done →
+ * later read back into an object → PUT → counted by a look at the claims → remote map → UPLOADED
+ * record → the overlay's entry dropped → the segment recycled. */
+#ifndef HF_GATEWAY_VOLUMED_CORE_H
+#define HF_GATEWAY_VOLUMED_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/env.h"
+#include "cache/ring_layout.h"
+#include "cache/wlog.h"
+
+struct hf_core;
+
+/* ---- Requests -------------------------------------------------------------------------------- */
+
+/* One request of an initiator. Caller's memory until done. `data` may lie in memory that a
+ * hostile peer changes at any time: the core copies input exactly once before it looks at it, and
+ * writes output there only after it was verified in memory of its own.
+ * Same memory rules as env: `done` exactly once, later, never from inside hf_core_submit.
+ *
+ * Statuses: 0; HF_ERANGE (outside the volume), HF_EINVAL, HF_ETOOBIG; HF_EMISCOMPARE (`info`);
+ * HF_EBADEXTENT, HF_ECORRUPT; HF_ENOTREADY, HF_ETIMEDOUT (store away past the read deadline),
+ * HF_EFENCED; HF_ECANCELED (not executed); HF_EBUSY. */
+struct hf_request {
+	enum hf_op op;
+	uint32_t flags; /* HF_REQUEST_… */
+	uint64_t volume;
+	struct hf_request_id id; /* all zero: no request of a ring, never deduplicated */
+	uint64_t offset, length; /* bytes, multiples of 512 */
+	void *data;
+	uint32_t data_length; /* bytes of payload, as in hf_ring_submission */
+	int status;
+	uint32_t data_given; /* bytes written to data (LBA_STATUS) */
+	uint64_t info;
+	void (*done)(struct hf_request *request);
+	void *owner;
+	struct hf_list link; /* the core's until done */
+	void *impl;          /* the core's until done */
+};
+
+/* Executes it, or answers from the log what a request with the same id was answered. */
+void hf_core_submit(struct hf_core *core, struct hf_request *request);
+/* Asks that the request be not executed. It still ends through `done`: with HF_ECANCELED if it was
+ * not logged yet, else as it would have. */
+void hf_core_cancel(struct hf_core *core, struct hf_request *request);
+
+/* A ring is there, and everything below `oldest_unfinished` has been answered to its initiator:
+ * results of those ids need not be remembered. */
+void hf_core_ring_progress(struct hf_core *core, const uint8_t ring[16],
+			   uint64_t oldest_unfinished);
+/* The ring will never come back (its tgtd is dead): its results can be forgotten. */
+void hf_core_ring_forget(struct hf_core *core, const uint8_t ring[16]);
+
+/* ---- Volumes --------------------------------------------------------------------------------- */
+
+#define HF_WRAP_KEY_BYTES 32u
+
+struct hf_volume_config {
+	uint64_t tenant, volume;
+	uint64_t size_bytes;   /* multiple of 4096; may only grow */
+	uint64_t attach_epoch; /* granted by the provider; may only grow */
+	bool write_cache;
+	bool create; /* a new volume: make its key ring; else its key ring must exist */
+	uint8_t wrap_key[HF_WRAP_KEY_BYTES]; /* unwraps the key ring in the store */
+};
+
+enum hf_volume_state {
+	HF_VOLUME_OPENING = 1, /* serves writes, and reads the overlay has; remote map loading */
+	HF_VOLUME_ATTACHED,
+	HF_VOLUME_DETACHING, /* refuses I/O, drains uploads */
+	HF_VOLUME_DETACHED,
+	HF_VOLUME_DELETING,
+	HF_VOLUME_FENCED, /* another holder claimed it: NOT READY, log kept */
+	HF_VOLUME_FAILED,
+};
+
+/* An asynchronous change of a volume. Caller's memory until done. */
+struct hf_volume_change {
+	struct hf_volume_config config; /* attach; for the others only `volume` */
+	bool force;                     /* detach: without draining, the loss is in the status */
+	int status;
+	struct hf_errmsg message;
+	void (*done)(struct hf_volume_change *change);
+	void *owner;
+	struct hf_list link;
+	void *impl;
+};
+
+/* Creates or opens, or with an attached volume applies what may change (size up, write cache,
+ * epoch). Done when the volume accepts requests, which needs the log (an ATTACH record is durable)
+ * but not the store, except that `create` and an open without any local state need the key ring
+ * and wait for it up to the store's deadline. Idempotent. */
+void hf_core_attach(struct hf_core *core, struct hf_volume_change *change);
+/* Refuses new requests, uploads what is left, seals, forgets the volume locally (a DETACH record).
+ * Idempotent. */
+void hf_core_detach(struct hf_core *core, struct hf_volume_change *change);
+/* Drops what is left in the log and deletes every object. Needs config.tenant and wrap_key only if
+ * the volume is not attached. Idempotent. */
+void hf_core_delete(struct hf_core *core, struct hf_volume_change *change);
+
+struct hf_volume_status {
+	uint64_t volume, tenant, size_bytes, attach_epoch, start;
+	enum hf_volume_state state;
+	bool write_cache;
+	int error; /* why FAILED or FENCED, or the last trouble with the store */
+	char reason[128];
+	uint64_t recovery_point; /* last volume sequence the store covers */
+	uint64_t last_sequence;  /* last durable volume sequence */
+	uint64_t lag_bytes;      /* durable writes after the recovery point */
+	uint64_t age_ms;         /* of the oldest of them, 0 if none */
+	uint64_t read_ops, read_bytes, write_ops, write_bytes;
+	uint64_t uploaded_objects, uploaded_bytes, fetched_bytes;
+	uint64_t bad_extents;
+};
+int hf_core_volume_status(struct hf_core *core, uint64_t volume, struct hf_volume_status *status);
+/* Fills up to `capacity` volume numbers, returns how many there are. */
+unsigned hf_core_volumes(struct hf_core *core, uint64_t *volumes, unsigned capacity);
+
+/* ---- The core itself ------------------------------------------------------------------------- */
+
+struct hf_core_config {
+	struct hf_env *env;
+	uint64_t object_bytes;     /* close an object at this payload; 0: 16 MiB */
+	uint64_t object_timer_ms;  /* or when its first write is this old; 0: 2000 */
+	unsigned uploads_max;      /* objects under way at once, all volumes; 0: 4 */
+	uint64_t read_deadline_ms; /* a read that needs the store; 0: 25000 */
+	uint64_t claims_look_ms;   /* between looks at the claims; 0: 2000 */
+	uint64_t cache_bytes;      /* memory for fetched chunks; 0: 64 MiB */
+	unsigned requests_max;     /* under way; more wait; 0: 4096 */
+	void *context;
+	/* A volume's state, size or flags changed (for rings and for reports). */
+	void (*volume_changed)(void *context, uint64_t volume);
+	void (*alarm)(void *context, uint64_t volume, const char *text);
+};
+
+/* Opens disk 0's log and recovers; volumes that were attached are known afterwards (state OPENING
+ * once hf_core_attach gives their key) and their results answer resubmitted requests. */
+struct hf_core_open {
+	struct hf_core_config config;
+	struct hf_core *core; /* out; NULL on failure */
+	int status;
+	struct hf_errmsg message;
+	void (*opened)(struct hf_core_open *open);
+	void *impl;
+};
+void hf_core_open_start(struct hf_core_open *open);
+/* Stops scheduling, lets what is under way end, closes the log. Nothing is uploaded on the way. */
+void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *context);
+
+struct hf_core_status {
+	uint64_t log_total_bytes, log_free_bytes, log_written_bytes;
+	uint64_t requests_under_way, uploads_under_way;
+	bool store_reachable;
+};
+void hf_core_status(struct hf_core *core, struct hf_core_status *status);
+
+#endif

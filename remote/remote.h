@@ -1,0 +1,129 @@
+/* The remote side of one volume: its claims, sealed bases, objects and map in the object store.
+ * Pure: everything goes through `env`; runs on the core's thread. Linked into volumed, the
+ * simulator, and `holdfast-gateway export`, which reads a volume with no gateway running.
+ *
+ * Names in the store (docs/FORMAT.md): TENANT/VOLUME/keyring, TENANT/VOLUME/claims/N,
+ * TENANT/VOLUME/EPOCH.START/base, TENANT/VOLUME/EPOCH.START/SEQUENCE. START is the number of the
+ * claim, so it counts up over all holders. The incarnation that holds the highest claim with a
+ * base is the volume; its base says which objects of which earlier incarnations came before. */
+#ifndef HF_REMOTE_REMOTE_H
+#define HF_REMOTE_REMOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/env.h"
+#include "base/extmap.h"
+
+struct hf_remote;
+
+/* Opens a volume's remote side. With `claim`: creates the next claim (If-None-Match), then lists,
+ * reads headers and builds the map, then writes the sealed base; fails with HF_EFENCED if a higher
+ * claim or a higher attach epoch shows up. Without: read-only, no object is written. */
+struct hf_remote_open {
+	struct hf_env *env;
+	uint64_t tenant, volume;
+	uint8_t wrap_key[32];  /* unwraps the key ring */
+	uint64_t attach_epoch; /* claim only */
+	uint64_t size_bytes;   /* claim only: recorded in the base; read-only: filled from it */
+	bool claim;
+	bool create;             /* make the key ring if absent (a volume that never was) */
+	uint64_t deadline_ns;    /* for the whole opening; 0: none, store errors are retried */
+	uint64_t claims_look_ms; /* 0: 2000 */
+	/* Called in sequence order: the store now counts everything up to `recovery_point`
+	 * (a volume sequence). May be NULL when not claiming. */
+	void (*advanced)(void *context, uint64_t recovery_point);
+	/* A higher claim was seen: nothing of ours counts any more. */
+	void (*fenced)(void *context);
+	void *context;
+	struct hf_remote *remote; /* out; NULL on failure */
+	int status;
+	struct hf_errmsg message;
+	void (*opened)(struct hf_remote_open *open);
+	void *impl;
+};
+void hf_remote_open_start(struct hf_remote_open *open);
+/* Abandons an opening; `opened` still comes, with HF_ECANCELED. */
+void hf_remote_open_cancel(struct hf_remote_open *open);
+
+/* What the store held when it was opened, then what counted since. */
+uint64_t hf_remote_recovery_point(const struct hf_remote *remote);
+uint64_t hf_remote_start(const struct hf_remote *remote);
+uint64_t hf_remote_size_bytes(const struct hf_remote *remote);
+bool hf_remote_is_fenced(const struct hf_remote *remote);
+/* The map: extents whose place is {index of the object, unit in its payload}. Only counted
+ * objects are in it. Read-only to callers. */
+const struct hf_extmap *hf_remote_map(const struct hf_remote *remote);
+
+/* One extent of an object, in ascending LBA order, none overlapping: later writes of the same
+ * object have been merged into earlier ones already. */
+struct hf_object_extent {
+	uint64_t lba, length; /* units of 512 bytes */
+	enum hf_extent_kind kind;
+	uint64_t payload_unit; /* DATA: where its bytes begin in the payload, in units */
+};
+
+/* Uploads the next object: volume sequences first … last, contiguous with the upload before it in
+ * order of calls (first of the very first is the recovery point + 1). Several may be under way.
+ * `payload` and `extents` are the caller's until done. Encoding runs as env work. Done (status 0)
+ * when the PUT was answered, which is not yet counted: see `advanced`. Store errors are retried
+ * for ever with back-off; statuses: 0, HF_EFENCED, HF_ECANCELED (closing), HF_ECORRUPT (an object
+ * of that name with other content exists). */
+struct hf_remote_upload {
+	uint64_t first_sequence, last_sequence;
+	const struct hf_object_extent *extents;
+	unsigned extent_count;
+	const void *payload;
+	size_t payload_bytes; /* multiple of 512 */
+	int status;
+	uint64_t stored_bytes; /* size of the object */
+	void (*done)(struct hf_remote_upload *upload);
+	void *owner;
+	struct hf_list link;
+	void *impl;
+};
+void hf_remote_upload(struct hf_remote *remote, struct hf_remote_upload *upload);
+
+/* Asks for a look at the claims now (detach wants its last PUT counted at once). */
+void hf_remote_look(struct hf_remote *remote);
+
+/* Reads `length` units at `place` of an object (one extent of the map). `buffer` is the caller's.
+ * Fetches whole chunks, at least 64 KiB, and keeps them in the shared chunk cache. Statuses: 0,
+ * HF_ECORRUPT (names the object in the journal), HF_ETIMEDOUT past `deadline_ns`, HF_ENOENT. */
+struct hf_remote_read {
+	struct hf_place place;
+	uint64_t length;
+	void *buffer;
+	uint64_t deadline_ns;
+	int status;
+	uint64_t fetched_bytes; /* from the store, 0 for a hit */
+	void (*done)(struct hf_remote_read *read);
+	void *owner;
+	struct hf_list link;
+	void *impl;
+};
+void hf_remote_read(struct hf_remote *remote, struct hf_remote_read *read);
+
+/* Ends everything under way with HF_ECANCELED, then `closed`. */
+void hf_remote_close(struct hf_remote *remote, void (*closed)(void *context), void *context);
+
+/* Deletes a volume's objects, bases, claims and at last its key ring, so that a deletion that was
+ * cut short can be told from a volume and be run again. Store errors are retried until
+ * `deadline_ns` (0: for ever). */
+struct hf_remote_delete {
+	struct hf_env *env;
+	uint64_t tenant, volume;
+	uint64_t deadline_ns;
+	uint64_t deleted_objects;
+	int status;
+	void (*done)(struct hf_remote_delete *deletion);
+	void *impl;
+};
+void hf_remote_delete_start(struct hf_remote_delete *deletion);
+
+/* Memory for fetched chunks, shared by all volumes of the process; set once before the first read.
+ */
+void hf_remote_cache_limit(uint64_t bytes);
+
+#endif
