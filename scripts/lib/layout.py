@@ -1,0 +1,171 @@
+"""Where a Holdfast on one machine keeps its things, and what its processes are started with.
+
+One state directory holds everything that survives a restart; a short run directory holds the
+sockets (the path of a Unix socket holds 107 bytes). Ports are chosen once and kept in lab.json.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+
+TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.environ.get("HF_BUILD", os.path.join(TOP, "build", "release"))
+BIN = os.path.join(BUILD, "bin")
+PLUGIN = os.path.join(BUILD, "lib", "bs_holdfast.so")
+TGTD = "/usr/sbin/tgtd"
+TGT_PLUGIN_DIR = "/usr/lib/tgt/backing-store"
+
+
+def free_ports(count):
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def write_json(path, value):
+    """Writes atomically, so that a reader never sees half of it."""
+    with open(path + ".new", "w", encoding="utf-8") as f:
+        json.dump(value, f, indent=2)
+        f.write("\n")
+    os.rename(path + ".new", path)
+
+
+def read_json(path):
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+class Layout:
+    """The folders and files below one state directory."""
+
+    def __init__(self, directory):
+        self.dir = os.path.realpath(directory)
+        name = hashlib.sha256(self.dir.encode()).hexdigest()[:12]
+        base = "/run" if os.access("/run", os.W_OK) else "/tmp"
+        self.run = os.path.join(base, "holdfast-" + name)
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    @property
+    def spec_file(self):
+        return self.path("lab.json")
+
+    @property
+    def pids_file(self):
+        return self.path("pids.json")
+
+    def create(self, store, log_size):
+        """Makes the folders, and on the first call chooses ports; returns the spec."""
+        for part in ("log", "gateway/agent", "gateway/volumed", "gateway/plugin",
+                     "provider/state", "provider/signer", "config"):
+            os.makedirs(self.path(part), mode=0o700, exist_ok=True)
+        for part in ("gateway", "provider"):
+            os.makedirs(os.path.join(self.run, part), mode=0o700, exist_ok=True)
+        if os.path.exists(self.spec_file):
+            spec = read_json(self.spec_file)
+            if store and store != spec["store_kind"]:
+                raise SystemExit(f"error: {self.dir} was made with --store {spec['store_kind']}; "
+                                 "use another --dir")
+        else:
+            names = ("portal", "boot_portal", "channel", "activation")
+            spec = {"store_kind": store or "dir", "log_size": log_size,
+                    "ports": dict(zip(names, free_ports(len(names))))}
+            write_json(self.spec_file, spec)
+        shutil.copy(PLUGIN, self.path("gateway", "plugin", "bs_holdfast.so"))
+        return spec
+
+    def remove_run(self):
+        shutil.rmtree(self.run, ignore_errors=True)
+
+
+def address(spec, name):
+    return f"127.0.0.1:{spec['ports'][name]}"
+
+
+def write_configs(layout, spec, store):
+    """One configuration file a daemon; `store` is {url, region, access_key, secret_key, ca}."""
+    gateway_run = os.path.join(layout.run, "gateway")
+    provider_run = os.path.join(layout.run, "provider")
+    control = tgt_control(spec)
+    credentials = layout.path("config", "store-credentials")
+    provider = {
+        "run_dir": provider_run,
+        "state_dir": layout.path("provider", "state"),
+        "channel_listen": address(spec, "channel"),
+        "activation_listen": address(spec, "activation"),
+        "store_url": store["url"],
+    }
+    if store.get("access_key"):
+        write_config(credentials, {"access_key": store["access_key"],
+                                   "secret_key": store["secret_key"]})
+        provider["store_credentials"] = credentials
+        provider["store_region"] = store.get("region") or "us-east-1"
+    if store.get("ca"):
+        provider["store_ca"] = store["ca"]
+    configs = {
+        "signer": {"run_dir": provider_run, "state_dir": layout.path("provider", "signer")},
+        "provider": provider,
+        "volumed": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "volumed"),
+                    "log_size": spec["log_size"]},
+        "broker": {"run_dir": gateway_run,
+                   "tgt_socket": os.path.join(gateway_run, f"tgt.{control}")},
+        "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),
+                  "activation": address(spec, "activation"), "portal": address(spec, "portal")},
+    }
+    for name, values in configs.items():
+        write_config(layout.path("config", name + ".conf"), values)
+
+
+def write_config(path, values):
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w",
+              encoding="utf-8") as f:
+        f.writelines(f"{key} = {value}\n" for key, value in values.items())
+
+
+def tgt_control(spec):
+    """tgtd's control number: its own for each lab, below tgt's limit of 32767."""
+    return spec["ports"]["portal"] % 32000 + 1
+
+
+def processes(layout, spec):
+    """What the supervisor runs, in the order of starting: name, argv, environment, signal that
+    stops it. tgtd ignores SIGTERM and keeps no state, so it is killed."""
+    gateway_run = os.path.join(layout.run, "gateway")
+
+    def daemon(name):
+        config = layout.path("config", name + ".conf")
+        return {"name": "holdfast-" + name, "stop": "TERM", "env": {},
+                "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
+
+    # tgtd looks for plugins in one compiled-in folder only: ours is bound over it in a mount
+    # namespace of its own, so the system's tgtd and its plugins are not touched. The portal on the
+    # command line is one that nobody is told of; without it tgtd would open every address.
+    tgtd = {"name": "tgtd", "stop": "KILL",
+            "env": {"TGT_IPC_SOCKET": os.path.join(gateway_run, "tgt"),
+                    "HOLDFAST_RING_SOCKET": os.path.join(gateway_run, "ring.sock")},
+            "argv": ["unshare", "-m", "sh", "-c",
+                     'mount --bind "$1" "$2" && exec "$3" -f -C "$4" --iscsi "portal=$5"',
+                     "tgtd", layout.path("gateway", "plugin"), TGT_PLUGIN_DIR, TGTD,
+                     str(tgt_control(spec)), address(spec, "boot_portal")]}
+    return [daemon("signer"), daemon("provider"), daemon("volumed"), tgtd, daemon("broker"),
+            daemon("agent")]
+
+
+def environment(layout, store):
+    """What `holdfast` and `holdfast-gateway` need to find this lab."""
+    env = {"HOLDFAST_PROVIDER_RUN": os.path.join(layout.run, "provider"),
+           "HOLDFAST_GATEWAY_RUN": os.path.join(layout.run, "gateway")}
+    if store.get("access_key"):
+        env["AWS_ACCESS_KEY_ID"] = store["access_key"]
+        env["AWS_SECRET_ACCESS_KEY"] = store["secret_key"]
+    if store.get("ca"):
+        env["HOLDFAST_STORE_CA"] = store["ca"]
+    return env
