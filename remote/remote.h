@@ -2,10 +2,11 @@
  * Pure: everything goes through `env`; runs on the core's thread. Linked into volumed, the
  * simulator, and `holdfast-gateway export`, which reads a volume with no gateway running.
  *
- * Names in the store (docs/FORMAT.md): TENANT/VOLUME/keyring, TENANT/VOLUME/claims/N,
- * TENANT/VOLUME/EPOCH.START/base, TENANT/VOLUME/EPOCH.START/SEQUENCE. START is the number of the
- * claim, so it counts up over all holders. The incarnation that holds the highest claim with a
- * base is the volume; its base says which objects of which earlier incarnations came before. */
+ * Names in the store (docs/format/objects.md): TENANT/VOLUME/keyring, TENANT/VOLUME/claims/N,
+ * TENANT/VOLUME/EPOCH.START/base, TENANT/VOLUME/EPOCH.START/SEQUENCE, and TENANT/VOLUME/tombstone
+ * while a volume is being deleted. START is the number of the claim, so it counts up over all
+ * holders. The incarnation that holds the highest claim with a base is the volume; its base says
+ * which objects of which earlier incarnations came before. */
 #ifndef HF_REMOTE_REMOTE_H
 #define HF_REMOTE_REMOTE_H
 
@@ -18,15 +19,26 @@
 
 struct hf_remote;
 
+/* Bounds of one object; an upload within them always encodes. */
+#define HF_OBJECT_PAYLOAD_MAX (64u << 20) /* bytes */
+#define HF_OBJECT_EXTENTS_MAX 65536u
+
 /* Opens a volume's remote side. With `claim`: creates the next claim (If-None-Match), then lists,
  * reads headers and builds the map, then writes the sealed base; fails with HF_EFENCED if a higher
- * claim or a higher attach epoch shows up. Without: read-only, no object is written. */
+ * claim or a higher attach epoch shows up. Without: read-only, no object is written.
+ * Other failures, all with the place in `message`: HF_ENOENT (no such volume, or it is being
+ * deleted), HF_EAUTH (the key does not open the key ring), HF_ECORRUPT (names the object),
+ * HF_EINVAL (the volume is larger than `size_bytes`), HF_ETIMEDOUT past `deadline_ns`, HF_EACCES
+ * (the store refuses the credentials; only with a deadline, else retried), HF_ENOMEM. `open` and
+ * what it holds belong to the caller, who leaves it alone until `opened`. */
 struct hf_remote_open {
 	struct hf_env *env;
 	uint64_t tenant, volume;
 	uint8_t wrap_key[32];  /* unwraps the key ring */
 	uint64_t attach_epoch; /* claim only */
-	uint64_t size_bytes;   /* claim only: recorded in the base; read-only: filled from it */
+	/* Claim: recorded in the base, 0 for what is recorded already; read-only: filled from it.
+	 */
+	uint64_t size_bytes;
 	bool claim;
 	bool create;             /* make the key ring if absent (a volume that never was) */
 	uint64_t deadline_ns;    /* for the whole opening; 0: none, store errors are retried */
@@ -52,6 +64,16 @@ uint64_t hf_remote_recovery_point(const struct hf_remote *remote);
 uint64_t hf_remote_start(const struct hf_remote *remote);
 uint64_t hf_remote_size_bytes(const struct hf_remote *remote);
 bool hf_remote_is_fenced(const struct hf_remote *remote);
+/* The volume grew: objects from now on record the new size. Never smaller than before. */
+void hf_remote_set_size(struct hf_remote *remote, uint64_t size_bytes);
+/* The last trouble with the store that is still being retried (HF_ECONN, HF_EACCES …), 0 if the
+ * last operation that ended was answered. For people, and for `store_reachable`. */
+int hf_remote_trouble(const struct hf_remote *remote);
+/* Counted objects, and the bytes they take in the store. An object's index is below the count. */
+uint64_t hf_remote_object_count(const struct hf_remote *remote);
+uint64_t hf_remote_stored_bytes(const struct hf_remote *remote);
+/* Name in the store of an object of the map; `name` holds HF_STORE_NAME_MAX + 1 bytes. */
+void hf_remote_object_name(const struct hf_remote *remote, uint64_t index, char *name);
 /* The map: extents whose place is {index of the object, unit in its payload}. Only counted
  * objects are in it. Read-only to callers. */
 const struct hf_extmap *hf_remote_map(const struct hf_remote *remote);
@@ -105,12 +127,16 @@ struct hf_remote_read {
 };
 void hf_remote_read(struct hf_remote *remote, struct hf_remote_read *read);
 
-/* Ends everything under way with HF_ECANCELED, then `closed`. */
+/* Ends everything under way with HF_ECANCELED, then `closed`, which comes when the store operations
+ * under way have ended (a store that is being closed ends them at once). No callback of `advanced`
+ * or `fenced` comes after this call. */
 void hf_remote_close(struct hf_remote *remote, void (*closed)(void *context), void *context);
 
-/* Deletes a volume's objects, bases, claims and at last its key ring, so that a deletion that was
- * cut short can be told from a volume and be run again. Store errors are retried until
- * `deadline_ns` (0: for ever). */
+/* Writes a tombstone, which makes every later opening fail, then deletes a volume's objects, bases,
+ * claims, key ring and at last the tombstone: a deletion that was cut short can be told from a
+ * volume and be run again. Needs no key. A holder that is still up finds its claim gone and is
+ * fenced. Store errors are retried until `deadline_ns` (0: for ever). A volume that is not there is
+ * success. */
 struct hf_remote_delete {
 	struct hf_env *env;
 	uint64_t tenant, volume;
@@ -122,8 +148,8 @@ struct hf_remote_delete {
 };
 void hf_remote_delete_start(struct hf_remote_delete *deletion);
 
-/* Memory for fetched chunks, shared by all volumes of the process; set once before the first read.
- */
+/* Memory for fetched chunks, shared by all volumes of the process; 64 MiB until set. A lower limit
+ * evicts at once, 0 gives all memory back. */
 void hf_remote_cache_limit(uint64_t bytes);
 
 #endif
