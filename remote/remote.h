@@ -19,6 +19,12 @@
 
 struct hf_remote;
 
+/* Memory for fetched chunks, shared by the volumes of one process. NULL when out of memory.
+ * Destroyed by its owner after every remote that uses it has closed. */
+struct hf_remote_cache;
+struct hf_remote_cache *hf_remote_cache_create(uint64_t limit_bytes);
+void hf_remote_cache_destroy(struct hf_remote_cache *cache);
+
 /* Bounds of one object; an upload within them always encodes. */
 #define HF_OBJECT_PAYLOAD_MAX (64u << 20) /* bytes */
 #define HF_OBJECT_EXTENTS_MAX 65536u
@@ -43,6 +49,7 @@ struct hf_remote_open {
 	bool create;             /* make the key ring if absent (a volume that never was) */
 	uint64_t deadline_ns;    /* for the whole opening; 0: none, store errors are retried */
 	uint64_t claims_look_ms; /* 0: 2000 */
+	struct hf_remote_cache *cache; /* NULL: fetched chunks are not kept */
 	/* Called in sequence order: the store now counts everything up to `recovery_point`
 	 * (a volume sequence). May be NULL when not claiming. */
 	void (*advanced)(void *context, uint64_t recovery_point);
@@ -111,7 +118,7 @@ void hf_remote_upload(struct hf_remote *remote, struct hf_remote_upload *upload)
 void hf_remote_look(struct hf_remote *remote);
 
 /* Reads `length` units at `place` of an object (one extent of the map). `buffer` is the caller's.
- * Fetches whole chunks, at least 64 KiB, and keeps them in the shared chunk cache. Statuses: 0,
+ * Fetches whole chunks, at least 64 KiB, and keeps them in the cache. Statuses: 0,
  * HF_ECORRUPT (names the object in the journal), HF_ETIMEDOUT past `deadline_ns`, HF_ENOENT. */
 struct hf_remote_read {
 	struct hf_place place;
@@ -147,9 +154,5 @@ struct hf_remote_delete {
 	void *impl;
 };
 void hf_remote_delete_start(struct hf_remote_delete *deletion);
-
-/* Memory for fetched chunks, shared by all volumes of the process; 64 MiB until set. A lower limit
- * evicts at once, 0 gives all memory back. */
-void hf_remote_cache_limit(uint64_t bytes);
 
 #endif
