@@ -1,0 +1,138 @@
+#!/usr/bin/python3 -B
+"""kill -9 of one process at random moments under a writing client that verifies.
+
+Promise (issue of the whole path, invariants 1 and 2): no acknowledged write is lost, no request of
+a surviving tgtd is executed twice, and no session is lost except when it is tgtd that dies. Prints
+what each round saw. At the end the volume is rebuilt from the object store alone and must equal
+what the client read last. Usage: kill_rounds.py volumed|agent|provider|tgtd [--rounds N] [--seed S]
+"""
+
+import argparse
+import json
+import os
+import random
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
+import layout as lay  # noqa: E402
+from lab import Lab, LabError, wait_until  # noqa: E402
+
+VOLUME_BYTES = 16 << 20
+CHECK_DEADLINE_S = 60
+KILL_AFTER_S = (0.02, 0.6)  # of load
+
+
+class Verifier:
+    """The client; asks it to drain and report."""
+
+    def __init__(self, volume, mode):
+        self.process = subprocess.Popen(
+            [os.path.join(lay.BUILD, "tests", "verifier"), volume["portal"], volume["target"],
+             str(volume["lun"]), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.process.stdout, selectors.EVENT_READ)
+
+    def check(self, last=False):
+        if last:
+            self.process.stdin.close()
+        else:
+            self.process.stdin.write("check\n")
+            self.process.stdin.flush()
+        if not self.selector.select(CHECK_DEADLINE_S):
+            raise LabError(f"the client did not finish within {CHECK_DEADLINE_S} s")
+        line = self.process.stdout.readline()
+        if not line:
+            raise LabError(f"the client ended with {self.process.wait()}")
+        seen = json.loads(line)
+        if not seen["ok"]:
+            raise LabError(f"the client saw a violation: {seen}")
+        return seen
+
+
+def kill_and_wait_for_restart(lab, name):
+    pid = lab.status()["pids"][name]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(f"{name} to be started again",
+               lambda: lab.status()["pids"].get(name, pid) != pid, 10)
+
+
+def read_volume(volume, path):
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw",
+                    f"iscsi://{volume['portal']}/{volume['target']}/{volume['lun']}", path],
+                   check=True)
+
+
+def run(lab, process, rounds, rng):
+    name = process if process == "tgtd" else "holdfast-" + process
+    volume = lab.ask("holdfast", "volume", "create", "--gateway", "lab", "--name", "crash",
+                     "--size", "16MiB", "--wait")
+    client = Verifier(volume, "reconnect" if process == "tgtd" else "keep")
+    client.check()
+    total = {"writes": 0, "reads": 0, "compare_and_writes": 0}
+    for number in range(1, rounds + 1):
+        after_s = rng.uniform(*KILL_AFTER_S)
+        time.sleep(after_s)  # the random moment itself, not a wait for something
+        kill_and_wait_for_restart(lab, name)
+        seen = client.check()
+        for key in total:
+            total[key] += seen[key]
+        print(f"round {number:2}: {name} killed after {after_s:.3f} s of load; "
+              f"{seen['writes']} writes, {seen['reads']} reads, "
+              f"{seen['compare_and_writes']} compare and writes verified "
+              f"({seen['uncertain']} issued anew), longest {seen['worst_ms']} ms, "
+              f"sessions lost so far {seen['sessions_lost']}", flush=True)
+    client.check(last=True)
+    if client.process.wait(30) != 0:
+        raise LabError("the client ended with a failure")
+    if total["writes"] < rounds or total["compare_and_writes"] < rounds:
+        raise LabError(f"too little happened to prove anything: {total}")
+    compare_with_store(lab, volume)
+    print(f"{rounds} rounds of {name}: {total}, no violation; the object store alone holds the "
+          "same bytes")
+
+
+def compare_with_store(lab, volume):
+    last, rebuilt = lab.layout.path("last"), lab.layout.path("rebuilt")
+    # A gateway whose agent was just killed needs a moment until the volume is up again.
+    wait_until("the volume", lambda: lab.ask(
+        "holdfast", "volume", "show", volume["volume_id"])["status"] == "available")
+    read_volume(volume, last)
+    wait_until("the recovery point", lambda: lab.ask(
+        "holdfast", "volume", "show", volume["volume_id"])["recovery_point_lag_bytes"] == 0)
+    lab.down()
+    lab.command("holdfast-gateway", "export", volume["volume_id"], rebuilt,
+                "--store", lab.store["url"], "--key", os.path.join(
+                    lab.layout.path("gateway", "volumed", "keys"), volume["volume_id"] + ".key"))
+    subprocess.run(["cmp", last, rebuilt], check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("process", choices=("volumed", "agent", "provider", "tgtd"))
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    args = parser.parse_args()
+    directory = tempfile.mkdtemp(prefix="holdfast-crash-")
+    lab = Lab(directory)
+    print(f"seed {args.seed}", flush=True)
+    try:
+        lab.up("dir", log_size="256MiB", with_parent=True)
+        run(lab, args.process, args.rounds, random.Random(args.seed))
+        shutil.rmtree(directory)
+    except (LabError, subprocess.SubprocessError) as e:
+        print(f"FAILED: {e}; seed {args.seed}; logs in {lab.layout.path('log')}")
+        return 1
+    finally:
+        lab.down()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
