@@ -1,0 +1,52 @@
+/* Ed25519 keys and signatures (RFC 8032) with a domain: what is signed is domain NUL bytes, so that
+ * a signature made for one purpose is worth nothing for another. May be called on any thread. */
+#ifndef HF_NET_SIGN_H
+#define HF_NET_SIGN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "proto/channel.pb-c.h"
+
+#define HF_KEY_BYTES       32u /* of a public or secret key, Ed25519 and X25519 */
+#define HF_SIGNATURE_BYTES 64u
+#define HF_KEY_ID_BYTES    8u
+#define HF_HASH_BYTES      32u
+
+#define HF_DOMAIN_CHANGE   "holdfast-change-1"
+#define HF_DOMAIN_ACTIVATE "holdfast-activate-1"
+
+struct hf_sign_key {
+	uint8_t secret[HF_KEY_BYTES];
+	uint8_t public_key[HF_KEY_BYTES];
+};
+
+int hf_sign_key_make(struct hf_sign_key *key);
+/* Reads the key file (0600, one line `holdfast-ed25519-1 <64 hex>`) or makes it with a new key. */
+int hf_sign_key_file(const char *path, struct hf_sign_key *key, struct hf_errmsg *message);
+int hf_sign(const struct hf_sign_key *key, const char *domain, const void *bytes, size_t length,
+	    uint8_t signature[HF_SIGNATURE_BYTES]);
+/* 0 or HF_EAUTH. */
+int hf_sign_verify(const uint8_t public_key[HF_KEY_BYTES], const char *domain, const void *bytes,
+		   size_t length, const uint8_t signature[HF_SIGNATURE_BYTES]);
+/* First 8 bytes of the SHA-256 of the public key. */
+void hf_sign_key_id(const uint8_t public_key[HF_KEY_BYTES], uint8_t id[HF_KEY_ID_BYTES]);
+void hf_sha256(const void *bytes, size_t length, uint8_t hash[HF_HASH_BYTES]);
+/* Strong random bytes; ends the process if the system has none. */
+void hf_random(void *bytes, size_t length);
+
+/* ---- Signed changes (proto/channel.proto, Signed and Change) ---- */
+
+/* Fills in `change->hash` on the wire (of its document, action …), signs, and gives a malloc'ed
+ * encoded Signed. */
+int hf_change_sign(const struct hf_sign_key *key, const Holdfast__Change *change, uint8_t **encoded,
+		   size_t *encoded_length);
+/* Checks key, signature, tenant, gateway and hash. 0 and `*change`, freed with
+ * holdfast__change__free_unpacked(change, NULL); HF_EAUTH or HF_EINVAL and why in `message`. The
+ * sequence is the caller's to check. */
+int hf_change_verify(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, uint64_t gateway,
+		     const Holdfast__Signed *signed_change, Holdfast__Change **change,
+		     struct hf_errmsg *message);
+
+#endif
