@@ -75,7 +75,7 @@ uint64_t sim_random(struct sim *sim);
 /* 0 … bound - 1; bound > 0. */
 uint64_t sim_random_below(struct sim *sim, uint64_t bound);
 
-/* ---- Death ----------------------------------------------------------------------------------- */
+/* ---- Death (never called from inside an event) ----------------------------------------------- */
 
 /* The process dies, the machine stays: completed writes are there, those under way in any part,
  * none of them durable yet. PUTs under way may still land, even seconds later. */
