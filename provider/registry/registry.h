@@ -1,0 +1,493 @@
+/* The registry is the truth of the provider: tenants, gateways, activations, volumes and where they
+ * are placed, the newest signed document of each gateway, and the audit trail. One interface, so
+ * that the database behind it can be SQLite (one process) or another with the same contract;
+ * tests/provider/registry_contract.c is run on each implementation.
+ *
+ * Calls block for as long as the database takes, belong to one thread, and leave nothing half done:
+ * each is atomic, and several become one between begin and commit. What a call reports as done is
+ * durable (outside a transaction) or becomes durable with the commit. Records are plain structs of
+ * fixed size, copied in and out; nothing is owned by the registry except the registry itself.
+ *
+ * Errors: HF_ENOENT (no such row), HF_EEXIST (a name or key is taken), HF_EFENCED (a write of a
+ * holder whose epoch is no longer the highest), HF_EBUSY (the database is locked by somebody else),
+ * HF_EIO, HF_ENOSPC, HF_ECORRUPT, HF_ENOMEM. */
+#ifndef HF_PROVIDER_REGISTRY_REGISTRY_H
+#define HF_PROVIDER_REGISTRY_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define HF_REG_NAME_MAX       64u  /* bytes without the terminator, [A-Za-z0-9._-] */
+#define HF_REG_HOST_MAX       255u /* DNS name */
+#define HF_REG_VERSION_MAX    63u
+#define HF_REG_PORTAL_MAX     271u /* host:port */
+#define HF_REG_IQN_MAX        223u /* RFC 7143, 4.2.7.1 */
+#define HF_REG_REASON_MAX     255u
+#define HF_REG_INITIATORS_MAX 4095u /* bytes of the list, one a line */
+#define HF_REG_SECRET_MAX     1024u /* bytes of an encrypted secret */
+#define HF_REG_REQUEST_MAX    2048u /* bytes of a certificate request or certificate, DER */
+#define HF_REG_KEY_SIZE       32u
+#define HF_REG_NUMBER_SIZE    8u  /* of an activation */
+#define HF_REG_CHECK_SIZE     10u /* the hash half of an activation key */
+
+struct hf_registry;
+
+/* ---- Records --------------------------------------------------------------------------------- */
+
+struct hf_reg_info {
+	uint64_t incarnation; /* of this database; a restored copy gets a higher one */
+	uint64_t tenant;      /* the one of a provider with a single tenant */
+	uint32_t schema;
+};
+
+enum hf_reg_gateway_state {
+	HF_REG_GATEWAY_PENDING = 1, /* confirmed, its certificate has not been issued yet */
+	HF_REG_GATEWAY_CLAIMED = 2, /* its key was entered; waits for confirm */
+	HF_REG_GATEWAY_ACTIVE = 3,
+	HF_REG_GATEWAY_REFUSED = 4, /* by its owner, or its key ran out unconfirmed */
+};
+
+struct hf_reg_gateway {
+	uint64_t id;
+	uint64_t tenant;
+	char name[HF_REG_NAME_MAX + 1]; /* unique in the tenant among those not refused */
+	enum hf_reg_gateway_state state;
+	char reason[HF_REG_REASON_MAX + 1];
+	uint8_t identity_key[HF_REG_KEY_SIZE]; /* Ed25519, public */
+	uint8_t sealing_key[HF_REG_KEY_SIZE];  /* X25519, public */
+	uint64_t epoch;                        /* highest connection epoch granted */
+	uint64_t generation; /* of the desired state; counts with every change, 0: never changed */
+	uint64_t applied_incarnation;
+	uint64_t applied_generation;
+	uint64_t last_seen_ms; /* since 1970; 0: never */
+	char host[HF_REG_HOST_MAX + 1];
+	char version[HF_REG_VERSION_MAX + 1];
+	char portal[HF_REG_PORTAL_MAX + 1];
+};
+
+enum hf_reg_activation_state {
+	HF_REG_ACTIVATION_OFFERED = 1,
+	HF_REG_ACTIVATION_CLAIMED = 2,
+	HF_REG_ACTIVATION_ISSUED = 3, /* `certificate` may be handed out again to the same keys */
+	HF_REG_ACTIVATION_REFUSED = 4,
+};
+
+struct hf_reg_activation {
+	uint8_t number[HF_REG_NUMBER_SIZE]; /* the first half of the key */
+	uint8_t check[HF_REG_CHECK_SIZE];   /* the second */
+	enum hf_reg_activation_state state;
+	uint8_t identity_key[HF_REG_KEY_SIZE]; /* unique */
+	uint8_t sealing_key[HF_REG_KEY_SIZE];
+	uint64_t expires_ms; /* since 1970 */
+	uint32_t wrong_tries;
+	uint64_t gateway; /* 0 while offered */
+	char host[HF_REG_HOST_MAX + 1];
+	char version[HF_REG_VERSION_MAX + 1];
+	char portal[HF_REG_PORTAL_MAX + 1];
+	uint8_t request[HF_REG_REQUEST_MAX]; /* PKCS#10, DER */
+	size_t request_length;
+	uint8_t certificate[HF_REG_REQUEST_MAX]; /* DER, once issued */
+	size_t certificate_length;
+};
+
+struct hf_reg_volume {
+	uint64_t id;
+	uint64_t tenant;
+	char name[HF_REG_NAME_MAX + 1]; /* unique in the tenant among those not gone */
+	uint64_t size_bytes;
+	uint64_t gateway;      /* of the newest placement */
+	uint64_t attach_epoch; /* of the newest placement */
+	uint32_t lun;
+	bool write_cache;
+	bool created; /* was reported available once: its objects exist */
+	bool gone;    /* reported deleted; kept while other gateways still have to forget it */
+	uint64_t created_ms; /* since 1970 */
+	char target[HF_REG_IQN_MAX + 1];
+	char chap_user[HF_REG_IQN_MAX + 1];
+	char mutual_user[HF_REG_IQN_MAX + 1];
+	char initiators[HF_REG_INITIATORS_MAX + 1]; /* one a line, without a newline at the end */
+	uint8_t secrets[HF_REG_SECRET_MAX];         /* encrypted by the signer */
+	size_t secrets_length;
+};
+
+/* What one gateway is told about one volume, and what it reported about it. A volume that moved has
+ * several; each leaves only when its gateway reported the tombstone done. */
+enum hf_reg_desired {
+	HF_REG_ATTACHED = 1,
+	HF_REG_DETACHED = 2,
+	HF_REG_DELETED = 3,
+};
+
+struct hf_reg_report {
+	uint32_t state;   /* enum holdfast VolumeState of channel.proto; 0: nothing reported yet */
+	uint64_t version; /* of the entry that the state answers */
+	int32_t error;    /* positive number of an HF_E…, 0: none */
+	char reason[HF_REG_REASON_MAX + 1];
+	uint64_t recovery_point; /* volume sequence */
+	uint64_t lag_bytes;
+	uint64_t age_ms;
+	uint64_t sessions;
+	uint64_t reported_ms; /* since 1970 */
+};
+
+struct hf_reg_placement {
+	uint64_t volume;
+	uint64_t gateway;
+	enum hf_reg_desired desired;
+	uint64_t attach_epoch;
+	uint64_t version; /* generation of the gateway that last changed this */
+	struct hf_reg_report report;
+};
+
+struct hf_reg_document {
+	uint64_t gateway;
+	uint64_t incarnation;
+	uint64_t generation;
+	uint8_t hash[32]; /* SHA-256 of the Document's bytes */
+	const uint8_t
+		*bytes; /* an encoded Signed; put: the caller's; get: malloc'ed, caller frees */
+	size_t length;
+};
+
+struct hf_reg_audit {
+	uint64_t at_ms; /* since 1970 */
+	const char *who;
+	const char *action;
+	const char *object;
+	const char *detail; /* never a secret */
+};
+
+/* Visitors: return 0 to go on; anything else ends the visit and is returned. The record is valid
+ * only during the call, in which the registry may be read but not written. */
+typedef int (*hf_reg_gateway_visit)(void *context, const struct hf_reg_gateway *gateway);
+typedef int (*hf_reg_volume_visit)(void *context, const struct hf_reg_volume *volume);
+typedef int (*hf_reg_placement_visit)(void *context, const struct hf_reg_placement *placement);
+
+/* ---- The table that an implementation fills ---------------------------------------------------
+ */
+
+struct hf_registry_ops {
+	void (*close)(struct hf_registry *reg);
+	int (*begin)(struct hf_registry *reg);
+	int (*commit)(struct hf_registry *reg);
+	void (*rollback)(struct hf_registry *reg);
+
+	int (*info)(struct hf_registry *reg, struct hf_reg_info *info);
+	int (*new_incarnation)(struct hf_registry *reg, uint64_t at_least);
+	int (*setting_get)(struct hf_registry *reg, const char *key, char *value, size_t size);
+	int (*setting_put)(struct hf_registry *reg, const char *key, const char *value);
+
+	int (*gateway_insert)(struct hf_registry *reg, const struct hf_reg_gateway *gateway);
+	int (*gateway_get)(struct hf_registry *reg, uint64_t id, struct hf_reg_gateway *gateway);
+	int (*gateway_find)(struct hf_registry *reg, uint64_t tenant, const char *name,
+			    struct hf_reg_gateway *gateway);
+	int (*gateway_visit)(struct hf_registry *reg, hf_reg_gateway_visit visit, void *context);
+	int (*gateway_set_state)(struct hf_registry *reg, uint64_t id,
+				 enum hf_reg_gateway_state state, const char *reason);
+	int (*gateway_grant)(struct hf_registry *reg, uint64_t id, uint64_t at_least,
+			     uint64_t now_ms, const char *version, uint64_t *epoch);
+	int (*gateway_seen)(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms,
+			    uint64_t applied_incarnation, uint64_t applied_generation);
+	int (*gateway_bump)(struct hf_registry *reg, uint64_t id, uint64_t *generation);
+	int (*gateway_unsigned)(struct hf_registry *reg, hf_reg_gateway_visit visit, void *context);
+
+	int (*activation_put)(struct hf_registry *reg, const struct hf_reg_activation *activation);
+	int (*activation_get)(struct hf_registry *reg, const uint8_t *number,
+			      struct hf_reg_activation *activation);
+	int (*activation_by_identity)(struct hf_registry *reg, const uint8_t *identity_key,
+				      struct hf_reg_activation *activation);
+	int (*activation_by_gateway)(struct hf_registry *reg, uint64_t gateway,
+				     struct hf_reg_activation *activation);
+	int (*activation_purge)(struct hf_registry *reg, uint64_t now_ms, unsigned *offered);
+
+	int (*volume_insert)(struct hf_registry *reg, const struct hf_reg_volume *volume);
+	int (*volume_update)(struct hf_registry *reg, const struct hf_reg_volume *volume);
+	int (*volume_get)(struct hf_registry *reg, uint64_t id, struct hf_reg_volume *volume);
+	int (*volume_find)(struct hf_registry *reg, uint64_t tenant, const char *name,
+			   struct hf_reg_volume *volume);
+	int (*volume_visit)(struct hf_registry *reg, hf_reg_volume_visit visit, void *context);
+	int (*volume_remove)(struct hf_registry *reg, uint64_t id);
+
+	int (*placement_put)(struct hf_registry *reg, const struct hf_reg_placement *placement);
+	int (*placement_get)(struct hf_registry *reg, uint64_t volume, uint64_t gateway,
+			     struct hf_reg_placement *placement);
+	int (*placement_visit)(struct hf_registry *reg, uint64_t volume, uint64_t gateway,
+			       hf_reg_placement_visit visit, void *context);
+	int (*placement_report)(struct hf_registry *reg, uint64_t epoch,
+				const struct hf_reg_placement *placement);
+	int (*placement_remove)(struct hf_registry *reg, uint64_t volume, uint64_t gateway);
+
+	int (*document_put)(struct hf_registry *reg, const struct hf_reg_document *document);
+	int (*document_get)(struct hf_registry *reg, uint64_t gateway,
+			    struct hf_reg_document *document);
+
+	int (*audit_add)(struct hf_registry *reg, const struct hf_reg_audit *entry);
+	int (*audit_count)(struct hf_registry *reg, uint64_t *count);
+};
+
+struct hf_registry {
+	const struct hf_registry_ops *ops;
+	struct hf_errmsg why; /* of the last error, for the log; no secrets */
+};
+
+/* Opens or creates a database in one SQLite file. `now_ms` becomes the incarnation of a new one. */
+int hf_registry_open_sqlite(const char *path, uint64_t now_ms, struct hf_registry **reg,
+			    struct hf_errmsg *message);
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+static inline void hf_registry_close(struct hf_registry *reg)
+{
+	if (reg)
+		reg->ops->close(reg);
+}
+
+/* A transaction; they do not nest. After a failed commit everything since begin is undone. */
+static inline int hf_registry_begin(struct hf_registry *reg)
+{
+	return reg->ops->begin(reg);
+}
+
+static inline int hf_registry_commit(struct hf_registry *reg)
+{
+	return reg->ops->commit(reg);
+}
+
+static inline void hf_registry_rollback(struct hf_registry *reg)
+{
+	reg->ops->rollback(reg);
+}
+
+/* Ends a transaction: commits if `err` is 0, else undoes it. Returns the first error. */
+static inline int hf_registry_end(struct hf_registry *reg, int err)
+{
+	if (err == 0)
+		return reg->ops->commit(reg);
+	reg->ops->rollback(reg);
+	return err;
+}
+
+static inline int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *info)
+{
+	return reg->ops->info(reg, info);
+}
+
+/* For a database restored from a backup: max(incarnation + 1, at_least), so that its documents are
+ * newer than everything the gateways have seen. */
+static inline int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
+{
+	return reg->ops->new_incarnation(reg, at_least);
+}
+
+/* Small named texts, such as the fingerprint of the store's configuration. HF_ENOENT if never put.
+ */
+static inline int hf_registry_setting_get(struct hf_registry *reg, const char *key, char *value,
+					  size_t size)
+{
+	return reg->ops->setting_get(reg, key, value, size);
+}
+
+static inline int hf_registry_setting_put(struct hf_registry *reg, const char *key,
+					  const char *value)
+{
+	return reg->ops->setting_put(reg, key, value);
+}
+
+static inline int hf_registry_gateway_insert(struct hf_registry *reg,
+					     const struct hf_reg_gateway *gateway)
+{
+	return reg->ops->gateway_insert(reg, gateway);
+}
+
+static inline int hf_registry_gateway_get(struct hf_registry *reg, uint64_t id,
+					  struct hf_reg_gateway *gateway)
+{
+	return reg->ops->gateway_get(reg, id, gateway);
+}
+
+/* By name, refused ones left out. */
+static inline int hf_registry_gateway_find(struct hf_registry *reg, uint64_t tenant,
+					   const char *name, struct hf_reg_gateway *gateway)
+{
+	return reg->ops->gateway_find(reg, tenant, name, gateway);
+}
+
+/* All, by name. */
+static inline int hf_registry_gateway_visit(struct hf_registry *reg, hf_reg_gateway_visit visit,
+					    void *context)
+{
+	return reg->ops->gateway_visit(reg, visit, context);
+}
+
+static inline int hf_registry_gateway_set_state(struct hf_registry *reg, uint64_t id,
+						enum hf_reg_gateway_state state, const char *reason)
+{
+	return reg->ops->gateway_set_state(reg, id, state, reason);
+}
+
+/* Grants the next connection epoch: above both the database's and `at_least` (the one the gateway
+ * names), durable before it is told (invariant 5). */
+static inline int hf_registry_gateway_grant(struct hf_registry *reg, uint64_t id, uint64_t at_least,
+					    uint64_t now_ms, const char *version, uint64_t *epoch)
+{
+	return reg->ops->gateway_grant(reg, id, at_least, now_ms, version, epoch);
+}
+
+/* What the holder of `epoch` learned; HF_EFENCED if a higher epoch was granted since. */
+static inline int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoch,
+					   uint64_t now_ms, uint64_t applied_incarnation,
+					   uint64_t applied_generation)
+{
+	return reg->ops->gateway_seen(reg, id, epoch, now_ms, applied_incarnation,
+				      applied_generation);
+}
+
+/* The desired state changes: generation + 1. */
+static inline int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id,
+					   uint64_t *generation)
+{
+	return reg->ops->gateway_bump(reg, id, generation);
+}
+
+/* Active gateways whose desired state has no signed document yet. */
+static inline int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit visit,
+					       void *context)
+{
+	return reg->ops->gateway_unsigned(reg, visit, context);
+}
+
+/* Inserts, or replaces the one with the same number. HF_EEXIST: another has the identity key. */
+static inline int hf_registry_activation_put(struct hf_registry *reg,
+					     const struct hf_reg_activation *activation)
+{
+	return reg->ops->activation_put(reg, activation);
+}
+
+static inline int hf_registry_activation_get(struct hf_registry *reg, const uint8_t *number,
+					     struct hf_reg_activation *activation)
+{
+	return reg->ops->activation_get(reg, number, activation);
+}
+
+static inline int hf_registry_activation_by_identity(struct hf_registry *reg,
+						     const uint8_t *identity_key,
+						     struct hf_reg_activation *activation)
+{
+	return reg->ops->activation_by_identity(reg, identity_key, activation);
+}
+
+static inline int hf_registry_activation_by_gateway(struct hf_registry *reg, uint64_t gateway,
+						    struct hf_reg_activation *activation)
+{
+	return reg->ops->activation_by_gateway(reg, gateway, activation);
+}
+
+/* Forgets what has expired and was never issued; gateways that were claimed through it become
+ * refused ("the activation key ran out"). `offered` gets the number of offers that remain. */
+static inline int hf_registry_activation_purge(struct hf_registry *reg, uint64_t now_ms,
+					       unsigned *offered)
+{
+	return reg->ops->activation_purge(reg, now_ms, offered);
+}
+
+static inline int hf_registry_volume_insert(struct hf_registry *reg,
+					    const struct hf_reg_volume *volume)
+{
+	return reg->ops->volume_insert(reg, volume);
+}
+
+/* Everything but id, tenant and created_ms. */
+static inline int hf_registry_volume_update(struct hf_registry *reg,
+					    const struct hf_reg_volume *volume)
+{
+	return reg->ops->volume_update(reg, volume);
+}
+
+static inline int hf_registry_volume_get(struct hf_registry *reg, uint64_t id,
+					 struct hf_reg_volume *volume)
+{
+	return reg->ops->volume_get(reg, id, volume);
+}
+
+/* By name, those gone left out. */
+static inline int hf_registry_volume_find(struct hf_registry *reg, uint64_t tenant,
+					  const char *name, struct hf_reg_volume *volume)
+{
+	return reg->ops->volume_find(reg, tenant, name, volume);
+}
+
+/* All that are not gone, by name. */
+static inline int hf_registry_volume_visit(struct hf_registry *reg, hf_reg_volume_visit visit,
+					   void *context)
+{
+	return reg->ops->volume_visit(reg, visit, context);
+}
+
+/* HF_EBUSY while placements remain. */
+static inline int hf_registry_volume_remove(struct hf_registry *reg, uint64_t id)
+{
+	return reg->ops->volume_remove(reg, id);
+}
+
+/* Inserts or replaces what is desired; the report of an existing one is kept. */
+static inline int hf_registry_placement_put(struct hf_registry *reg,
+					    const struct hf_reg_placement *placement)
+{
+	return reg->ops->placement_put(reg, placement);
+}
+
+static inline int hf_registry_placement_get(struct hf_registry *reg, uint64_t volume,
+					    uint64_t gateway, struct hf_reg_placement *placement)
+{
+	return reg->ops->placement_get(reg, volume, gateway, placement);
+}
+
+/* Of a volume, of a gateway, or (0 matches any) all; by volume. */
+static inline int hf_registry_placement_visit(struct hf_registry *reg, uint64_t volume,
+					      uint64_t gateway, hf_reg_placement_visit visit,
+					      void *context)
+{
+	return reg->ops->placement_visit(reg, volume, gateway, visit, context);
+}
+
+/* Stores `placement->report`, a holder's write: HF_EFENCED if `epoch` is not the gateway's highest.
+ */
+static inline int hf_registry_placement_report(struct hf_registry *reg, uint64_t epoch,
+					       const struct hf_reg_placement *placement)
+{
+	return reg->ops->placement_report(reg, epoch, placement);
+}
+
+static inline int hf_registry_placement_remove(struct hf_registry *reg, uint64_t volume,
+					       uint64_t gateway)
+{
+	return reg->ops->placement_remove(reg, volume, gateway);
+}
+
+/* Keeps the newest document of a gateway; HF_ESTALE if one as new or newer is there. */
+static inline int hf_registry_document_put(struct hf_registry *reg,
+					   const struct hf_reg_document *document)
+{
+	return reg->ops->document_put(reg, document);
+}
+
+static inline int hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
+					   struct hf_reg_document *document)
+{
+	return reg->ops->document_get(reg, gateway, document);
+}
+
+static inline int hf_registry_audit_add(struct hf_registry *reg, const struct hf_reg_audit *entry)
+{
+	return reg->ops->audit_add(reg, entry);
+}
+
+static inline int hf_registry_audit_count(struct hf_registry *reg, uint64_t *count)
+{
+	return reg->ops->audit_count(reg, count);
+}
+
+#endif
