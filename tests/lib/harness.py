@@ -1,0 +1,101 @@
+"""What the scripted tests share: a whole Holdfast in a folder of its own, and clients for it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
+import layout as lay  # noqa: E402,F401
+from lab import Lab, LabError, wait_until  # noqa: E402,F401
+from run import iscsi_url, leftovers  # noqa: E402,F401
+
+INITIATOR = "iqn.2026-11.net.holdfast:test"
+
+
+@contextlib.contextmanager
+def holdfast(store="dir", log_size="256MiB"):
+    """A lab that is up; removed afterwards unless the test failed."""
+    directory = tempfile.mkdtemp(prefix="holdfast-test-")
+    lab = Lab(directory)
+    try:
+        lab.up(store, log_size=log_size, with_parent=True)
+        yield lab
+    except BaseException:
+        print(f"logs are in {lab.layout.path('log')}", file=sys.stderr)
+        raise
+    finally:
+        lab.down()
+    shutil.rmtree(directory)
+
+
+def create(lab, name, size="64MiB", *options):
+    return lab.ask("holdfast", "volume", "create", "--gateway", "lab", "--name", name, "--size",
+                   size, *options, "--wait")
+
+
+def show(lab, volume):
+    return lab.ask("holdfast", "volume", "show", volume["volume_id"])
+
+
+def wait_for_recovery_point(lab, volume):
+    wait_until("the recovery point",
+               lambda: show(lab, volume)["recovery_point_lag_bytes"] == 0)
+
+
+def qemu_io(volume, *commands, user=None, initiator=INITIATOR):
+    """Runs qemu-io's commands on the LUN; (exit status, what it said). Secrets go through a file
+    of options, as a careful user would do it."""
+    url = iscsi_url(volume)
+    if user:
+        url = url.replace("iscsi://", f"iscsi://{user[0]}%{user[1]}@")
+    options = f"driver=raw,file.driver=iscsi,file.transport=tcp,file.portal={volume['portal']}," \
+              f"file.target={volume['target']},file.lun={volume['lun']}," \
+              f"file.initiator-name={initiator}"
+    argv = ["qemu-io"]
+    if user:
+        with tempfile.NamedTemporaryFile("w", suffix=".secret") as secret:
+            secret.write(user[1])
+            secret.flush()
+            argv += ["--object", f"secret,id=chap,file={secret.name}"]
+            options += f",file.user={user[0]},file.password-secret=chap"
+            return run_qemu_io(argv, options, commands)
+    return run_qemu_io(argv, options, commands)
+
+
+def run_qemu_io(argv, options, commands):
+    argv = argv + ["--image-opts", options] + [x for c in commands for x in ("-c", c)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False,
+                          stdin=subprocess.DEVNULL)
+    said = done.stdout + done.stderr
+    # qemu-io ends with 0 when a pattern does not match; what it says tells.
+    return (1 if "Pattern verification failed" in said or "failed" in said.lower()
+            else done.returncode), said
+
+
+def must(volume, *commands, **keywords):
+    status, said = qemu_io(volume, *commands, **keywords)
+    if status != 0:
+        raise LabError(f"{commands}: {said.strip()}")
+
+
+def must_not(volume, *commands, **keywords):
+    status, said = qemu_io(volume, *commands, **keywords)
+    if status == 0:
+        raise LabError(f"{commands} succeeded and must not: {said.strip()}")
+    return said
+
+
+def refused(lab, *argv):
+    """A command that must fail; what it said on standard error."""
+    done = subprocess.run([os.path.join(lay.BIN, argv[0]), *argv[1:]], capture_output=True,
+                          text=True, env={**os.environ, **lab.env()}, timeout=60, check=False,
+                          stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        raise LabError(f"{' '.join(argv)} succeeded and must not")
+    if done.returncode < 0 or not done.stderr.strip():
+        raise LabError(f"{' '.join(argv)} gave no clear error: exit {done.returncode}")
+    return done.stderr
