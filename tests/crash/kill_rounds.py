@@ -12,19 +12,15 @@ import json
 import os
 import random
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
-import layout as lay  # noqa: E402
-from lab import Lab, LabError, wait_until  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from harness import (LabError, create, holdfast, iscsi_url, lay, show,  # noqa: E402
+                     wait_for_recovery_point, wait_until)
 
-VOLUME_BYTES = 16 << 20
 CHECK_DEADLINE_S = 60
 KILL_AFTER_S = (0.02, 0.6)  # of load
 
@@ -64,15 +60,13 @@ def kill_and_wait_for_restart(lab, name):
 
 
 def read_volume(volume, path):
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw",
-                    f"iscsi://{volume['portal']}/{volume['target']}/{volume['lun']}", path],
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw", iscsi_url(volume), path],
                    check=True)
 
 
 def run(lab, process, rounds, rng):
     name = process if process == "tgtd" else "holdfast-" + process
-    volume = lab.ask("holdfast", "volume", "create", "--gateway", "lab", "--name", "crash",
-                     "--size", "16MiB", "--wait")
+    volume = create(lab, "crash", "16MiB")
     client = Verifier(volume, "reconnect" if process == "tgtd" else "keep")
     client.check()
     total = {"writes": 0, "reads": 0, "compare_and_writes": 0}
@@ -101,11 +95,9 @@ def run(lab, process, rounds, rng):
 def compare_with_store(lab, volume):
     last, rebuilt = lab.layout.path("last"), lab.layout.path("rebuilt")
     # A gateway whose agent was just killed needs a moment until the volume is up again.
-    wait_until("the volume", lambda: lab.ask(
-        "holdfast", "volume", "show", volume["volume_id"])["status"] == "available")
+    wait_until("the volume", lambda: show(lab, volume)["status"] == "available")
     read_volume(volume, last)
-    wait_until("the recovery point", lambda: lab.ask(
-        "holdfast", "volume", "show", volume["volume_id"])["recovery_point_lag_bytes"] == 0)
+    wait_for_recovery_point(lab, volume)
     lab.down()
     lab.command("holdfast-gateway", "export", volume["volume_id"], rebuilt,
                 "--store", lab.store["url"], "--key", os.path.join(
@@ -119,18 +111,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
-    directory = tempfile.mkdtemp(prefix="holdfast-crash-")
-    lab = Lab(directory)
     print(f"seed {args.seed}", flush=True)
     try:
-        lab.up("dir", log_size="256MiB", with_parent=True)
-        run(lab, args.process, args.rounds, random.Random(args.seed))
-        shutil.rmtree(directory)
+        with holdfast() as lab:
+            run(lab, args.process, args.rounds, random.Random(args.seed))
     except (LabError, subprocess.SubprocessError) as e:
-        print(f"FAILED: {e}; seed {args.seed}; logs in {lab.layout.path('log')}")
+        print(f"FAILED: {e}; seed {args.seed}")
         return 1
-    finally:
-        lab.down()
     return 0
 
 

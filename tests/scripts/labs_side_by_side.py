@@ -13,11 +13,8 @@ import subprocess
 import sys
 import tempfile
 
-TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
-import layout as lay  # noqa: E402
-from lab import Lab, wait_until  # noqa: E402
-from run import iscsi_url, leftovers, tool  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from harness import TOP, Lab, lay, leftovers, must, wait_until  # noqa: E402
 
 LAB = os.path.join(TOP, "scripts", "lab")
 
@@ -48,10 +45,6 @@ def start_older_tgtd(folder):
     return process, wait_until("the older tgtd", show, 10), show
 
 
-def pattern(volume, value, verb):
-    tool("qemu-io", "-f", "raw", "-c", f"{verb} -P {value} 1M 2M", "-c", "flush", iscsi_url(volume))
-
-
 def check_restarts(folder):
     for name, pid in lab_command("status", "--dir", folder)["pids"].items():
         os.kill(pid, signal.SIGKILL)
@@ -71,22 +64,22 @@ def main():
         volumes = [holdfast(s, "volume", "create", "--gateway", "lab", "--name", "v", "--size",
                             "64MiB", "--wait") for s in states]
         for value, volume in enumerate(volumes, 1):
-            pattern(volume, value, "write")
+            must(volume, f"write -P {value} 1M 2M", "flush")
         for value, volume in enumerate(volumes, 1):
-            pattern(volume, value, "read")
+            must(volume, f"read -P {value} 1M 2M", "flush")
         check_restarts(folders[0])
-        pattern(volumes[0], 1, "read")
+        must(volumes[0], "read -P 1 1M 2M", "flush")
         lab_command("up", "--dir", folders[0])  # changes nothing
         pids = lab_command("status", "--dir", folders[0])["pids"]
         assert lab_command("up", "--dir", folders[0])["pids"] == pids
         lab_command("down", "--dir", folders[0])
         assert not leftovers(Lab(folders[0])), leftovers(Lab(folders[0]))
-        pattern(volumes[1], 2, "read")  # the other one did not notice
+        must(volumes[1], "read -P 2 1M 2M", "flush")  # the other one did not notice
         lab_command("up", "--dir", folders[0])
         again = holdfast(lab_command("status", "--dir", folders[0]), "volume", "show",
                          volumes[0]["volume_id"])
         assert again["status"] == "available", again
-        pattern(volumes[0], 1, "read")
+        must(volumes[0], "read -P 1 1M 2M", "flush")
         assert older.poll() is None and show() == system_before, "the older tgtd was touched"
         assert sorted(os.listdir(lay.TGT_PLUGIN_DIR)) == plugins_before
     finally:
