@@ -5,7 +5,7 @@
  *   store        a thread with a loop of its own that runs remote/store.h, so that TLS and
  *                signing never delay the ring
  *   work         a few threads
- *   timers       a heap on the loop's thread beneath one uv_timer (resolution 1 ms)
+ *   timers       a heap on the loop's thread beneath one timerfd
  *
  * Results come back to the loop's thread through one uv_async. now_ns is uv_hrtime(), which is
  * CLOCK_MONOTONIC. Used by holdfast-volumed and, without disks, by `holdfast-gateway export`. */
@@ -33,8 +33,8 @@ struct hf_env_uv_config {
 };
 
 /* Starts the threads. 0, or HF_EUNSUPPORTED (io_uring is not permitted here, or the disk cannot be
- * read in units of 512 bytes), HF_ENOMEM, HF_EIO with the reason in `message`. Call on the loop's
- * thread. */
+ * read in units of 512 bytes), HF_ENOMEM, HF_EIO with the reason in `message`; then the loop must
+ * run once more to close what was opened. Call on the loop's thread. */
 int hf_env_uv_open(const struct hf_env_uv_config *config, struct hf_env_uv **env,
 		   struct hf_errmsg *message);
 
