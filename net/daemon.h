@@ -38,8 +38,8 @@ int hf_daemon_signals_open(uv_loop_t *loop, struct hf_daemon_signals *signals,
 			   void (*stop)(void *context), void *context);
 void hf_daemon_signals_close(struct hf_daemon_signals *signals);
 
-/* Makes a folder (and not its parents) with mode 0700, or checks that the one there is a folder
- * that nobody else can read. */
+/* Makes a folder (and not its parents) with mode 0700, or closes the one there to others. HF_EACCES
+ * if it belongs to somebody else. */
 int hf_daemon_private_folder(const char *path, struct hf_errmsg *message);
 
 #endif

@@ -1,0 +1,252 @@
+/* Signing a gateway's document: what is kept encrypted in the registry is opened, sealed to the
+ * gateway's own key, and the whole is numbered and signed. Order of generations and the sequence
+ * are the ledger's (durable before the answer). Signer's thread. */
+#include "provider/signer/signer_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "proto/document.pb-c.h"
+#include "provider/signer/ledger.h"
+
+struct signing {
+	struct hf_signer *signer;
+	const Holdfast__SignerDocument *order;
+	Holdfast__SignerLedger *ledger;
+	Holdfast__Document *document;
+	struct hf_errmsg *reason;
+	uint8_t asked_hash[HF_HASH_BYTES];
+};
+
+/* Opens what the registry kept under `kept_as` and seals it to the gateway for `purpose`. */
+static int reseal(struct signing *s, ProtobufCBinaryData *field, const char *kept_as,
+		  const char *purpose)
+{
+	uint8_t *plain, *sealed;
+	size_t plain_length, sealed_length;
+	int err = hf_unseal(&s->signer->secrets_key, kept_as, field->data, field->len, &plain,
+			    &plain_length);
+
+	if (err)
+		return hf_fail(s->reason, err, "the secret kept for %s does not open", kept_as);
+	err = hf_seal(s->ledger->sealing_key.data, purpose, plain, plain_length, &sealed,
+		      &sealed_length);
+	hf_wipe_free(plain, plain_length);
+	if (err)
+		return hf_fail(s->reason, err, "sealing %s", purpose);
+	free(field->data);
+	field->data = sealed;
+	field->len = sealed_length;
+	return 0;
+}
+
+static int reseal_volume(struct signing *s, uint64_t volume, uint64_t version,
+			 ProtobufCBinaryData *field)
+{
+	char kept_as[HF_PURPOSE_MAX], purpose[HF_PURPOSE_MAX];
+
+	hf_signer_purpose_volume(s->order->tenant, volume, kept_as);
+	hf_purpose_volume(volume, version, purpose);
+	return reseal(s, field, kept_as, purpose);
+}
+
+static int reseal_all(struct signing *s)
+{
+	Holdfast__Document *d = s->document;
+	char kept_as[HF_PURPOSE_MAX];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < d->n_volumes; i++)
+		err = reseal_volume(s, d->volumes[i]->volume, d->volumes[i]->version,
+				    &d->volumes[i]->sealed);
+	for (size_t i = 0; !err && i < d->n_tombstones; i++)
+		err = reseal_volume(s, d->tombstones[i]->volume, d->tombstones[i]->version,
+				    &d->tombstones[i]->sealed);
+	if (err || !d->store || d->store->sealed.len == 0)
+		return err;
+	hf_signer_purpose_store(s->order->tenant, kept_as);
+	return reseal(s, &d->store->sealed, kept_as, HF_PURPOSE_STORE);
+}
+
+/* Who asks for whom: the ledger, not the provider, says to which key secrets go. */
+static int check_gateway(struct signing *s)
+{
+	const Holdfast__SignerDocument *order = s->order;
+
+	if (s->ledger->tenant != order->tenant)
+		return hf_fail(s->reason, HF_EAUTH, "sgw-%016" PRIx64 " is another tenant's",
+			       order->gateway);
+	if (order->sealing_key.len != HF_KEY_BYTES ||
+	    memcmp(order->sealing_key.data, s->ledger->sealing_key.data, HF_KEY_BYTES) != 0)
+		return hf_fail(s->reason, HF_EAUTH,
+			       "sgw-%016" PRIx64 " was certified with another sealing key",
+			       order->gateway);
+	return 0;
+}
+
+/* 0: newer. 1: the same question again. HF_ESTALE: backwards, or the number is used. */
+static int check_order(struct signing *s)
+{
+	const Holdfast__Document *d = s->document;
+	const Holdfast__SignerLedger *l = s->ledger;
+
+	if (d->incarnation == 0 || d->generation == 0)
+		return hf_fail(s->reason, HF_EINVAL, "a document needs incarnation and generation");
+	if (d->incarnation > l->incarnation ||
+	    (d->incarnation == l->incarnation && d->generation > l->generation))
+		return 0;
+	if (d->incarnation == l->incarnation && d->generation == l->generation) {
+		if (l->asked_hash.len == HF_HASH_BYTES &&
+		    memcmp(l->asked_hash.data, s->asked_hash, HF_HASH_BYTES) == 0)
+			return 1;
+		return hf_fail(s->reason, HF_ESTALE,
+			       "generation %" PRIu64 " was signed already with other content",
+			       d->generation);
+	}
+	return hf_fail(s->reason, HF_ESTALE,
+		       "(%" PRIu64 ", %" PRIu64 ") is older than the signed (%" PRIu64 ", %" PRIu64
+		       "); was the registry restored? see --new-incarnation",
+		       d->incarnation, d->generation, l->incarnation, l->generation);
+}
+
+/* Writes the ledger with the answer in it, then hands the answer out. */
+static int sign_and_remember(struct signing *s, const uint8_t *bytes, size_t length,
+			     struct hf_signer_result *result)
+{
+	Holdfast__SignerLedger next = *s->ledger;
+	Holdfast__Change change = HOLDFAST__CHANGE__INIT;
+	int err;
+
+	change.tenant = s->order->tenant;
+	change.gateway = s->order->gateway;
+	change.sequence = s->ledger->sequence + 1;
+	change.kind_case = HOLDFAST__CHANGE__KIND_DOCUMENT;
+	change.document.data = (uint8_t *)(uintptr_t)bytes;
+	change.document.len = length;
+	err = hf_change_sign(&s->signer->sign_key, &change, &result->signed_change,
+			     &result->signed_change_length);
+	if (err)
+		return hf_fail(s->reason, err, "signing the document");
+	next.sequence = change.sequence;
+	next.incarnation = s->document->incarnation;
+	next.generation = s->document->generation;
+	next.asked_hash.data = s->asked_hash;
+	next.asked_hash.len = sizeof s->asked_hash;
+	next.signed_change.data = result->signed_change;
+	next.signed_change.len = result->signed_change_length;
+	return hf_ledger_store(s->signer->ledger_folder, &next, s->reason);
+}
+
+static int sign_new(struct signing *s, struct hf_signer_result *result)
+{
+	uint8_t *bytes;
+	size_t length;
+	int err = reseal_all(s);
+
+	if (err)
+		return err;
+	length = holdfast__document__get_packed_size(s->document);
+	bytes = malloc(length + 1);
+	if (!bytes)
+		return HF_ENOMEM;
+	holdfast__document__pack(s->document, bytes);
+	err = sign_and_remember(s, bytes, length, result);
+	free(bytes);
+	if (!err)
+		hf_info("signed generation %" PRIu64 " for sgw-%016" PRIx64 ", sequence %" PRIu64,
+			s->document->generation, s->order->gateway, s->ledger->sequence + 1);
+	return err;
+}
+
+static int give_again(struct signing *s, struct hf_signer_result *result)
+{
+	result->signed_change = malloc(s->ledger->signed_change.len + 1);
+	if (!result->signed_change)
+		return HF_ENOMEM;
+	memcpy(result->signed_change, s->ledger->signed_change.data, s->ledger->signed_change.len);
+	result->signed_change_length = s->ledger->signed_change.len;
+	return 0;
+}
+
+static int sign_for_gateway(struct signing *s, struct hf_signer_result *result)
+{
+	int err = check_gateway(s);
+
+	if (err)
+		return err;
+	s->document =
+		holdfast__document__unpack(NULL, s->order->document.len, s->order->document.data);
+	if (!s->document)
+		return hf_fail(s->reason, HF_EPROTO, "not a document");
+	if (s->document->n_volumes + s->document->n_tombstones > HF_SIGNER_VOLUMES_MAX)
+		err = hf_fail(s->reason, HF_ETOOBIG, "more than %u volumes", HF_SIGNER_VOLUMES_MAX);
+	else
+		err = check_order(s);
+	if (err == 0)
+		err = sign_new(s, result);
+	else if (err == 1)
+		err = give_again(s, result);
+	holdfast__document__free_unpacked(s->document, NULL);
+	return err;
+}
+
+int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument *order,
+		       struct hf_signer_result *result)
+{
+	struct signing s = {.signer = signer, .order = order, .reason = &result->reason};
+	int err;
+
+	hf_sha256(order->document.data, order->document.len, s.asked_hash);
+	err = hf_ledger_load(signer->ledger_folder, order->gateway, &s.ledger, &result->reason);
+	if (err == HF_ENOENT)
+		return hf_fail(&result->reason, err,
+			       "no certificate was ever issued to sgw-%016" PRIx64, order->gateway);
+	if (err)
+		return err;
+	err = sign_for_gateway(&s, result);
+	holdfast__signer_ledger__free_unpacked(s.ledger, NULL);
+	return err;
+}
+
+int hf_signer_new_secret(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
+			 struct hf_signer_result *result)
+{
+	Holdfast__VolumeSecrets *secrets;
+	uint8_t wrap_key[HF_KEY_BYTES], *plain = order->plain.data;
+	size_t length = order->plain.len;
+	int err;
+
+	if (strlen(order->purpose) == 0 || strlen(order->purpose) >= HF_PURPOSE_MAX)
+		return hf_fail(&result->reason, HF_EINVAL, "a secret needs a purpose");
+	if (!order->make_wrap_key)
+		return hf_seal(signer->secrets_key.public_key, order->purpose, plain, length,
+			       &result->secret, &result->secret_length);
+	secrets = holdfast__volume_secrets__unpack(NULL, length, plain);
+	if (!secrets)
+		return hf_fail(&result->reason, HF_EPROTO, "not the secrets of a volume");
+	hf_random(wrap_key, sizeof wrap_key);
+	free(secrets->wrap_key.data);
+	secrets->wrap_key.data = malloc(sizeof wrap_key);
+	plain = NULL;
+	err = HF_ENOMEM;
+	if (secrets->wrap_key.data) {
+		memcpy(secrets->wrap_key.data, wrap_key, sizeof wrap_key);
+		secrets->wrap_key.len = sizeof wrap_key;
+		length = holdfast__volume_secrets__get_packed_size(secrets);
+		plain = malloc(length);
+	}
+	if (plain) {
+		holdfast__volume_secrets__pack(secrets, plain);
+		err = hf_seal(signer->secrets_key.public_key, order->purpose, plain, length,
+			      &result->secret, &result->secret_length);
+		hf_wipe_free(plain, length);
+	}
+	explicit_bzero(wrap_key, sizeof wrap_key);
+	if (secrets->wrap_key.data)
+		explicit_bzero(secrets->wrap_key.data, secrets->wrap_key.len);
+	holdfast__volume_secrets__free_unpacked(secrets, NULL);
+	return err;
+}

@@ -1,0 +1,215 @@
+/* The signer's keys and the dispatch of its four questions (signer.h). Signer's thread. */
+#include "provider/signer/signer_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "net/identity.h"
+#include "net/daemon.h"
+#include "provider/signer/files.h"
+
+#define AUTHORITY_SECONDS (20ull * 365 * 86400)
+
+static const char *const key_files[] = {"ca.key", "sign.key", "secrets.key", "ca.crt"};
+enum { CA_KEY, SIGN_KEY, SECRETS_KEY, CA_CERTIFICATE, KEY_FILE_COUNT };
+
+static int path_in(const char *folder, const char *name, char *path, struct hf_errmsg *message)
+{
+	if (snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX)
+		return hf_fail(message, HF_ETOOBIG, "%.100s…: path is too long", folder);
+	return 0;
+}
+
+/* The certificate is written last, so its presence says that the first start was completed. */
+static int check_complete(const char *folder, struct hf_errmsg *message)
+{
+	char path[PATH_MAX];
+	int err = path_in(folder, key_files[CA_CERTIFICATE], path, message);
+
+	if (err || access(path, F_OK) != 0)
+		return err;
+	for (int i = 0; i < KEY_FILE_COUNT; i++) {
+		path_in(folder, key_files[i], path, NULL);
+		if (access(path, F_OK) != 0)
+			return hf_fail(message, HF_ECORRUPT,
+				       "%s: missing beside the authority's certificate; restore it "
+				       "from the backup of this folder",
+				       path);
+	}
+	return 0;
+}
+
+static int load_authority(struct hf_signer *signer, const char *folder, struct hf_errmsg *message)
+{
+	uint8_t public_key[HF_KEY_BYTES];
+	char path[PATH_MAX];
+	int err;
+
+	path_in(folder, key_files[CA_CERTIFICATE], path, NULL);
+	if (access(path, F_OK) != 0) {
+		err = hf_authority_make(&signer->ca_key, "Holdfast authority", AUTHORITY_SECONDS,
+					&signer->ca_certificate, &signer->ca_certificate_length);
+		if (err)
+			return hf_fail(message, err, "making the authority's certificate");
+		hf_info("made a new authority in %s", folder);
+		return hf_file_replace(path, signer->ca_certificate, signer->ca_certificate_length,
+				       message);
+	}
+	err = hf_file_load(path, HF_CERTIFICATE_MAX, &signer->ca_certificate,
+			   &signer->ca_certificate_length, message);
+	if (err)
+		return err;
+	if (hf_certificate_key(signer->ca_certificate, signer->ca_certificate_length, public_key) ||
+	    memcmp(public_key, signer->ca_key.public_key, HF_KEY_BYTES) != 0)
+		return hf_fail(message, HF_ECORRUPT, "%s: is not for the key in ca.key", path);
+	return 0;
+}
+
+static int load_keys(struct hf_signer *signer, const char *folder, struct hf_errmsg *message)
+{
+	char path[PATH_MAX];
+	int err = check_complete(folder, message);
+
+	if (err)
+		return err;
+	path_in(folder, key_files[CA_KEY], path, NULL);
+	err = hf_sign_key_file(path, &signer->ca_key, message);
+	if (!err) {
+		path_in(folder, key_files[SIGN_KEY], path, NULL);
+		err = hf_sign_key_file(path, &signer->sign_key, message);
+	}
+	if (!err) {
+		path_in(folder, key_files[SECRETS_KEY], path, NULL);
+		err = hf_seal_key_file(path, &signer->secrets_key, message);
+	}
+	return err ? err : load_authority(signer, folder, message);
+}
+
+int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **signer,
+		   struct hf_errmsg *message)
+{
+	struct hf_signer *s;
+	char ledger[PATH_MAX];
+	int err = hf_daemon_private_folder(config->state_dir, message);
+
+	if (!err)
+		err = path_in(config->state_dir, "gateways", ledger, message);
+	if (!err)
+		err = hf_daemon_private_folder(ledger, message);
+	if (err)
+		return err;
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	s->magic = SIGNER_MAGIC;
+	s->gateway_days = config->gateway_days;
+	s->server_days = config->server_days;
+	s->ledger_folder = strdup(ledger);
+	err = s->ledger_folder ? load_keys(s, config->state_dir, message) : HF_ENOMEM;
+	if (err) {
+		hf_signer_close(s);
+		return err;
+	}
+	*signer = s;
+	return 0;
+}
+
+void hf_signer_close(struct hf_signer *signer)
+{
+	if (!signer)
+		return;
+	HF_CHECK_MAGIC(signer, SIGNER_MAGIC);
+	free(signer->ca_certificate);
+	free(signer->ledger_folder);
+	hf_wipe_free(signer, sizeof *signer);
+}
+
+void hf_signer_purpose_volume(uint64_t tenant, uint64_t volume, char purpose[HF_PURPOSE_MAX])
+{
+	snprintf(purpose, HF_PURPOSE_MAX, "volume/t-%016" PRIx64 "/vol-%016" PRIx64, tenant,
+		 volume);
+}
+
+void hf_signer_purpose_store(uint64_t tenant, char purpose[HF_PURPOSE_MAX])
+{
+	snprintf(purpose, HF_PURPOSE_MAX, "store/t-%016" PRIx64, tenant);
+}
+
+static int dispatch(struct hf_signer *signer, const Holdfast__SignerRequest *request,
+		    struct hf_signer_result *result)
+{
+	switch (request->kind_case) {
+	case HOLDFAST__SIGNER_REQUEST__KIND_HELLO:
+		return 0;
+	case HOLDFAST__SIGNER_REQUEST__KIND_CERTIFICATE:
+		return hf_signer_certificate(signer, request->certificate, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT:
+		return hf_signer_document(signer, request->document, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET:
+		return hf_signer_new_secret(signer, request->new_secret, result);
+	default:
+		return hf_fail(&result->reason, HF_EUNSUPPORTED, "unknown question to the signer");
+	}
+}
+
+static ProtobufCBinaryData binary(const uint8_t *bytes, size_t length)
+{
+	return (ProtobufCBinaryData){.len = length, .data = (uint8_t *)(uintptr_t)bytes};
+}
+
+static uint8_t *encode(const struct hf_signer *signer, int err,
+		       const struct hf_signer_result *result, size_t *length)
+{
+	Holdfast__SignerAnswer answer = HOLDFAST__SIGNER_ANSWER__INIT;
+	uint8_t *bytes;
+
+	answer.error = -err;
+	answer.reason = (char *)(uintptr_t)result->reason.text;
+	answer.ca_certificate = binary(signer->ca_certificate, signer->ca_certificate_length);
+	answer.ca_key = binary(signer->ca_key.public_key, HF_KEY_BYTES);
+	answer.signer_key = binary(signer->sign_key.public_key, HF_KEY_BYTES);
+	if (!err) {
+		answer.certificate = binary(result->certificate, result->certificate_length);
+		answer.signed_change = binary(result->signed_change, result->signed_change_length);
+		answer.secret = binary(result->secret, result->secret_length);
+	}
+	*length = holdfast__signer_answer__get_packed_size(&answer);
+	bytes = malloc(*length);
+	if (bytes)
+		holdfast__signer_answer__pack(&answer, bytes);
+	return bytes;
+}
+
+uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size_t request_length,
+			  size_t *answer_length)
+{
+	struct hf_signer_result result = {.reason = {""}};
+	Holdfast__SignerRequest *message;
+	uint8_t *answer;
+	int err;
+
+	HF_CHECK_MAGIC(signer, SIGNER_MAGIC);
+	message = holdfast__signer_request__unpack(NULL, request_length, request);
+	if (!message)
+		err = hf_fail(&result.reason, HF_EPROTO, "not a question to the signer");
+	else
+		err = dispatch(signer, message, &result);
+	if (err && result.reason.text[0] == '\0')
+		hf_fail(&result.reason, err, "%s", hf_err_text(err));
+	if (err)
+		hf_warn("refused: %s", result.reason.text);
+	if (message)
+		holdfast__signer_request__free_unpacked(message, NULL);
+	answer = encode(signer, err, &result, answer_length);
+	free(result.certificate);
+	free(result.signed_change);
+	free(result.secret);
+	return answer;
+}

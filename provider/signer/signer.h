@@ -1,0 +1,44 @@
+/* The signer: sole owner of the authority's key, the key that signs changes, and the key under
+ * which secrets lie in the registry. Its core, without a socket: one question in, one answer out.
+ * One thread; blocks for the disk. Nothing that it logs or puts into a reason is a secret.
+ *
+ * In its state folder (0700, files 0600): ca.key, ca.crt, sign.key, secrets.key, and
+ * gateways/sgw-… (ledger.h). Made at the first start. */
+#ifndef HF_PROVIDER_SIGNER_SIGNER_H
+#define HF_PROVIDER_SIGNER_SIGNER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/seal.h"
+#include "net/sign.h"
+#include "proto/provider.pb-c.h"
+
+#define HF_SIGNER_VOLUMES_MAX 4096u /* in one document, tombstones included */
+
+struct hf_signer;
+
+struct hf_signer_config {
+	const char *state_dir;
+	uint64_t gateway_days; /* life of a gateway's certificate */
+	uint64_t server_days;  /* life of the provider's own */
+};
+
+/* Opens the keys, or makes them when the folder has none at all. A folder in which one is missing
+ * is refused (HF_ECORRUPT): a new one would lock out every gateway. */
+int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **signer,
+		   struct hf_errmsg *message);
+void hf_signer_close(struct hf_signer *signer);
+
+/* Answers an encoded SignerRequest with a malloc'ed encoded SignerAnswer; NULL only when memory is
+ * out. What the answer reports as signed is remembered durably. */
+uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size_t request_length,
+			  size_t *answer_length);
+
+/* Under which purpose the secrets of a volume, and of a tenant's store, are kept in the registry:
+ * a secret moved to another row or another tenant does not open. */
+void hf_signer_purpose_volume(uint64_t tenant, uint64_t volume, char purpose[HF_PURPOSE_MAX]);
+void hf_signer_purpose_store(uint64_t tenant, char purpose[HF_PURPOSE_MAX]);
+
+#endif

@@ -1,0 +1,39 @@
+/* Shared by the files of the signer's core: its keys, and the answer under construction. */
+#ifndef HF_PROVIDER_SIGNER_SIGNER_INTERNAL_H
+#define HF_PROVIDER_SIGNER_SIGNER_INTERNAL_H
+
+#include "base/assert.h"
+#include "provider/signer/signer.h"
+
+#define SIGNER_MAGIC 0x7369676eu
+
+struct hf_signer {
+	uint32_t magic;
+	struct hf_sign_key ca_key;
+	struct hf_sign_key sign_key;
+	struct hf_seal_key secrets_key;
+	uint8_t *ca_certificate;
+	size_t ca_certificate_length;
+	char *ledger_folder;
+	uint64_t gateway_days, server_days;
+};
+
+/* What the verbs fill in; the malloc'ed bytes are freed by the dispatcher once encoded. */
+struct hf_signer_result {
+	struct hf_errmsg reason;
+	uint8_t *certificate;
+	size_t certificate_length;
+	uint8_t *signed_change;
+	size_t signed_change_length;
+	uint8_t *secret;
+	size_t secret_length;
+};
+
+int hf_signer_certificate(struct hf_signer *signer, const Holdfast__SignerCertificate *order,
+			  struct hf_signer_result *result);
+int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument *order,
+		       struct hf_signer_result *result);
+int hf_signer_new_secret(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
+			 struct hf_signer_result *result);
+
+#endif
