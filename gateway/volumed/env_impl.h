@@ -146,7 +146,6 @@ struct hf_env_store {
 };
 
 int hf_env_store_start(struct hf_env_uv *env);
-void hf_env_store_stop(struct hf_env_uv *env);
 void hf_env_store_join(struct hf_env_uv *env);
 void hf_env_store_submit_uv(struct hf_env *table, struct hf_store_io *io);
 void hf_env_store_call_arrived(struct hf_list *link); /* copies the answer, calls done */
@@ -162,7 +161,7 @@ struct hf_env_uv {
 	uv_async_t wake;
 	uint64_t under_way; /* operations whose done has not come */
 	unsigned handles;   /* libuv's, open or closing */
-	bool closing, joined;
+	bool closing, store_closing, joined;
 	void (*closed)(void *context);
 	void *closed_context;
 

@@ -55,7 +55,7 @@ void hf_env_store_submit_uv(struct hf_env *table, struct hf_store_io *io)
 	hf_env_began(env);
 	*call = (struct hf_env_store_call){
 		.magic = CALL_MAGIC, .env = env, .io = *io, .caller = io};
-	if (env->closing) {
+	if (env->store_closing) {
 		call->io.status = HF_ECANCELED;
 		hf_env_arrive(env, HF_ARRIVAL_STORE, &call->link);
 		return;
@@ -73,7 +73,7 @@ void hf_env_uv_set_store(struct hf_env_uv *env, struct hf_env_uv_store_change *c
 	HF_CHECK_MAGIC(env, HF_ENV_MAGIC);
 	hf_env_began(env);
 	change->message.text[0] = '\0';
-	if (env->closing) {
+	if (env->store_closing) {
 		change->status = HF_ECANCELED;
 		hf_env_arrive(env, HF_ARRIVAL_STORE_CHANGE, &change->link);
 		return;
@@ -332,10 +332,14 @@ err_after_loop:
 	return err;
 }
 
-void hf_env_store_stop(struct hf_env_uv *env)
+void hf_env_uv_close_store(struct hf_env_uv *env)
 {
 	struct hf_env_store *store = &env->store;
 
+	HF_CHECK_MAGIC(env, HF_ENV_MAGIC);
+	if (env->store_closing)
+		return;
+	env->store_closing = true;
 	if (!store->started)
 		return;
 	pthread_mutex_lock(&store->lock);

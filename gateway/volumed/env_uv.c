@@ -315,6 +315,6 @@ void hf_env_uv_close(struct hf_env_uv *env, void (*closed)(void *context), void 
 	env->closed = closed;
 	env->closed_context = context;
 	hf_env_timers_disarm(env);
-	hf_env_store_stop(env);
+	hf_env_uv_close_store(env);
 	hf_env_wake(env);
 }

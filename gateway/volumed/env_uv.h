@@ -56,6 +56,10 @@ struct hf_env_uv_store_change {
 };
 void hf_env_uv_set_store(struct hf_env_uv *env, struct hf_env_uv_store_change *change);
 
+/* Ends store operations, and those submitted from now on, with HF_ECANCELED, while everything else
+ * goes on: the core's own closing waits for its store operations, which might be long. */
+void hf_env_uv_close_store(struct hf_env_uv *env);
+
 /* Disarms timers; lets disk operations and work end; ends store operations, and whatever is
  * submitted from now on, with HF_ECANCELED; joins the threads; then `closed`, after which `env` is
  * gone. Every `done` has come before. */

@@ -356,6 +356,26 @@ static void test_close_ends_everything(void **state)
 	free(jobs);
 }
 
+/* A core that closes must not wait for a store that is away; its disk still works. */
+static void test_the_store_can_end_first(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned done = 0, worked = 0;
+	struct call call = {.fixture = fixture, .done = &done};
+	struct job job = {
+		.work = {.run = job_run, .done = job_done}, .fixture = fixture, .done = &worked};
+
+	put(&call, "e/x", "y", 1); /* waits for a store */
+	hf_env_uv_close_store(fixture->uv);
+	fixture_run(fixture, &done, 1);
+	assert_int_equal(call.io.status, HF_ECANCELED);
+	put(&call, "e/x", "y", 1);
+	fixture_run(fixture, &done, 2);
+	assert_int_equal(call.io.status, HF_ECANCELED);
+	hf_env_work_submit(fixture->env, &job.work);
+	fixture_run(fixture, &worked, 1);
+}
+
 static void test_close_at_once(void **state)
 {
 	fixture_close(*state);
@@ -375,6 +395,7 @@ int main(void)
 		TEST(test_a_store_can_be_switched_under_load),
 		TEST(test_a_bad_store_is_refused_and_the_old_one_stays),
 		TEST(test_close_ends_everything),
+		TEST(test_the_store_can_end_first),
 		TEST(test_close_at_once),
 	};
 
