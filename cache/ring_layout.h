@@ -2,24 +2,26 @@
  * socket that hands it over. The only header of cache/ that target/ may include: structs and
  * constants, no functions but inline helpers.
  *
- * The shim creates a memfd, seals it against shrinking and growing, and passes it with two eventfds
- * over run_dir/ring.sock (SOCK_SEQPACKET). volumed trusts nothing in it: each descriptor is copied
+ * For each connection the shim creates a memfd, seals it against shrinking and growing, and passes
+ * it with two eventfds over run_dir/ring.sock (SOCK_SEQPACKET); the ring's uuid and the ids of its
+ * requests outlive the connection. volumed trusts nothing in it: each descriptor is copied
  * once and then checked; payload is copied once before it is checksummed. All integers native
  * (same machine, x86-64, little-endian); indices are free-running and masked.
- * docs/PROTOCOL.md, "Ring". */
+ * docs/protocol/ring.md has the rules. */
 #ifndef HF_CACHE_RING_LAYOUT_H
 #define HF_CACHE_RING_LAYOUT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define HF_RING_MAGIC        0x474e495244464fu
-#define HF_RING_VERSION      1u
-#define HF_RING_ENTRIES      1024u /* requests under way, power of two */
-#define HF_RING_PAGE         4096u
-#define HF_RING_DATA_BYTES   (128u << 20) /* data area; pages are touched when used */
-#define HF_RING_TRANSFER_MAX (8u << 20)   /* bytes of one request's payload */
-#define HF_RING_VOLUMES_MAX  256u         /* LUNs of one tgtd */
+#define HF_RING_MAGIC            0x474e495244464fu
+#define HF_RING_VERSION          1u
+#define HF_RING_ENTRIES          1024u /* requests under way, power of two */
+#define HF_RING_PAGE             4096u
+#define HF_RING_DATA_BYTES       (128u << 20) /* data area; pages are touched when used */
+#define HF_RING_TRANSFER_MAX     (8u << 20)   /* bytes of one request's payload */
+#define HF_RING_VOLUMES_MAX      256u         /* LUNs of one tgtd */
+#define HF_RING_UNMAP_RANGES_MAX 256u         /* in one UNMAP */
 
 /* What a request asks for. Offsets and lengths in bytes, multiples of 512. Numbers are shared by
  * two binaries that may differ in age: only add. */
@@ -33,7 +35,7 @@ enum hf_op {
 	HF_OP_UNMAP = 7,             /* payload is hf_ring_range[], all or none */
 	HF_OP_LBA_STATUS = 8,        /* answer is hf_ring_lba_status[] in the payload space */
 	HF_OP_VERIFY = 9,            /* read and check against the checksums, no payload */
-	HF_OP_CANCEL = 10,           /* `offset` is the id to cancel; ends after it has ended */
+	HF_OP_CANCEL = 10, /* `offset` is the id to cancel, of the same volume; ends after it */
 };
 
 #define HF_REQUEST_FUA 0x1u /* durable before it ends, whatever the write cache says */
@@ -49,7 +51,7 @@ struct hf_ring_lba_status {
 };
 
 struct hf_ring_submission {
-	uint64_t id;          /* counts up by one in a ring's life, never reused; > 0 */
+	uint64_t id;          /* counts up in a ring's life, never given to another request; > 0 */
 	uint32_t op;          /* enum hf_op */
 	uint32_t flags;       /* HF_REQUEST_… */
 	uint32_t volume;      /* handle from BOUND */
@@ -57,7 +59,7 @@ struct hf_ring_submission {
 	uint64_t offset;      /* bytes in the volume */
 	uint64_t length;      /* bytes in the volume */
 	uint32_t data_length; /* bytes of payload, in or out */
-	uint32_t deadline_ms; /* from submission; 0: none */
+	uint32_t deadline_ms; /* 0: the shim's CANCEL is the deadline */
 	uint64_t reserved[2];
 };
 _Static_assert(sizeof(struct hf_ring_submission) == 64, "submission layout");
@@ -107,11 +109,11 @@ enum hf_ring_message_type {
 	HF_RING_BIND = 3,    /* shim → volumed: volume */
 	HF_RING_BOUND = 4, /* volumed → shim: volume, handle, size, flags; or status. May come late:
 			      a volume is bound only after its dead ring is drained */
-	HF_RING_UNBIND = 5, /* shim → volumed: handle; nothing of it is under way */
-	HF_RING_UNBOUND = 6,
+	HF_RING_UNBIND = 5,  /* shim → volumed: volume; nothing of it is under way */
+	HF_RING_UNBOUND = 6, /* volumed → shim: volume */
 	HF_RING_CHANGED = 7, /* volumed → shim: size or state of a bound volume changed */
-	HF_RING_RESUME = 8,  /* shim → volumed: every volume is bound; submissions follow, the
-				unfinished ones first and in order */
+	HF_RING_RESUME = 8,  /* shim → volumed: every request that an earlier session left
+				unfinished has been submitted again */
 };
 
 struct hf_ring_message {
@@ -125,8 +127,9 @@ struct hf_ring_message {
 };
 _Static_assert(sizeof(struct hf_ring_message) == 48, "ring message layout");
 
-#define HF_VOLUME_WRITE_CACHE 0x1u /* WCE=1: acknowledged after the write, durable after a flush   \
-				    */
-#define HF_VOLUME_NOT_READY 0x2u   /* fenced or detached: NOT READY to the initiator */
+#define HF_VOLUME_WRITE_CACHE                                                                      \
+	0x1u                     /* WCE=1: acknowledged after the write, durable after a flush     \
+				  */
+#define HF_VOLUME_NOT_READY 0x2u /* fenced or detached: NOT READY to the initiator */
 
 #endif

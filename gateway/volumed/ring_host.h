@@ -1,0 +1,42 @@
+/* volumed's end of the rings: listens on run_dir/ring.sock, takes each shim's shared memory, turns
+ * its descriptors into requests of the volume core and the core's answers into completions. Trusts
+ * nothing that a shim says (docs/protocol/ring.md, "Distrust"). One thread: the loop's, which is
+ * the core's. */
+#ifndef HF_GATEWAY_VOLUMED_RING_HOST_H
+#define HF_GATEWAY_VOLUMED_RING_HOST_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "gateway/volumed/core.h"
+
+#define HF_RING_HOST_NO_UID ((uid_t)-1)
+
+struct hf_ring_host;
+
+struct hf_ring_host_config {
+	uv_loop_t *loop;
+	struct hf_core *core; /* stays open until the host is closed */
+	const char *path;     /* of the socket, at most 107 bytes; a stale one is replaced */
+	uid_t tgt_uid;        /* may connect beside root and the own uid; or HF_RING_HOST_NO_UID */
+};
+
+/* Listens. 0, or HF_EINVAL (path), HF_EBUSY (another process listens there), HF_EIO with the reason
+ * in `message`. */
+int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_host **host,
+		      struct hf_errmsg *message);
+
+/* To be called from the core's volume_changed, at any point of the loop: tells the shims, and binds
+ * a volume that a shim waits for. Does its work later in the same turn of the loop. */
+void hf_ring_host_volume_changed(struct hf_ring_host *host, uint64_t volume);
+
+/* Shims that are connected and have handed over a ring. */
+unsigned hf_ring_host_rings(const struct hf_ring_host *host);
+
+/* Stops listening, cancels what the core has not logged, waits until it has answered everything,
+ * then hangs up on the shims and calls `closed`. The host is gone then. */
+void hf_ring_host_close(struct hf_ring_host *host, void (*closed)(void *context), void *context);
+
+#endif

@@ -1,0 +1,157 @@
+/* What the files of the ring's host share: ring_host.c (listening, which ring holds which volume),
+ * ring_host_session.c (one shim's connection and messages), ring_host_requests.c (descriptors and
+ * completions), ring_host_memory.c (every load and store in the shared memory).
+ *
+ * A session is one connection with one piece of shared memory. A ring (its uuid) lives as long as
+ * its tgtd and may have several sessions, one after the other. */
+#ifndef HF_GATEWAY_VOLUMED_RING_HOST_IMPL_H
+#define HF_GATEWAY_VOLUMED_RING_HOST_IMPL_H
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "cache/ring_layout.h"
+#include "gateway/volumed/core.h"
+#include "gateway/volumed/ring_host.h"
+
+#define HF_RING_SESSIONS_MAX 32u   /* connections, with and without a ring */
+#define HF_RING_OWED_MAX     1024u /* messages that a shim has not taken yet */
+#define HF_RING_BUCKETS      1024u
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+/* The mapping and volumed's own copy of its indices: what it wrote itself is never read back. */
+struct hf_ring_memory {
+	uint8_t *base;
+	uint64_t submit_head, complete_tail;
+	int wake_fd;             /* the shim's wake-up of us */
+	struct io_uring wake_up; /* signals the shim's eventfd, see hf_ring_memory_wake */
+	bool wake_ready;
+};
+
+/* Takes the three descriptors of HELLO (closes them on failure, and what it needs not). Refuses
+ * memory that could shrink or has another size, and a header of another version. */
+int hf_ring_memory_open(struct hf_ring_memory *memory, const int fds[3], const uint8_t uuid[16],
+			struct hf_errmsg *message);
+void hf_ring_memory_close(struct hf_ring_memory *memory);
+
+/* Empties the wake-up's counter; never blocks. False: it is no eventfd. */
+bool hf_ring_memory_woken(struct hf_ring_memory *memory);
+/* Number of descriptors to take, or HF_EPROTO if the tail is impossible. */
+int hf_ring_memory_submitted(const struct hf_ring_memory *memory);
+/* Copies the next descriptor, once. */
+void hf_ring_memory_take(struct hf_ring_memory *memory, struct hf_ring_submission *submission);
+/* Tells the shim that the descriptors taken are free. */
+void hf_ring_memory_taken(struct hf_ring_memory *memory);
+uint64_t hf_ring_memory_oldest(const struct hf_ring_memory *memory);
+/* HF_EPROTO if the shim's head leaves no place for another completion. */
+int hf_ring_memory_check_room(const struct hf_ring_memory *memory);
+void hf_ring_memory_place(struct hf_ring_memory *memory,
+			  const struct hf_ring_completion *completion);
+/* Shows the completions placed to the shim. */
+void hf_ring_memory_publish(struct hf_ring_memory *memory);
+void hf_ring_memory_wake(struct hf_ring_memory *memory);
+void *hf_ring_memory_data(const struct hf_ring_memory *memory, uint32_t page);
+
+/* ---- Session --------------------------------------------------------------------------------- */
+
+enum hf_ring_session_state {
+	HF_RING_GREETING = 1, /* connected, no HELLO yet */
+	HF_RING_SERVING,
+	HF_RING_DRAINING, /* lost or dropped: nothing new, waits for the core */
+	HF_RING_CLOSING,  /* holds nothing any more, waits for libuv */
+};
+
+enum hf_ring_binding_state {
+	HF_RING_UNUSED = 0,
+	HF_RING_WAITING, /* asked for: the volume is unknown, or another ring holds it */
+	HF_RING_HELD,    /* BOUND was sent */
+};
+
+struct hf_ring_binding {
+	enum hf_ring_binding_state state;
+	uint64_t volume;
+	uint64_t last_id;   /* of this session */
+	unsigned under_way; /* in the core */
+	bool changed;       /* CHANGED is owed */
+};
+
+struct hf_ring_session;
+
+struct hf_ring_request {
+	struct hf_request core;
+	uint32_t magic;
+	bool busy;
+	uint32_t handle;
+	struct hf_ring_session *session;
+	struct hf_list link;    /* free, or a bucket, or the cancels of another */
+	struct hf_list cancels; /* CANCELs that end after this one */
+};
+
+struct hf_ring_session {
+	uint32_t magic;
+	enum hf_ring_session_state state;
+	struct hf_ring_host *host;
+	struct hf_list link; /* the host's */
+	int socket;
+	uv_poll_t socket_poll, wake_poll;
+	unsigned handles_open; /* libuv's, until their close callbacks */
+	pid_t pid;
+	uint8_t uuid[16];
+	struct hf_ring_memory memory;
+	struct hf_ring_binding bindings[HF_RING_VOLUMES_MAX];
+	struct hf_ring_request *requests; /* HF_RING_ENTRIES */
+	struct hf_list free_requests;
+	struct hf_list buckets[HF_RING_BUCKETS]; /* in the core, by id */
+	unsigned under_way;                      /* in the core */
+	uint64_t oldest_unfinished;
+	bool wake_owed;  /* completions were placed since the last wake */
+	bool cancelling; /* inside hf_ring_requests_cancel */
+	struct hf_ring_message *owed;
+	unsigned owed_first, owed_count;
+};
+
+#define HF_RING_SESSION_MAGIC 0x72736573u
+#define HF_RING_REQUEST_MAGIC 0x72726571u
+
+/* ring_host_session.c */
+int hf_ring_session_accept(struct hf_ring_host *host, int socket, pid_t pid);
+/* Sends what changed: BOUND and CHANGED messages. */
+void hf_ring_session_tell_changes(struct hf_ring_session *session);
+void hf_ring_session_bound(struct hf_ring_session *session, uint32_t handle,
+			   const struct hf_volume_status *status);
+/* Ends a session from our side: drains, then hangs up. */
+void hf_ring_session_drop(struct hf_ring_session *session, const char *reason);
+/* Called by ring_host_requests.c when the last request of a draining session has ended. */
+void hf_ring_session_drained(struct hf_ring_session *session);
+
+/* ring_host_requests.c */
+int hf_ring_requests_open(struct hf_ring_session *session);
+void hf_ring_requests_close(struct hf_ring_session *session);
+/* Takes every descriptor that is there. */
+void hf_ring_requests_take(struct hf_ring_session *session);
+/* Asks the core to cancel everything. */
+void hf_ring_requests_cancel(struct hf_ring_session *session);
+/* Wakes the shim if completions were placed since the last time. */
+void hf_ring_requests_wake(struct hf_ring_session *session);
+
+/* ring_host.c */
+struct hf_core *hf_ring_host_core(struct hf_ring_host *host);
+uv_loop_t *hf_ring_host_loop(struct hf_ring_host *host);
+/* A connection was made: takes the session into the host's list, making room if need be. */
+int hf_ring_host_accepted(struct hf_ring_host *host, struct hf_ring_session *session);
+/* HELLO arrived: an older session of the same ring is over. HF_EBUSY if the ring is another
+ * process's. */
+int hf_ring_host_greet(struct hf_ring_host *host, struct hf_ring_session *session);
+/* Binds what waits and can be bound. */
+void hf_ring_host_bind(struct hf_ring_host *host);
+/* The shim closed the LUN: this ring will ask nothing about the volume any more. */
+void hf_ring_host_unbound(struct hf_ring_host *host, const struct hf_ring_session *session,
+			  uint64_t volume);
+/* The session has nothing in the core, no memory and no connection any more. */
+void hf_ring_host_gone(struct hf_ring_host *host, struct hf_ring_session *session);
+
+#endif
