@@ -1,0 +1,286 @@
+/* Tables of verbs and options, and the one loop that reads a command line by them (args.h). */
+#include "provider/cli/args.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+
+#define DEFAULT_TIMEOUT_MS 60000u
+#define TIMEOUT_MAX_S      86400ul
+
+static const struct option {
+	unsigned bit;
+	const char *name;
+	const char *value; /* NULL: a flag */
+	const char *help;
+} options[] = {
+	{HF_OPT_NAME, "--name", "NAME", "1 to 64 of A-Z a-z 0-9 . _ -"},
+	{HF_OPT_GATEWAY, "--gateway", "GATEWAY", "its id (sgw-…) or name"},
+	{HF_OPT_SIZE, "--size", "SIZE", "1MiB to 32TiB, a multiple of 4KiB; KiB, MiB, GiB, TiB"},
+	{HF_OPT_WRITE_CACHE, "--write-cache", "on|off",
+	 "on: durable only after a flush or FUA (default: off)"},
+	{HF_OPT_CHAP_USER, "--chap-user", "USER", "initiators must authenticate as this"},
+	{HF_OPT_CHAP_SECRET_FILE, "--chap-secret-file", "FILE",
+	 "its secret: first line, 12 to 64 characters"},
+	{HF_OPT_MUTUAL_USER, "--mutual-user", "USER", "the target authenticates itself as this"},
+	{HF_OPT_MUTUAL_SECRET_FILE, "--mutual-secret-file", "FILE", "its secret, another one"},
+	{HF_OPT_INITIATOR, "--initiator", "IQN|ADDRESS",
+	 "may log in; repeat for more (default: loopback only, "
+	 "with CHAP: all)"},
+	{HF_OPT_FORCE, "--force", NULL, "also while initiators are logged in"},
+	{HF_OPT_WAIT, "--wait", NULL, "return when the gateway has reported it done"},
+	{HF_OPT_TIMEOUT, "--timeout", "SECONDS", "of --wait (default: 60)"},
+	{HF_OPT_JSON, "--json", NULL, "print JSON"},
+	{HF_OPT_RUN_DIR, "--run-dir", "DIR",
+	 "where provider.sock is (default: HOLDFAST_PROVIDER_RUN)"},
+	{HF_OPT_HELP, "--help", NULL, "print this"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct hf_cli_verb verbs[] = {
+	{HF_VERB_INFO, "", "info", NULL, 0, HF_OPT_ALWAYS, "about the provider itself"},
+	{HF_VERB_GATEWAY_LIST, "gateway", "list", NULL, 0, HF_OPT_ALWAYS, "all gateways"},
+	{HF_VERB_GATEWAY_SHOW, "gateway", "show", "GATEWAY", 0, HF_OPT_ALWAYS, "one gateway"},
+	{HF_VERB_GATEWAY_ACTIVATE, "gateway", "activate", "KEY", HF_OPT_NAME, HF_OPT_ALWAYS,
+	 "enter the activation key that a gateway shows; prints who it is, for confirm"},
+	{HF_VERB_GATEWAY_CONFIRM, "gateway", "confirm", "GATEWAY", 0,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING,
+	 "give the activated gateway its certificate, after comparing the fingerprint"},
+	{HF_VERB_VOLUME_CREATE, "volume", "create", NULL,
+	 HF_OPT_GATEWAY | HF_OPT_NAME | HF_OPT_SIZE,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_WRITE_CACHE | HF_OPT_CHAP_USER |
+		 HF_OPT_CHAP_SECRET_FILE | HF_OPT_MUTUAL_USER | HF_OPT_MUTUAL_SECRET_FILE |
+		 HF_OPT_INITIATOR,
+	 "create a volume on a gateway"},
+	{HF_VERB_VOLUME_LIST, "volume", "list", NULL, 0, HF_OPT_ALWAYS, "all volumes"},
+	{HF_VERB_VOLUME_SHOW, "volume", "show", "VOLUME", 0, HF_OPT_ALWAYS, "one volume"},
+	{HF_VERB_VOLUME_ATTACH, "volume", "attach", "VOLUME", HF_OPT_GATEWAY,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING, "attach a detached volume to a gateway"},
+	{HF_VERB_VOLUME_DETACH, "volume", "detach", "VOLUME", 0, HF_OPT_ALWAYS | HF_OPT_WAITING,
+	 "take its LUN away after everything was uploaded"},
+	{HF_VERB_VOLUME_DELETE, "volume", "delete", "VOLUME", 0,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_FORCE, "delete a volume and all its data"},
+};
+
+#define VERB_COUNT (sizeof verbs / sizeof verbs[0])
+
+static void help_options(FILE *out, unsigned mask)
+{
+	char left[64];
+
+	for (const struct option *o = options; o->name; o++) {
+		if (!(mask & o->bit))
+			continue;
+		snprintf(left, sizeof left, "%s%s%s", o->name, o->value ? " " : "",
+			 o->value ? o->value : "");
+		fprintf(out, "  %-28s %s\n", left, o->help);
+	}
+}
+
+void hf_cli_help(FILE *out, const struct hf_cli_verb *verb)
+{
+	if (verb) {
+		fprintf(out, "usage: holdfast %s%s%s%s%s [options]\n\n%s\n\n", verb->group,
+			verb->group[0] ? " " : "", verb->name, verb->operand ? " " : "",
+			verb->operand ? verb->operand : "", verb->help);
+		if (verb->required) {
+			fprintf(out, "Required:\n");
+			help_options(out, verb->required);
+		}
+		fprintf(out, "Options:\n");
+		help_options(out, verb->optional);
+		return;
+	}
+	fprintf(out, "usage: holdfast [--run-dir DIR] VERB …\n\n");
+	for (size_t i = 0; i < VERB_COUNT; i++) {
+		char left[64];
+
+		snprintf(left, sizeof left, "%s%s%s %s", verbs[i].group,
+			 verbs[i].group[0] ? " " : "", verbs[i].name,
+			 verbs[i].operand ? verbs[i].operand : "");
+		fprintf(out, "  %-28s %s\n", left, verbs[i].help);
+	}
+	fprintf(out, "\nholdfast VERB --help tells the options of a verb; holdfast --version the "
+		     "version.\n");
+}
+
+static int read_timeout(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	char *end;
+	unsigned long seconds = strtoul(value, &end, 10);
+
+	if (value[0] < '0' || value[0] > '9' || *end || seconds == 0 || seconds > TIMEOUT_MAX_S)
+		return hf_fail(message, HF_EINVAL, "--timeout wants 1 to %lu seconds, not `%.40s`",
+			       TIMEOUT_MAX_S, value);
+	args->timeout_ms = (uint32_t)seconds * 1000;
+	return 0;
+}
+
+static int read_size(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	if (hf_size_parse(value, &args->size_bytes) != 0)
+		return hf_fail(message, HF_EINVAL,
+			       "--size wants a number with KiB, MiB, GiB or TiB, such as 10GiB, "
+			       "not `%.40s`",
+			       value);
+	return 0;
+}
+
+static int read_write_cache(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return hf_fail(message, HF_EINVAL, "--write-cache wants on or off, not `%.40s`",
+			       value);
+	args->write_cache = strcmp(value, "on") == 0;
+	return 0;
+}
+
+static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
+		      struct hf_errmsg *message)
+{
+	switch (bit) {
+	case HF_OPT_RUN_DIR:
+		args->run_dir = value;
+		return 0;
+	case HF_OPT_NAME:
+		args->name = value;
+		return 0;
+	case HF_OPT_GATEWAY:
+		args->gateway = value;
+		return 0;
+	case HF_OPT_CHAP_USER:
+		args->chap_user = value;
+		return 0;
+	case HF_OPT_CHAP_SECRET_FILE:
+		args->chap_secret_file = value;
+		return 0;
+	case HF_OPT_MUTUAL_USER:
+		args->mutual_user = value;
+		return 0;
+	case HF_OPT_MUTUAL_SECRET_FILE:
+		args->mutual_secret_file = value;
+		return 0;
+	case HF_OPT_INITIATOR:
+		if (args->initiator_count == HF_CLI_INITIATORS_MAX)
+			return hf_fail(message, HF_EINVAL, "--initiator: at most %u",
+				       HF_CLI_INITIATORS_MAX);
+		args->initiators[args->initiator_count++] = value;
+		return 0;
+	case HF_OPT_SIZE:
+		return read_size(value, args, message);
+	case HF_OPT_TIMEOUT:
+		return read_timeout(value, args, message);
+	default:
+		return read_write_cache(value, args, message);
+	}
+}
+
+static const struct option *find_option(const char *text)
+{
+	for (const struct option *o = options; o->name; o++)
+		if (strcmp(o->name, text) == 0)
+			return o;
+	return NULL;
+}
+
+/* Takes argv[*i] and, if it wants one, its value (also as --name=value). */
+static int take_option(int argc, char **argv, int *i, struct hf_cli_args *args,
+		       struct hf_errmsg *message)
+{
+	char *equals = strchr(argv[*i], '=');
+	const struct option *o;
+	const char *value;
+	char name[32];
+
+	snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argv[*i]) : 31, argv[*i]);
+	o = find_option(name);
+	if (!o)
+		return hf_fail(message, HF_EINVAL, "unknown option `%.60s`", argv[*i]);
+	if ((args->given & o->bit) && o->bit != HF_OPT_INITIATOR)
+		return hf_fail(message, HF_EINVAL, "%s is given twice", o->name);
+	args->given |= o->bit;
+	if (!o->value)
+		return equals ? hf_fail(message, HF_EINVAL, "%s takes no value", o->name) : 0;
+	value = equals ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+	if (!value || value[0] == '\0')
+		return hf_fail(message, HF_EINVAL, "%s wants %s", o->name, o->value);
+	return read_value(o->bit, value, args, message);
+}
+
+static int find_verb(const char *const *words, size_t word_count, struct hf_cli_args *args,
+		     struct hf_errmsg *message)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < VERB_COUNT && !args->verb; i++) {
+		used = verbs[i].group[0] ? 2 : 1;
+		if (word_count >= used && (used == 1 || strcmp(words[0], verbs[i].group) == 0) &&
+		    strcmp(words[used - 1], verbs[i].name) == 0)
+			args->verb = &verbs[i];
+	}
+	if (args->given & HF_OPT_HELP)
+		return 0;
+	if (word_count == 0)
+		return hf_fail(message, HF_EINVAL, "a verb is missing; see holdfast --help");
+	if (!args->verb)
+		return hf_fail(message, HF_EINVAL,
+			       "unknown verb `%.40s%s%.40s`; see holdfast --help", words[0],
+			       word_count > 1 ? " " : "", word_count > 1 ? words[1] : "");
+	if (args->verb->operand && word_count == used)
+		return hf_fail(message, HF_EINVAL, "%s is missing", args->verb->operand);
+	if (word_count > used + (args->verb->operand ? 1 : 0))
+		return hf_fail(message, HF_EINVAL, "unexpected `%.60s`", words[word_count - 1]);
+	args->operand = args->verb->operand ? words[used] : NULL;
+	return 0;
+}
+
+static int check_options(const struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	const struct hf_cli_verb *verb = args->verb;
+
+	for (const struct option *o = options; o->name; o++) {
+		if ((args->given & o->bit) && !((verb->required | verb->optional) & o->bit))
+			return hf_fail(message, HF_EINVAL, "%s does not belong to `%s %s`", o->name,
+				       verb->group, verb->name);
+		if ((verb->required & o->bit) && !(args->given & o->bit))
+			return hf_fail(message, HF_EINVAL, "%s %s is missing", o->name, o->value);
+	}
+	if (!args->chap_user != !args->chap_secret_file)
+		return hf_fail(message, HF_EINVAL,
+			       "--chap-user and --chap-secret-file belong together");
+	if (!args->mutual_user != !args->mutual_secret_file)
+		return hf_fail(message, HF_EINVAL,
+			       "--mutual-user and --mutual-secret-file belong together");
+	if (args->mutual_user && !args->chap_user)
+		return hf_fail(message, HF_EINVAL, "--mutual-user needs --chap-user too");
+	if ((args->given & HF_OPT_TIMEOUT) && !(args->given & HF_OPT_WAIT))
+		return hf_fail(message, HF_EINVAL, "--timeout belongs to --wait");
+	return 0;
+}
+
+int hf_cli_parse(int argc, char **argv, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	const char *words[4];
+	size_t word_count = 0;
+	bool only_words = false;
+	int err = 0;
+
+	memset(args, 0, sizeof *args);
+	args->timeout_ms = DEFAULT_TIMEOUT_MS;
+	for (int i = 1; !err && i < argc; i++) {
+		if (!only_words && strcmp(argv[i], "--") == 0)
+			only_words = true;
+		else if (!only_words && strncmp(argv[i], "--", 2) == 0)
+			err = take_option(argc, argv, &i, args, message);
+		else if (word_count == sizeof words / sizeof words[0])
+			err = hf_fail(message, HF_EINVAL, "unexpected `%.60s`", argv[i]);
+		else
+			words[word_count++] = argv[i];
+	}
+	if (!err)
+		err = find_verb(words, word_count, args, message);
+	if (!err && !(args->given & HF_OPT_HELP))
+		err = check_options(args, message);
+	return err;
+}
