@@ -1,0 +1,198 @@
+/* What only a directory store can promise: files appear whole and synced, temporary files of dead
+ * writers are removed and those of living ones are not, folders come and go under racing PUTs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/store/store_test.h"
+
+static unsigned count_files(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	unsigned count = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL)
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+static int open_at(const char *folder, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	return open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+}
+
+/* A PUT leaves its file and no other; an unknown file beside the objects is not listed. */
+static void nothing_left_behind(void **state)
+{
+	struct store_test test;
+	struct hf_store_io io;
+	char path[128];
+
+	(void)state;
+	store_test_open(&test, "dir");
+	assert_int_equal(store_test_put(&test, "t/v/o", "x", 1, true, 0), 0);
+	assert_int_equal(store_test_put(&test, "t/v/o", "y", 1, true, 0), HF_EEXIST);
+	assert_int_equal(store_test_put(&test, "t/v/o", "z", 1, false, 0), 0);
+	snprintf(path, sizeof path, "%s/.holdfast-tmp", test.folder);
+	assert_int_equal(count_files(path), 0);
+	close(open_at(test.folder, "not an object"));
+	close(open_at(test.folder, ".holdfast-tmp/half"));
+	assert_int_equal(store_test_list(&test, &io, "", "", 0), 0);
+	assert_int_equal(io.name_count, 1);
+	assert_string_equal(io.names[0].name, "t/v/o");
+	free(io.names);
+	assert_int_equal(store_test_put(&test, ".holdfast-tmp/x", "x", 1, false, 0), HF_EINVAL);
+	assert_int_equal(store_test_delete(&test, "t/v/o"), 0);
+	snprintf(path, sizeof path, "%s/t", test.folder);
+	assert_int_equal(access(path, F_OK), -1);
+	store_test_close(&test);
+}
+
+static void set_true(void *context)
+{
+	*(bool *)context = true;
+}
+
+/* Opening removes what a dead writer left and leaves a living one's file alone. */
+static void temporary_files(void **state)
+{
+	struct hf_store_config config = {0};
+	struct store_test test;
+	struct hf_store *second;
+	bool closed = false;
+	char path[128], url[80];
+	int living;
+
+	(void)state;
+	store_test_open(&test, "dir");
+	close(open_at(test.folder, ".holdfast-tmp/dead"));
+	living = open_at(test.folder, ".holdfast-tmp/living");
+	assert_int_equal(flock(living, LOCK_EX), 0);
+	snprintf(url, sizeof url, "dir:%s", test.folder);
+	config.url = url;
+	assert_int_equal(hf_store_open(&test.loop, &config, &second, NULL), 0);
+	snprintf(path, sizeof path, "%s/.holdfast-tmp", test.folder);
+	assert_int_equal(count_files(path), 1);
+	hf_store_close(second, set_true, &closed);
+	assert_true(store_test_wait(&test, &closed));
+	close(living);
+	store_test_close(&test);
+}
+
+/* A name below a file, and a file where a folder is: refused, never a lost object. */
+static void files_and_folders(void **state)
+{
+	struct store_test test;
+	void *body;
+	size_t length;
+
+	(void)state;
+	store_test_open(&test, "dir");
+	assert_int_equal(store_test_put(&test, "a/b", "x", 1, true, 0), 0);
+	assert_int_equal(store_test_put(&test, "a/b/c", "x", 1, true, 0), HF_EINVAL);
+	assert_int_equal(store_test_put(&test, "a", "x", 1, false, 0), HF_EINVAL);
+	assert_int_equal(store_test_get(&test, "a", 0, 0, &body, &length, 0), HF_ENOENT);
+	assert_int_equal(store_test_get(&test, "a/b/c", 0, 0, &body, &length, 0), HF_ENOENT);
+	store_test_close(&test);
+}
+
+static struct churn {
+	struct hf_store_io io;
+	unsigned rounds;
+	struct store_test *test;
+} churns[4];
+static unsigned churns_running;
+static bool churns_over;
+
+static void churn_step(struct hf_store_io *io)
+{
+	struct churn *churn = hf_container_of(io, struct churn, io);
+
+	if (io->done && io->status != 0)
+		fail_msg("%s %s: %s", io->op == HF_STORE_PUT ? "PUT" : "DELETE", io->name,
+			 hf_err_text(io->status));
+	if (churn->rounds-- == 0) {
+		churns_over = --churns_running == 0;
+		return;
+	}
+	io->op = churn->rounds % 2 ? HF_STORE_PUT : HF_STORE_DELETE;
+	io->data = "x";
+	io->length = 1;
+	io->if_absent = true;
+	io->done = churn_step;
+	hf_store_submit(churn->test->store, io);
+}
+
+/* PUTs into a folder that DELETEs keep emptying and removing all succeed. */
+static void folders_under_races(void **state)
+{
+	struct store_test test;
+
+	(void)state;
+	store_test_open(&test, "dir");
+	for (unsigned i = 0; i < 4; i++) {
+		char name[32];
+
+		churns[i] = (struct churn){.rounds = 200, .test = &test};
+		snprintf(name, sizeof name, "one/two/three/%u", i);
+		store_test_name(&churns[i].io, name);
+		churns_running++;
+		churn_step(&churns[i].io);
+	}
+	assert_true(store_test_wait(&test, &churns_over));
+	store_test_close(&test);
+}
+
+/* Configuration that cannot work is refused with a reason. */
+static void bad_urls(void **state)
+{
+	static const char *const urls[] = {"dir:relative",
+					   "dir:/no/such/folder/at/all",
+					   "dir:/dev/null",
+					   "ftp://x/y",
+					   "",
+					   NULL};
+	uv_loop_t loop;
+
+	(void)state;
+	uv_loop_init(&loop);
+	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		struct hf_store_config config = {.url = urls[i]};
+		struct hf_errmsg message = {""};
+		struct hf_store *store;
+
+		assert_true(hf_store_open(&loop, &config, &store, &message) < 0);
+		assert_true(strlen(message.text) > 10);
+		assert_null(store);
+	}
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_left_behind),
+		cmocka_unit_test(temporary_files),
+		cmocka_unit_test(files_and_folders),
+		cmocka_unit_test(folders_under_races),
+		cmocka_unit_test(bad_urls),
+	};
+
+	return cmocka_run_group_tests_name("directory store", tests, NULL, NULL);
+}
