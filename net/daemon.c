@@ -120,8 +120,9 @@ int hf_daemon_private_folder(const char *path, struct hf_errmsg *message)
 	if (!S_ISDIR(st.st_mode))
 		return hf_fail(message, HF_EINVAL, "%s: not a folder", path);
 	if (st.st_uid != geteuid())
-		return hf_fail(message, HF_EACCES, "%s: belongs to uid %u, not to this service's %u",
-			       path, (unsigned)st.st_uid, (unsigned)geteuid());
+		return hf_fail(message, HF_EACCES,
+			       "%s: belongs to uid %u, not to this service's %u", path,
+			       (unsigned)st.st_uid, (unsigned)geteuid());
 	if ((st.st_mode & 077) == 0)
 		return 0;
 	hf_warn("%s: others could reach it (mode %03o); closing it to 700", path,

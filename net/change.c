@@ -1,0 +1,111 @@
+/* Signed changes (net/sign.h): an encoded Change, signed by the provider's signer for one gateway.
+ * No state. */
+#include "net/sign.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+/* What the hash of a change covers: the bytes of its one kind. */
+static const ProtobufCBinaryData *content_of(const Holdfast__Change *change)
+{
+	switch (change->kind_case) {
+	case HOLDFAST__CHANGE__KIND_DOCUMENT:
+		return &change->document;
+	case HOLDFAST__CHANGE__KIND_ACTION:
+		return &change->action;
+	case HOLDFAST__CHANGE__KIND_ROTATION:
+		return &change->rotation;
+	case HOLDFAST__CHANGE__KIND_CONFIRMATION:
+		return &change->confirmation;
+	default:
+		return NULL;
+	}
+}
+
+static int pack_signed(const struct hf_sign_key *key, uint8_t *body, size_t body_length,
+		       uint8_t **encoded, size_t *encoded_length)
+{
+	Holdfast__Signed packet = HOLDFAST__SIGNED__INIT;
+	uint8_t signature[HF_SIGNATURE_BYTES], id[HF_KEY_ID_BYTES];
+	int err = hf_sign(key, HF_DOMAIN_CHANGE, body, body_length, signature);
+
+	if (err)
+		return err;
+	hf_sign_key_id(key->public_key, id);
+	packet.body = (ProtobufCBinaryData){.len = body_length, .data = body};
+	packet.signature = (ProtobufCBinaryData){.len = sizeof signature, .data = signature};
+	packet.key = (ProtobufCBinaryData){.len = sizeof id, .data = id};
+	*encoded_length = holdfast__signed__get_packed_size(&packet);
+	*encoded = malloc(*encoded_length);
+	if (!*encoded)
+		return HF_ENOMEM;
+	holdfast__signed__pack(&packet, *encoded);
+	return 0;
+}
+
+int hf_change_sign(const struct hf_sign_key *key, const Holdfast__Change *change, uint8_t **encoded,
+		   size_t *encoded_length)
+{
+	const ProtobufCBinaryData *content = content_of(change);
+	Holdfast__Change hashed = *change;
+	uint8_t hash[HF_HASH_BYTES], *body;
+	size_t length;
+	int err;
+
+	HF_ASSERT(content);
+	hf_sha256(content->data, content->len, hash);
+	hashed.hash = (ProtobufCBinaryData){.len = sizeof hash, .data = hash};
+	length = holdfast__change__get_packed_size(&hashed);
+	body = malloc(length);
+	if (!body)
+		return HF_ENOMEM;
+	holdfast__change__pack(&hashed, body);
+	err = pack_signed(key, body, length, encoded, encoded_length);
+	free(body);
+	return err;
+}
+
+static int check_change(uint64_t tenant, uint64_t gateway, const Holdfast__Change *change,
+			struct hf_errmsg *message)
+{
+	const ProtobufCBinaryData *content = content_of(change);
+	uint8_t hash[HF_HASH_BYTES];
+
+	if (change->tenant != tenant || change->gateway != gateway)
+		return hf_fail(message, HF_EAUTH, "the change is for another gateway");
+	if (!content)
+		return hf_fail(message, HF_EINVAL, "the change holds nothing that is known here");
+	hf_sha256(content->data, content->len, hash);
+	if (change->hash.len != sizeof hash || memcmp(change->hash.data, hash, sizeof hash) != 0)
+		return hf_fail(message, HF_EINVAL, "the change does not match its hash");
+	return 0;
+}
+
+int hf_change_verify(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, uint64_t gateway,
+		     const Holdfast__Signed *packet, Holdfast__Change **out,
+		     struct hf_errmsg *message)
+{
+	uint8_t id[HF_KEY_ID_BYTES];
+	Holdfast__Change *change;
+	int err;
+
+	hf_sign_key_id(signer_key, id);
+	if (packet->signature.len != HF_SIGNATURE_BYTES || packet->key.len != sizeof id ||
+	    memcmp(packet->key.data, id, sizeof id) != 0)
+		return hf_fail(message, HF_EAUTH, "the change is not signed by the known signer");
+	if (hf_sign_verify(signer_key, HF_DOMAIN_CHANGE, packet->body.data, packet->body.len,
+			   packet->signature.data) != 0)
+		return hf_fail(message, HF_EAUTH, "the signature of the change is wrong");
+	change = holdfast__change__unpack(NULL, packet->body.len, packet->body.data);
+	if (!change)
+		return hf_fail(message, HF_EINVAL, "the change cannot be decoded");
+	err = check_change(tenant, gateway, change, message);
+	if (err) {
+		holdfast__change__free_unpacked(change, NULL);
+		return err;
+	}
+	*out = change;
+	return 0;
+}
