@@ -1,6 +1,6 @@
 /* A TLS connection on a libuv loop, of either side: uv_poll and SSL_set_fd, TCP_NODELAY, a deadline
  * for the handshake and a bounded queue of what is to be written. All calls and callbacks on the
- * loop's thread. */
+ * loop's thread. The process must ignore SIGPIPE. */
 #ifndef HF_NET_STREAM_H
 #define HF_NET_STREAM_H
 

@@ -1,0 +1,283 @@
+/* The listener of net/stream.h, on its loop's thread: accepts sockets, waits for the handshake, and
+ * hands the stream over. It counts the streams it made until their memory is gone; the counter
+ * lives as long as the listener or any of them. */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "net/dial.h"
+#include "net/stream_internal.h"
+#include "net/tls_internal.h"
+
+#define LISTENER_MAGIC      0x4c495354u
+#define GREETING_MAGIC      0x47524554u
+#define STREAMS_MAX_DEFAULT 16384u
+#define ACCEPTS_AT_ONCE     64
+#define BACKLOG             1024
+#define PAUSE_MS            100u /* after the system had no more files or memory */
+
+struct counter {
+	unsigned streams;
+	bool listener_gone;
+};
+
+/* A stream in its handshake. */
+struct greeting {
+	uint32_t magic;
+	struct hf_list link;
+	struct hf_listener *listener;
+	struct hf_stream *stream;
+};
+
+struct hf_listener {
+	uint32_t magic;
+	struct hf_listener_config config;
+	int fd;
+	uint16_t port;
+	uv_poll_t poll;
+	uv_timer_t pause;
+	unsigned handles;
+	bool closing;
+	struct hf_list greetings;
+	struct counter *counter;
+	void (*closed)(void *context);
+	void *closed_context;
+};
+
+static void counter_release(struct counter *counter)
+{
+	if (counter->listener_gone && counter->streams == 0)
+		free(counter);
+}
+
+static void on_stream_freed(void *context)
+{
+	struct counter *counter = context;
+
+	counter->streams--;
+	counter_release(counter);
+}
+
+static void forget_greeting(struct greeting *greeting)
+{
+	hf_list_remove(&greeting->link);
+	greeting->magic = 0;
+	free(greeting);
+}
+
+static void on_greeting_opened(void *context, const struct hf_peer *peer)
+{
+	struct greeting *greeting = context;
+	struct hf_listener *listener = greeting->listener;
+	struct hf_stream *stream = greeting->stream;
+
+	HF_CHECK_MAGIC(greeting, GREETING_MAGIC);
+	(void)peer;
+	forget_greeting(greeting);
+	listener->config.accepted(listener->config.context, stream);
+}
+
+static void on_greeting_lost(void *context, int err, const char *reason)
+{
+	struct greeting *greeting = context;
+
+	HF_CHECK_MAGIC(greeting, GREETING_MAGIC);
+	hf_info("connection from %s refused: %s (%s)", hf_stream_peer(greeting->stream)->address,
+		reason, hf_err_name(err));
+	hf_stream_close(greeting->stream, NULL, NULL);
+	forget_greeting(greeting);
+}
+
+static void greet(struct hf_listener *listener, int fd)
+{
+	struct greeting *greeting = calloc(1, sizeof *greeting);
+	struct hf_stream_callbacks callbacks = {
+		.opened = on_greeting_opened, .lost = on_greeting_lost, .context = greeting};
+
+	if (!greeting) {
+		close(fd);
+		return;
+	}
+	greeting->magic = GREETING_MAGIC;
+	greeting->listener = listener;
+	if (hf_stream_open(listener->poll.loop, listener->config.tls, fd, NULL, &callbacks,
+			   &greeting->stream) != 0) {
+		free(greeting);
+		return;
+	}
+	hf_list_push_back(&listener->greetings, &greeting->link);
+	listener->counter->streams++;
+	hf_stream_on_freed(greeting->stream, on_stream_freed, listener->counter);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct hf_listener *listener = timer->data;
+
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	uv_poll_start(&listener->poll, UV_READABLE, on_poll);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct hf_listener *listener = poll->data;
+
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	(void)status;
+	(void)events;
+	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0 && listener->counter->streams < listener->config.streams_max) {
+			greet(listener, fd);
+		} else if (fd >= 0) {
+			close(fd);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+			   errno == ENOBUFS) {
+			hf_warn("no more connections for now: %s", strerror(errno));
+			uv_poll_stop(&listener->poll);
+			uv_timer_start(&listener->pause, on_pause_over, PAUSE_MS, 0);
+			return;
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			return;
+		}
+	}
+}
+
+/* ---- Opening and closing ---- */
+
+static int bind_to(const char *address, int *out, struct hf_errmsg *message)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+	struct addrinfo *found;
+	char host[64], service[8];
+	uint16_t port;
+	int fd, one = 1, err = hf_endpoint_parse(address, host, sizeof host, &port);
+
+	if (err)
+		return hf_fail(message, err, "`%.60s` is not addr:port", address);
+	snprintf(service, sizeof service, "%u", port);
+	if (getaddrinfo(host, service, &hints, &found) != 0)
+		return hf_fail(message, HF_EINVAL, "`%.60s` is not addr:port", address);
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 ||
+	    listen(fd, BACKLOG) != 0) {
+		err = hf_fail(message, hf_err_from_errno(errno), "listening on %s: %s", address,
+			      strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+	freeaddrinfo(found);
+	*out = fd;
+	return err;
+}
+
+static uint16_t bound_port(int fd)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t length = sizeof address;
+
+	getsockname(fd, (struct sockaddr *)&address, &length);
+	return address.ss_family == AF_INET6
+		       ? ntohs(((struct sockaddr_in6 *)(void *)&address)->sin6_port)
+		       : ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+}
+
+int hf_listener_open(uv_loop_t *loop, const struct hf_listener_config *config,
+		     struct hf_listener **out, struct hf_errmsg *message)
+{
+	struct hf_listener *listener = calloc(1, sizeof *listener);
+	struct counter *counter = calloc(1, sizeof *counter);
+	int err, fd = -1;
+
+	err = listener && counter ? bind_to(config->address, &fd, message)
+				  : hf_fail(message, HF_ENOMEM, "out of memory");
+	if (!err && uv_poll_init(loop, &listener->poll, fd) != 0) {
+		close(fd);
+		err = hf_fail(message, HF_EIO, "listening on %s: not pollable", config->address);
+	}
+	if (err) {
+		free(counter);
+		free(listener);
+		return err;
+	}
+	listener->magic = LISTENER_MAGIC;
+	listener->config = *config;
+	listener->config.address = NULL; /* the caller's, not kept */
+	listener->config.tls = hf_tls_hold(config->tls);
+	if (!config->streams_max)
+		listener->config.streams_max = STREAMS_MAX_DEFAULT;
+	listener->fd = fd;
+	listener->port = bound_port(fd);
+	listener->counter = counter;
+	listener->poll.data = listener->pause.data = listener;
+	hf_list_init(&listener->greetings);
+	uv_timer_init(loop, &listener->pause);
+	listener->handles = 2;
+	uv_poll_start(&listener->poll, UV_READABLE, on_poll);
+	*out = listener;
+	return 0;
+}
+
+uint16_t hf_listener_port(const struct hf_listener *listener)
+{
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	return listener->port;
+}
+
+void hf_listener_set_tls(struct hf_listener *listener, struct hf_tls *tls)
+{
+	struct hf_tls *old = listener->config.tls;
+
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	listener->config.tls = hf_tls_hold(tls);
+	hf_tls_destroy(old);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct hf_listener *listener = handle->data;
+
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	if (--listener->handles)
+		return;
+	close(listener->fd);
+	hf_tls_destroy(listener->config.tls);
+	listener->counter->listener_gone = true;
+	counter_release(listener->counter);
+	if (listener->closed)
+		listener->closed(listener->closed_context);
+	listener->magic = 0;
+	free(listener);
+}
+
+void hf_listener_close(struct hf_listener *listener, void (*closed)(void *context), void *context)
+{
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	HF_ASSERT(!listener->closing);
+	listener->closing = true;
+	listener->closed = closed;
+	listener->closed_context = context;
+	hf_list_for_each_safe (at, &listener->greetings) {
+		struct greeting *greeting = hf_container_of(at, struct greeting, link);
+
+		hf_stream_close(greeting->stream, NULL, NULL);
+		forget_greeting(greeting);
+	}
+	uv_poll_stop(&listener->poll);
+	uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&listener->pause, on_handle_closed);
+}

@@ -1,0 +1,16 @@
+/* What tls.c gives to stream.c. */
+#ifndef HF_NET_TLS_INTERNAL_H
+#define HF_NET_TLS_INTERNAL_H
+
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+
+struct hf_tls *hf_tls_hold(struct hf_tls *tls); /* one more user; ended by hf_tls_destroy */
+SSL *hf_tls_new_ssl(struct hf_tls *tls, const char *name);
+bool hf_tls_is_server(const struct hf_tls *tls);
+/* The peer must have shown a certificate of ours. */
+bool hf_tls_judges(const struct hf_tls *tls);
+bool hf_tls_alpn_agreed(const struct hf_tls *tls, const SSL *ssl);
+
+#endif
