@@ -61,6 +61,7 @@ struct hf_remote_open {
 	struct hf_errmsg message;
 	void (*opened)(struct hf_remote_open *open);
 	void *impl;
+	struct hf_timer timer; /* private; zero */
 };
 void hf_remote_open_start(struct hf_remote_open *open);
 /* Abandons an opening; `opened` still comes, with HF_ECANCELED. */
@@ -152,6 +153,7 @@ struct hf_remote_delete {
 	int status;
 	void (*done)(struct hf_remote_delete *deletion);
 	void *impl;
+	struct hf_timer timer; /* private; zero */
 };
 void hf_remote_delete_start(struct hf_remote_delete *deletion);
 

@@ -1,0 +1,222 @@
+/* Claims and bases in bytes, behind remote/chain.h. No state, any thread. */
+#include "remote/chain.h"
+#include "base/bytes.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Sealed bodies --------------------------------------------------------------------------- */
+
+static int seal(enum hf_sealed_kind kind, const struct hf_object_id *id,
+		const uint8_t data_key[HF_KEY_BYTES], const uint8_t salt[HF_SALT_BYTES],
+		const uint8_t *body, size_t body_bytes, uint8_t *out)
+{
+	struct hf_sealed sealed = {.kind = kind, .id = *id, .body_bytes = (uint32_t)body_bytes};
+	uint8_t key[HF_KEY_BYTES];
+	int err;
+
+	memcpy(sealed.salt, salt, HF_SALT_BYTES);
+	err = hf_sealed_key(&sealed, data_key, key);
+	if (!err)
+		err = hf_sealed_write(&sealed, key, body, out);
+	hf_crypt_wipe(key, sizeof key);
+	return err;
+}
+
+static int unseal(const struct hf_sealed *sealed, const uint8_t data_key[HF_KEY_BYTES],
+		  const uint8_t *bytes, size_t length, uint8_t *body, struct hf_errmsg *message)
+{
+	uint8_t key[HF_KEY_BYTES];
+	int err = hf_sealed_key(sealed, data_key, key);
+
+	if (!err)
+		err = hf_sealed_open(sealed, key, bytes, length, body, message);
+	hf_crypt_wipe(key, sizeof key);
+	return err;
+}
+
+/* ---- Claims ---------------------------------------------------------------------------------- */
+
+int hf_claim_write(const struct hf_claim *claim, const uint8_t data_key[HF_KEY_BYTES],
+		   const uint8_t salt[HF_SALT_BYTES], uint8_t *out)
+{
+	uint8_t body[HF_CLAIM_BODY_BYTES];
+
+	memcpy(body, claim->nonce, HF_CLAIM_NONCE_BYTES);
+	hf_put_le64(body + HF_CLAIM_NONCE_BYTES, claim->wall_ms);
+	return seal(HF_SEALED_CLAIM, &claim->id, data_key, salt, body, sizeof body, out);
+}
+
+int hf_claim_read(uint64_t tenant, uint64_t volume, uint64_t start,
+		  const uint8_t data_key[HF_KEY_BYTES], const uint8_t *bytes, size_t length,
+		  struct hf_claim *claim, struct hf_errmsg *message)
+{
+	struct hf_object_id expected = {.tenant = tenant, .volume = volume, .start = start};
+	uint8_t body[HF_CLAIM_BODY_BYTES];
+	struct hf_sealed sealed;
+	int err = hf_sealed_read_prefix(bytes, length, HF_SEALED_CLAIM, &sealed, message);
+
+	if (err)
+		return err;
+	expected.epoch = sealed.id.epoch;
+	err = hf_sealed_check_id(&sealed, &expected, message);
+	if (err)
+		return err;
+	if (sealed.body_bytes != sizeof body)
+		return hf_fail(message, HF_ECORRUPT, "a body of %u bytes", sealed.body_bytes);
+	err = unseal(&sealed, data_key, bytes, length, body, message);
+	if (err)
+		return err;
+	claim->id = sealed.id;
+	memcpy(claim->nonce, body, HF_CLAIM_NONCE_BYTES);
+	claim->wall_ms = hf_get_le64(body + HF_CLAIM_NONCE_BYTES);
+	return 0;
+}
+
+/* ---- Bases ----------------------------------------------------------------------------------- */
+
+enum {
+	AT_SIZE = 0,
+	AT_RECOVERY_POINT = 8,
+	AT_WALL = 16,
+	AT_COUNT = 24,
+	AT_RESERVED = 28,
+	AT_LINKS = 32,
+	LINK_BYTES = 40,
+};
+_Static_assert(AT_LINKS + (uint64_t)HF_CHAIN_MAX * LINK_BYTES <= HF_SEALED_BODY_MAX,
+	       "the longest chain fits a body");
+
+int hf_base_write(const struct hf_base *base, const uint8_t data_key[HF_KEY_BYTES],
+		  const uint8_t salt[HF_SALT_BYTES], uint8_t **bytes, size_t *length)
+{
+	size_t body_bytes = AT_LINKS + (size_t)base->link_count * LINK_BYTES;
+	uint8_t *body = calloc(1, body_bytes), *out = malloc(HF_SEALED_PREFIX_BYTES + body_bytes);
+	int err = HF_ENOMEM;
+
+	if (!body || !out)
+		goto err_after_alloc;
+	hf_put_le64(body + AT_SIZE, base->size_bytes);
+	hf_put_le64(body + AT_RECOVERY_POINT, base->recovery_point);
+	hf_put_le64(body + AT_WALL, base->wall_ms);
+	hf_put_le32(body + AT_COUNT, base->link_count);
+	for (uint32_t i = 0; i < base->link_count; i++) {
+		uint8_t *at = body + AT_LINKS + (size_t)i * LINK_BYTES;
+
+		hf_put_le64(at, base->links[i].epoch);
+		hf_put_le64(at + 8, base->links[i].start);
+		hf_put_le64(at + 16, base->links[i].first_object);
+		hf_put_le64(at + 24, base->links[i].last_object);
+		hf_put_le64(at + 32, base->links[i].last_sequence);
+	}
+	err = seal(HF_SEALED_BASE, &base->id, data_key, salt, body, body_bytes, out);
+	if (err)
+		goto err_after_alloc;
+	free(body);
+	*bytes = out;
+	*length = HF_SEALED_PREFIX_BYTES + body_bytes;
+	return 0;
+
+err_after_alloc:
+	free(body);
+	free(out);
+	return err;
+}
+
+static int check_link(const struct hf_base *base, const struct hf_chain_link *link,
+		      const struct hf_chain_link *before, struct hf_errmsg *message)
+{
+	bool ascending = !before || (link->start > before->start && link->epoch >= before->epoch &&
+				     link->last_sequence > before->last_sequence);
+
+	if (ascending && link->first_object == 1 && link->last_object >= 1 &&
+	    link->start < base->id.start && link->epoch <= base->id.epoch &&
+	    link->last_sequence <= base->recovery_point)
+		return 0;
+	return hf_fail(message, HF_ECORRUPT, "its link to %" PRIx64 ".%" PRIx64 " is impossible",
+		       link->epoch, link->start);
+}
+
+static int read_links(struct hf_base *base, const uint8_t *body, struct hf_errmsg *message)
+{
+	for (uint32_t i = 0, count = hf_get_le32(body + AT_COUNT); i < count; i++) {
+		const uint8_t *at = body + AT_LINKS + (size_t)i * LINK_BYTES;
+		const struct hf_chain_link link = {
+			.epoch = hf_get_le64(at),
+			.start = hf_get_le64(at + 8),
+			.first_object = hf_get_le64(at + 16),
+			.last_object = hf_get_le64(at + 24),
+			.last_sequence = hf_get_le64(at + 32),
+		};
+		int err = check_link(base, &link, i ? &base->links[i - 1] : NULL, message);
+
+		if (!err)
+			err = hf_base_add_link(base, &link);
+		if (err)
+			return err;
+	}
+	if (base->recovery_point !=
+	    (base->link_count ? base->links[base->link_count - 1].last_sequence : 0))
+		return hf_fail(message, HF_ECORRUPT,
+			       "its chain does not end at its recovery point");
+	return 0;
+}
+
+static int read_base(struct hf_base *base, const uint8_t *body, size_t body_bytes,
+		     struct hf_errmsg *message)
+{
+	if (body_bytes < AT_LINKS || hf_get_le32(body + AT_COUNT) > HF_CHAIN_MAX ||
+	    body_bytes != AT_LINKS + (size_t)hf_get_le32(body + AT_COUNT) * LINK_BYTES)
+		return hf_fail(message, HF_ECORRUPT, "a body of %zu bytes", body_bytes);
+	base->size_bytes = hf_get_le64(body + AT_SIZE);
+	base->recovery_point = hf_get_le64(body + AT_RECOVERY_POINT);
+	base->wall_ms = hf_get_le64(body + AT_WALL);
+	return read_links(base, body, message);
+}
+
+int hf_base_read(const struct hf_object_id *id, const uint8_t data_key[HF_KEY_BYTES],
+		 const uint8_t *bytes, size_t length, struct hf_base *base,
+		 struct hf_errmsg *message)
+{
+	struct hf_sealed sealed;
+	uint8_t *body;
+	int err = hf_sealed_read_prefix(bytes, length, HF_SEALED_BASE, &sealed, message);
+
+	if (!err)
+		err = hf_sealed_check_id(&sealed, id, message);
+	if (err)
+		return err;
+	body = malloc(sealed.body_bytes + 1);
+	if (!body)
+		return HF_ENOMEM;
+	*base = (struct hf_base){.id = sealed.id};
+	err = unseal(&sealed, data_key, bytes, length, body, message);
+	if (!err)
+		err = read_base(base, body, sealed.body_bytes, message);
+	free(body);
+	if (err)
+		hf_base_free(base);
+	return err;
+}
+
+int hf_base_add_link(struct hf_base *base, const struct hf_chain_link *link)
+{
+	struct hf_chain_link *links;
+
+	if (base->link_count == HF_CHAIN_MAX)
+		return HF_ETOOBIG;
+	links = realloc(base->links, (base->link_count + 1) * sizeof *links);
+	if (!links)
+		return HF_ENOMEM;
+	links[base->link_count++] = *link;
+	base->links = links;
+	return 0;
+}
+
+void hf_base_free(struct hf_base *base)
+{
+	free(base->links);
+	base->links = NULL;
+	base->link_count = 0;
+}

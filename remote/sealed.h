@@ -1,0 +1,54 @@
+/* The sealed form that key rings, claims, bases and the headers of objects share: a prefix of 128
+ * bytes in clear, which says who the thing is, and an encrypted body. Both are authenticated
+ * (invariants 7 and 8). docs/format/objects.md, "Sealed form". No state, any thread. */
+#ifndef HF_REMOTE_SEALED_H
+#define HF_REMOTE_SEALED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "remote/crypt.h"
+#include "remote/names.h"
+
+#define HF_SEALED_PREFIX_BYTES 128u
+#define HF_SEALED_BODY_MAX     (4u << 20) /* bytes */
+
+/* Numbers are in the store: only add. */
+enum hf_sealed_kind {
+	HF_SEALED_KEYRING = 1,
+	HF_SEALED_CLAIM = 2,
+	HF_SEALED_BASE = 3,
+	HF_SEALED_OBJECT = 4,
+};
+
+struct hf_sealed {
+	enum hf_sealed_kind kind;
+	struct hf_object_id id;
+	uint8_t salt[HF_SALT_BYTES];
+	uint8_t tag[HF_TAG_BYTES]; /* of the body; with it, content and salt are unique */
+	uint32_t body_bytes;
+	uint32_t body_crc;
+};
+
+/* The key that seals one thing: from the volume's data key (for the key ring: the wrap key) and the
+ * thing's salt. 0 or HF_ENOMEM. */
+int hf_sealed_key(const struct hf_sealed *sealed, const uint8_t secret[HF_KEY_BYTES],
+		  uint8_t key[HF_KEY_BYTES]);
+/* Writes prefix and encrypted body (128 + body_bytes) to `out`, which must not overlap `body`;
+ * fills the tag. kind, id, salt and body_bytes are given. 0 or HF_ENOMEM. */
+int hf_sealed_write(struct hf_sealed *sealed, const uint8_t key[HF_KEY_BYTES], const void *body,
+		    uint8_t *out);
+/* Reads the prefix of any bytes. 0; HF_ECORRUPT (damaged, or another kind of thing),
+ * HF_EUNSUPPORTED (a newer format). Says nothing about who sealed it. */
+int hf_sealed_read_prefix(const uint8_t *bytes, size_t length, enum hf_sealed_kind kind,
+			  struct hf_sealed *sealed, struct hf_errmsg *message);
+/* HF_ECORRUPT unless the thing is who its name says. */
+int hf_sealed_check_id(const struct hf_sealed *sealed, const struct hf_object_id *expected,
+		       struct hf_errmsg *message);
+/* Decrypts the body of a thing whose prefix was read from `bytes` into `body` (body_bytes). 0;
+ * HF_ECORRUPT (damaged or cut), HF_EAUTH (intact, but sealed with another key), HF_ENOMEM. */
+int hf_sealed_open(const struct hf_sealed *sealed, const uint8_t key[HF_KEY_BYTES],
+		   const uint8_t *bytes, size_t length, uint8_t *body, struct hf_errmsg *message);
+
+#endif
