@@ -135,7 +135,8 @@ struct hf_core_config {
 	uint64_t cache_bytes;      /* memory for fetched chunks; 0: 64 MiB */
 	unsigned requests_max;     /* under way; more wait; 0: 4096 */
 	void *context;
-	/* A volume's state, size or flags changed (for rings and for reports). */
+	/* Both are called from inside the core, which may be asked for a status and nothing else.
+	 * A volume's state, size or flags changed (for rings and for reports). */
 	void (*volume_changed)(void *context, uint64_t volume);
 	void (*alarm)(void *context, uint64_t volume, const char *text);
 };

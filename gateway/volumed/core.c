@@ -1,0 +1,329 @@
+/* The life of the volume core: opening (the log recovers, then what came back is checked), telling
+ * of what ended, and closing. Core's thread.
+ *
+ * Nothing of the user is called while the core's own functions are on the stack: what ends is put
+ * on a list and told when the outermost function that came in from the log, the store, a timer or
+ * the user is about to leave; for calls of the user, from a timer that is due at once. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "gateway/volumed/core_internal.h"
+
+#define DEFAULT_OBJECT_BYTES     (16ull << 20)
+#define DEFAULT_OBJECT_TIMER_MS  2000u
+#define DEFAULT_UPLOADS_MAX      4u
+#define DEFAULT_READ_DEADLINE_MS 25000u
+#define DEFAULT_CLAIMS_LOOK_MS   2000u
+#define DEFAULT_CACHE_BYTES      (64ull << 20)
+#define DEFAULT_REQUESTS_MAX     4096u
+
+void *hf_core_alloc(size_t size_bytes)
+{
+	void *memory = calloc(1, size_bytes);
+
+	HF_ASSERT(memory != NULL);
+	return memory;
+}
+
+void *hf_core_alloc_aligned(size_t size_bytes)
+{
+	void *memory = NULL;
+
+	HF_ASSERT(posix_memalign(&memory, 4096, size_bytes ? size_bytes : 1) == 0);
+	return memory;
+}
+
+/* ---- Telling -----------------------------------------------------------------------------------
+ */
+
+void hf_core_request_ended(struct hf_core *core, struct hf_request *request, int status)
+{
+	request->status = status;
+	request->impl = NULL;
+	hf_list_push_back(&core->ended_requests, &request->link);
+}
+
+void hf_core_change_ended(struct hf_core *core, struct hf_volume_change *change)
+{
+	hf_list_push_back(&core->ended_changes, &change->link);
+}
+
+static void core_tell(struct hf_core *core)
+{
+	struct hf_list *entry;
+
+	core->telling = true;
+	for (;;) {
+		if ((entry = hf_list_pop_front(&core->ended_requests)) != NULL) {
+			struct hf_request *request =
+				hf_container_of(entry, struct hf_request, link);
+
+			request->done(request);
+		} else if ((entry = hf_list_pop_front(&core->ended_changes)) != NULL) {
+			struct hf_volume_change *change =
+				hf_container_of(entry, struct hf_volume_change, link);
+
+			change->done(change);
+		} else {
+			break;
+		}
+	}
+	core->telling = false;
+}
+
+void hf_core_enter(struct hf_core *core)
+{
+	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	core->depth++;
+}
+
+void hf_core_leave(struct hf_core *core)
+{
+	HF_ASSERT(core->depth > 0);
+	if (core->depth > 1) {
+		core->depth--;
+		return;
+	}
+	hf_core_segments_recycle(core);
+	core_tell(core);
+	core->depth = 0;
+	if (core->closing)
+		hf_core_close_step(core); /* maybe the end of it */
+}
+
+void hf_core_leave_later(struct hf_core *core)
+{
+	HF_ASSERT(core->depth > 0);
+	core->depth--;
+	if (core->depth == 0 &&
+	    (core->closing || core->segments_released || !hf_list_empty(&core->ended_requests) ||
+	     !hf_list_empty(&core->ended_changes)))
+		hf_env_timer_set(core->env, &core->ended_timer, hf_env_now_ns(core->env));
+}
+
+static void ended_fired(struct hf_timer *timer)
+{
+	struct hf_core *core = hf_container_of(timer, struct hf_core, ended_timer);
+
+	hf_core_enter(core);
+	hf_core_leave(core);
+}
+
+/* ---- Opening -----------------------------------------------------------------------------------
+ */
+
+static void core_defaults(struct hf_core_config *config)
+{
+	if (config->object_bytes == 0)
+		config->object_bytes = DEFAULT_OBJECT_BYTES;
+	if (config->object_bytes > HF_OBJECT_PAYLOAD_MAX - HF_WLOG_PAYLOAD_MAX)
+		config->object_bytes = HF_OBJECT_PAYLOAD_MAX - HF_WLOG_PAYLOAD_MAX;
+	if (config->object_timer_ms == 0)
+		config->object_timer_ms = DEFAULT_OBJECT_TIMER_MS;
+	if (config->uploads_max == 0)
+		config->uploads_max = DEFAULT_UPLOADS_MAX;
+	if (config->read_deadline_ms == 0)
+		config->read_deadline_ms = DEFAULT_READ_DEADLINE_MS;
+	if (config->claims_look_ms == 0)
+		config->claims_look_ms = DEFAULT_CLAIMS_LOOK_MS;
+	if (config->cache_bytes == 0)
+		config->cache_bytes = DEFAULT_CACHE_BYTES;
+	if (config->requests_max == 0)
+		config->requests_max = DEFAULT_REQUESTS_MAX;
+}
+
+static struct hf_core *core_create(const struct hf_core_config *config)
+{
+	struct hf_core *core = hf_core_alloc(sizeof *core);
+
+	core->magic = HF_CORE_MAGIC;
+	core->config = *config;
+	core_defaults(&core->config);
+	core->env = config->env;
+	core->owner = hf_core_log_owner;
+	core->owner.context = core;
+	core->ended_timer.fired = ended_fired;
+	core->reads.limit = core->writes.limit = core->config.requests_max;
+	hf_list_init(&core->volumes);
+	hf_list_init(&core->unsynced);
+	hf_list_init(&core->reads.waiting);
+	hf_list_init(&core->writes.waiting);
+	hf_list_init(&core->budget);
+	hf_list_init(&core->rings);
+	hf_list_init(&core->ended_requests);
+	hf_list_init(&core->ended_changes);
+	for (unsigned i = 0; i < HF_CORE_VOLUME_BUCKETS; i++)
+		hf_list_init(&core->volume_buckets[i]);
+	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
+		hf_list_init(&core->segments[i]);
+	core->cache = hf_remote_cache_create(core->config.cache_bytes);
+	HF_ASSERT(core->cache != NULL);
+	return core;
+}
+
+static void core_destroy(struct hf_core *core)
+{
+	hf_list_for_each_safe (cursor, &core->volumes) {
+		struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		hf_core_volume_clear_log(volume);
+		hf_core_volume_free(volume);
+	}
+	hf_env_timer_cancel(core->env, &core->ended_timer);
+	hf_core_rings_free(core);
+	hf_core_segments_free(core);
+	hf_remote_cache_destroy(core->cache);
+	core->magic = 0;
+	free(core);
+}
+
+static void open_refused(void *context)
+{
+	struct hf_core *core = context;
+	struct hf_core_open *open = core->open;
+
+	core->log = NULL;
+	core_destroy(core);
+	open->status = hf_fail(&open->message, HF_ECORRUPT,
+			       "the log's control state cannot be read; see the alarms before");
+	open->opened(open);
+}
+
+static void log_opened(struct hf_wlog_open *log_open)
+{
+	struct hf_core *core = hf_container_of(log_open, struct hf_core, log_open);
+	struct hf_core_open *open = core->open;
+
+	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	open->status = log_open->status;
+	if (open->status != 0) {
+		open->message = log_open->message;
+		core_destroy(core);
+		open->opened(open);
+		return;
+	}
+	core->log = log_open->wlog;
+	if (core->damaged) {
+		hf_wlog_close(core->log, open_refused, core);
+		return;
+	}
+	hf_core_enter(core);
+	hf_core_recover_finish(core);
+	core->recovering = false;
+	hf_info("log recovered: segments=%llu batches=%llu records=%llu rewritten=%llu volumes=%u",
+		(unsigned long long)log_open->segments_read, (unsigned long long)log_open->batches,
+		(unsigned long long)log_open->records,
+		(unsigned long long)log_open->rewritten_records, core->volume_count);
+	open->core = core;
+	open->opened(open);
+	hf_core_leave(core);
+}
+
+void hf_core_open_start(struct hf_core_open *open)
+{
+	struct hf_core *core = core_create(&open->config);
+
+	core->open = open;
+	core->recovering = true;
+	open->core = NULL;
+	core->log_open.config.env = core->env;
+	core->log_open.config.disk = 0;
+	core->log_open.config.owner = &core->owner;
+	core->log_open.opened = log_opened;
+	hf_wlog_open_start(&core->log_open);
+}
+
+/* ---- Closing -----------------------------------------------------------------------------------
+ */
+
+static void gate_cancel(struct hf_core_gate *gate)
+{
+	struct hf_list *entry;
+
+	while ((entry = hf_list_pop_front(&gate->waiting)) != NULL)
+		hf_core_job_done(hf_container_of(entry, struct hf_core_job, link), HF_ECANCELED);
+}
+
+static void core_log_closed(void *context)
+{
+	struct hf_core *core = context;
+
+	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	hf_core_enter(core);
+	core->log_closed = true;
+	hf_core_leave(core);
+}
+
+static bool core_remotes_are_closed(const struct hf_core *core)
+{
+	hf_list_for_each (cursor, &core->volumes) {
+		struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		if (volume->remote || volume->opening)
+			return false;
+	}
+	return true;
+}
+
+void hf_core_close_step(struct hf_core *core)
+{
+	void (*closed)(void *context) = core->closed;
+	void *context = core->closed_context;
+
+	if (core->depth > 0 || core->telling || core->uploads > 0 || !core_remotes_are_closed(core))
+		return;
+	if (!core->log_closing) {
+		core->log_closing = true;
+		hf_wlog_close(core->log, core_log_closed, core);
+		return;
+	}
+	if (!core->log_closed || core->holds > 0 || core->reads.under_way > 0 ||
+	    core->writes.under_way > 0)
+		return;
+	core_destroy(core);
+	closed(context);
+}
+
+void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *context)
+{
+	hf_core_enter(core);
+	HF_ASSERT(!core->closing);
+	core->closing = true;
+	core->closed = closed;
+	core->closed_context = context;
+	gate_cancel(&core->reads);
+	gate_cancel(&core->writes);
+	hf_list_for_each (cursor, &core->volumes) {
+		struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		hf_core_unpark_all(volume, HF_ECANCELED);
+		hf_core_changes_done(core, &volume->attaching, HF_ECANCELED, "closing");
+		hf_core_changes_done(core, &volume->leaving, HF_ECANCELED, "closing");
+		hf_core_remote_close(volume);
+	}
+	hf_core_budget_run(core);
+	hf_core_leave_later(core);
+}
+
+void hf_core_status(struct hf_core *core, struct hf_core_status *status)
+{
+	*status = (struct hf_core_status){
+		.log_total_bytes = hf_wlog_total_bytes(core->log),
+		.log_free_bytes = hf_wlog_free_bytes(core->log),
+		.log_written_bytes = hf_wlog_written_bytes(core->log),
+		.requests_under_way = (uint64_t)core->reads.under_way + core->writes.under_way,
+		.uploads_under_way = core->uploads,
+		.store_reachable = true,
+	};
+	hf_list_for_each (cursor, &core->volumes) {
+		const struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		if (volume->remote && hf_remote_trouble(volume->remote) != 0)
+			status->store_reachable = false;
+	}
+}

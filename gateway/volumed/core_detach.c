@@ -1,0 +1,234 @@
+/* How a volume goes. Detach: no new requests, those under way end, everything durable is uploaded
+ * and counted, the remote side closes, a DETACH record is logged, the volume is forgotten. Delete:
+ * the same without uploading, then every object goes. hf_core_leave_step takes the next step
+ * whenever something has ended. Core's thread. */
+#include <stdio.h>
+
+#include "gateway/volumed/core_internal.h"
+
+#define DELETE_DEADLINE_S 10u /* of one attempt */
+
+static uint64_t volume_unsaved_bytes(const struct hf_core_volume *volume)
+{
+	uint64_t sequence = volume->counted_through + 1, bytes = 0;
+	struct hf_core_entry *entry;
+
+	while ((entry = hf_core_queue_at(&volume->queue, sequence++)) != NULL)
+		bytes += hf_core_entry_lag_bytes(entry);
+	return bytes;
+}
+
+static void leave_finish(struct hf_core_volume *volume)
+{
+	struct hf_core *core = volume->core;
+	char text[96] = "";
+
+	if (volume->lost_bytes > 0)
+		snprintf(text, sizeof text, "%llu bytes of writes were not uploaded and are lost",
+			 (unsigned long long)volume->lost_bytes);
+	hf_core_volume_set_state(volume, HF_VOLUME_DETACHED, 0, "%s", text);
+	hf_core_changes_done(core, &volume->leaving, 0, text);
+	hf_core_volume_free(volume);
+}
+
+/* ---- Steps -------------------------------------------------------------------------------------
+ */
+
+static void detach_logged(struct hf_core_volume *volume, uint64_t sequence, int status)
+{
+	(void)sequence;
+	if (status != 0) {
+		hf_core_changes_done(volume->core, &volume->leaving, status,
+				     "the log cannot be written");
+		return;
+	}
+	volume->detach_durable = true;
+	hf_core_results_forget_volume(volume->core, volume->config.volume);
+	hf_core_volume_clear_log(volume);
+	volume->core->segments_released = true;
+	hf_core_leave_step(volume);
+}
+
+static void deleted(struct hf_remote_delete *deletion);
+
+static void delete_start(struct hf_core_volume *volume)
+{
+	struct hf_core *core = volume->core;
+
+	core->holds++;
+	volume->deletion = (struct hf_remote_delete){.env = core->env,
+						     .tenant = volume->config.tenant,
+						     .volume = volume->config.volume,
+						     .deadline_ns = hf_env_now_ns(core->env) +
+								    DELETE_DEADLINE_S * HF_NS_PER_S,
+						     .done = deleted};
+	volume->deleting_now = true;
+	hf_remote_delete_start(&volume->deletion);
+}
+
+static void deleted(struct hf_remote_delete *deletion)
+{
+	struct hf_core_volume *volume = hf_container_of(deletion, struct hf_core_volume, deletion);
+	struct hf_core *core = volume->core;
+
+	HF_CHECK_MAGIC(volume, HF_CORE_VOLUME_MAGIC);
+	hf_core_enter(core);
+	core->holds--;
+	volume->deleting_now = false;
+	volume->deleted = deletion->status == 0;
+	hf_core_leave_step(volume);
+	hf_core_leave(core);
+}
+
+static void flushed(struct hf_wlog_flush *flush)
+{
+	struct hf_core_volume *volume = hf_container_of(flush, struct hf_core_volume, flush);
+	struct hf_core *core = volume->core;
+
+	HF_CHECK_MAGIC(volume, HF_CORE_VOLUME_MAGIC);
+	hf_core_enter(core);
+	core->holds--;
+	volume->flushing = false;
+	volume->flushed = true;
+	hf_core_upload_schedule(core);
+	hf_core_leave_step(volume);
+	hf_core_leave(core);
+}
+
+/* True when every write is in the store and the log says so; until then sees to it. */
+static bool leave_is_drained(struct hf_core_volume *volume)
+{
+	struct hf_core *core = volume->core;
+
+	if (volume->force || volume->state == HF_VOLUME_DELETING)
+		return true;
+	if (!volume->flushed) {
+		if (!volume->flushing) {
+			volume->flushing = true;
+			core->holds++;
+			volume->flush.done = flushed;
+			hf_wlog_flush(core->log, &volume->flush);
+		}
+		return false;
+	}
+	if (volume->queue.count == 0 && !volume->opening)
+		return true;
+	hf_core_upload_schedule(core);
+	if (volume->uploads == 0 && volume->remote && !volume->closing_remote &&
+	    volume->counted_through + 1 < volume->next_upload)
+		hf_remote_look(volume->remote);
+	return false;
+}
+
+void hf_core_leave_step(struct hf_core_volume *volume)
+{
+	struct hf_core *core = volume->core;
+
+	if ((volume->state != HF_VOLUME_DETACHING && volume->state != HF_VOLUME_DELETING) ||
+	    core->closing || volume->jobs > 0 || volume->flushing || !leave_is_drained(volume))
+		return;
+	if (volume->remote || volume->opening) {
+		hf_core_remote_close(volume);
+		return;
+	}
+	if (volume->uploads > 0 || volume->uploaded_busy || volume->attach_records > 0)
+		return;
+	if (!volume->detach_logged) {
+		volume->lost_bytes = volume_unsaved_bytes(volume);
+		volume->detach_logged = true;
+		volume->in_log = false;
+		hf_core_control_append(volume, HF_RECORD_DETACH, volume->next_sequence - 1,
+				       detach_logged);
+		return;
+	}
+	if (!volume->detach_durable || volume->deleting_now)
+		return;
+	if (volume->state == HF_VOLUME_DELETING && !volume->deleted)
+		delete_start(volume);
+	else
+		leave_finish(volume);
+}
+
+/* ---- Asked -------------------------------------------------------------------------------------
+ */
+
+static void leave_start(struct hf_core_volume *volume, enum hf_volume_state state)
+{
+	struct hf_core *core = volume->core;
+
+	if (volume->state != state)
+		hf_core_volume_set_state(volume, state, 0, "%s", "");
+	hf_core_changes_done(core, &volume->attaching, HF_ECANCELED,
+			     "the volume was detached meanwhile");
+	hf_core_unpark_all(volume, HF_ENOTREADY);
+	hf_core_leave_step(volume);
+}
+
+static void leave_refuse(struct hf_core *core, struct hf_volume_change *change, int status,
+			 const char *text)
+{
+	change->status = hf_fail(&change->message, status, "%s", text);
+	hf_core_change_ended(core, change);
+}
+
+static const char *detach_problem(const struct hf_core_volume *volume, int *status)
+{
+	*status = volume->state == HF_VOLUME_FENCED ? HF_EFENCED : HF_ENOTREADY;
+	if (volume->state == HF_VOLUME_DELETING) {
+		*status = HF_EBUSY;
+		return "the volume is being deleted";
+	}
+	if (volume->state == HF_VOLUME_FENCED || volume->state == HF_VOLUME_FAILED)
+		return volume->queue.count > 0
+			       ? "what the log holds cannot be uploaded; detach by force loses it"
+			       : NULL;
+	if (!volume->has_key && volume->queue.count > 0)
+		return "the volume's key is not known yet, so nothing can be uploaded";
+	return NULL;
+}
+
+void hf_core_detach(struct hf_core *core, struct hf_volume_change *change)
+{
+	struct hf_core_volume *volume;
+	const char *problem;
+	int status;
+
+	hf_core_enter(core);
+	volume = hf_core_volume_find(core, change->config.volume);
+	if (core->closing) {
+		leave_refuse(core, change, HF_ECANCELED, "closing");
+	} else if (!volume) {
+		change->status = 0;
+		hf_core_change_ended(core, change);
+	} else if ((problem = detach_problem(volume, &status)) != NULL &&
+		   (!change->force || status == HF_EBUSY)) {
+		leave_refuse(core, change, status, problem);
+	} else {
+		volume->force |= change->force;
+		hf_list_push_back(&volume->leaving, &change->link);
+		leave_start(volume, HF_VOLUME_DETACHING);
+	}
+	hf_core_leave_later(core);
+}
+
+void hf_core_delete(struct hf_core *core, struct hf_volume_change *change)
+{
+	struct hf_core_volume *volume;
+
+	hf_core_enter(core);
+	volume = hf_core_volume_find(core, change->config.volume);
+	if (core->closing) {
+		leave_refuse(core, change, HF_ECANCELED, "closing");
+	} else if (change->config.volume == 0 || (!volume && change->config.tenant == 0)) {
+		leave_refuse(core, change, HF_EINVAL,
+			     "deleting needs the volume's number and its tenant's");
+	} else {
+		if (!volume) {
+			volume = hf_core_volume_create(core, &change->config);
+			volume->detach_logged = volume->detach_durable = true;
+		}
+		hf_list_push_back(&volume->leaving, &change->link);
+		leave_start(volume, HF_VOLUME_DELETING);
+	}
+	hf_core_leave_later(core);
+}

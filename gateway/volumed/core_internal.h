@@ -1,0 +1,454 @@
+/* What the files of the volume core share; nobody else includes it. All of it runs on the core's
+ * thread and belongs to the core.
+ *
+ * File by file: core.c the life of the core; core_volume.c volumes, their states and status;
+ * core_attach.c and core_detach.c how they come and go; core_request.c the way of a request;
+ * core_range_lock.c the order of overlapping writes; core_read.c, core_write.c, core_query.c what
+ * requests do; core_results.c what ended requests were answered; core_overlay.c and core_queue.c
+ * what the log holds of a volume; core_upload.c and core_object.c the way into the store;
+ * core_segment.c when a segment may be reused; core_state.c and core_recover.c control state. */
+#ifndef HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
+#define HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
+
+#include "base/assert.h"
+#include "base/extmap.h"
+#include "base/list.h"
+#include "cache/wlog.h"
+#include "gateway/volumed/core.h"
+#include "remote/remote.h"
+
+#define HF_CORE_VOLUMES_MAX      1024u
+#define HF_CORE_VOLUME_BUCKETS   256u
+#define HF_CORE_SEGMENT_BUCKETS  1024u
+#define HF_CORE_RINGS_MAX        16u
+#define HF_CORE_APPEND_BYTES_MAX (64ull << 20) /* payload under way in the log */
+#define HF_CORE_VERIFY_BYTES     (1u << 20)    /* a VERIFY reads in steps of this */
+#define HF_CORE_REASON_MAX       128u
+
+#define HF_CORE_MAGIC        0x48464352u
+#define HF_CORE_VOLUME_MAGIC 0x4846564cu
+#define HF_CORE_JOB_MAGIC    0x48464a42u
+
+struct hf_core_job;
+struct hf_core_volume;
+
+/* Memory that cannot be had ends the process: what was promised is in the log, and a restart
+ * recovers it. Zeroed. */
+void *hf_core_alloc(size_t size_bytes);
+/* Aligned for the disk, not zeroed. */
+void *hf_core_alloc_aligned(size_t size_bytes);
+
+/* ---- What the log holds of a volume (core_queue.c, core_overlay.c) ----------------------------
+ */
+
+/* A record that the store does not cover yet. */
+struct hf_core_entry {
+	uint64_t lba, length; /* units */
+	struct hf_place place;
+	uint64_t batch;
+	uint64_t logged_ns; /* when its append was done; 0: still under way */
+	struct hf_request_id request;
+	enum hf_record_type type;
+	bool ends_append; /* false: the next record belongs to the same append */
+};
+
+/* Entries of consecutive sequences, oldest first. */
+struct hf_core_queue {
+	struct hf_core_entry *entries; /* a circle */
+	size_t capacity, head, count;
+	uint64_t first_sequence; /* of the oldest; meaningless when empty */
+};
+
+void hf_core_queue_push(struct hf_core_queue *queue, uint64_t sequence,
+			const struct hf_core_entry *entry);
+/* NULL if it is not in the queue. */
+struct hf_core_entry *hf_core_queue_at(const struct hf_core_queue *queue, uint64_t sequence);
+void hf_core_queue_pop(struct hf_core_queue *queue);
+void hf_core_queue_free(struct hf_core_queue *queue);
+/* Bytes by which a record counts as lag: its payload, or one unit if it has none. */
+uint64_t hf_core_entry_lag_bytes(const struct hf_core_entry *entry);
+
+/* What the overlay says of a range. */
+enum hf_core_source { HF_CORE_FROM_LOG, HF_CORE_FROM_ZERO, HF_CORE_FROM_BAD };
+
+struct hf_core_piece {
+	uint64_t lba, length; /* units */
+	enum hf_core_source source;
+	struct hf_place place; /* FROM_LOG */
+};
+
+void hf_core_overlay_insert(struct hf_extmap *overlay, uint64_t sequence,
+			    const struct hf_core_entry *entry);
+/* Forgets what still comes from this record. */
+void hf_core_overlay_drop(struct hf_extmap *overlay, uint64_t sequence,
+			  const struct hf_core_entry *entry);
+/* The record of `entry` now lies at `place`. */
+void hf_core_overlay_move(struct hf_extmap *overlay, const struct hf_core_entry *entry,
+			  struct hf_place place);
+bool hf_core_overlay_find(const struct hf_extmap *overlay, uint64_t lba, uint64_t length,
+			  struct hf_core_piece *piece);
+
+/* ---- Range locks (core_range_lock.c) ----------------------------------------------------------
+ */
+
+struct hf_core_range {
+	uint64_t lba, length; /* units */
+};
+
+/* Held by a write from before it looks at the map until it is in the overlay. */
+struct hf_core_lock {
+	const struct hf_core_range *ranges; /* the holder's, until released */
+	unsigned range_count, blockers;
+	void (*granted)(struct hf_core_lock *lock);
+	struct hf_list link;  /* in order of acquisition */
+	struct hf_list ready; /* while being granted */
+};
+
+/* True: held now. False: `granted` comes when every overlapping earlier lock is released. */
+bool hf_core_lock_acquire(struct hf_list *locks, struct hf_core_lock *lock);
+/* Held or waiting; grants those that waited only for it. */
+void hf_core_lock_release(struct hf_list *locks, struct hf_core_lock *lock);
+
+/* ---- Results (core_results.c) ------------------------------------------------------------------
+ */
+
+/* What is known of one request of a ring. A result counts after a recovery only if the volume's
+ * recovered records reach `sequence`, so control state may run ahead of the log. */
+struct hf_core_result {
+	uint64_t id; /* 0: free */
+	uint64_t volume, sequence;
+	int32_t result;
+	struct hf_core_job *job; /* still under way; NULL: ended with `result` */
+};
+
+struct hf_core_ring {
+	struct hf_list link; /* least recently used first */
+	uint8_t uuid[16];
+	uint64_t oldest_unfinished;
+	unsigned under_way;
+	struct hf_core_result slots[HF_RING_ENTRIES]; /* by id modulo */
+};
+
+enum hf_core_known {
+	HF_CORE_NEW,       /* to be executed: `*slot` is for it */
+	HF_CORE_ENDED,     /* `*slot` has the result */
+	HF_CORE_UNDER_WAY, /* `*slot` has the job */
+	HF_CORE_REFUSED,   /* an id that is past, or too many rings */
+};
+
+bool hf_core_request_id_is_set(const struct hf_request_id *id);
+enum hf_core_known hf_core_results_look(struct hf_core *core, const struct hf_request_id *id,
+					struct hf_core_result **slot);
+void hf_core_results_begin(struct hf_core *core, const struct hf_request_id *id,
+			   struct hf_core_job *job);
+/* Under way, and its record has this sequence: control state may name it from now on. */
+void hf_core_results_logged(struct hf_core *core, const struct hf_request_id *id,
+			    uint64_t sequence);
+/* Ended: with a record (remembered), or without one (forgotten). */
+void hf_core_results_end(struct hf_core *core, const struct hf_request_id *id, bool remember,
+			 int32_t result);
+/* From a record or a STATE: ended, unless a newer id holds its slot. */
+void hf_core_results_recovered(struct hf_core *core, const struct hf_request_id *id,
+			       uint64_t volume, uint64_t sequence, int32_t result);
+void hf_core_results_forget_volume(struct hf_core *core, uint64_t volume);
+/* After recovery: forgets results whose records did not survive. */
+void hf_core_results_validate(struct hf_core *core);
+struct hf_core_ring *hf_core_ring_get(struct hf_core *core, const uint8_t uuid[16], bool create);
+void hf_core_rings_free(struct hf_core *core);
+
+/* ---- Volumes -----------------------------------------------------------------------------------
+ */
+
+struct hf_core_volume {
+	uint32_t magic;
+	struct hf_core *core;
+	struct hf_list link, bucket;
+	struct hf_volume_config config;
+	enum hf_volume_state state;
+	int error;
+	char reason[HF_CORE_REASON_MAX];
+	bool has_key;   /* config.wrap_key is set */
+	bool in_log;    /* an ATTACH record was appended: STATE names it */
+	bool accepting; /* the ATTACH record is durable: requests are taken */
+
+	/* The log's side. */
+	struct hf_extmap *overlay;
+	struct hf_core_queue queue;
+	uint64_t next_sequence;    /* of the next record */
+	uint64_t durable_sequence; /* every record up to it is durable */
+	uint64_t counted_through;  /* the recovery point */
+	uint64_t uploaded_through; /* the recovery point that a durable UPLOADED record names */
+	uint64_t lag_bytes;        /* of durable records after counted_through */
+	uint64_t must_reach;       /* recovery: a hole below it must turn out to be uploaded */
+	struct hf_list unsynced;   /* in core->unsynced while some record is not durable */
+	bool uploaded_busy;        /* an UPLOADED record is being appended */
+
+	/* Requests. */
+	struct hf_list locks;
+	struct hf_list parked; /* reads that wait for the remote map, oldest first */
+	unsigned jobs;
+	struct hf_timer parked_timer;
+
+	/* The store's side. */
+	struct hf_remote *remote;
+	struct hf_remote_open open;
+	bool opening, closing_remote;
+	uint64_t next_upload; /* first sequence that no object holds */
+	unsigned uploads;     /* objects under way */
+	/* The next object: records next_upload … gather_last, of those before gather_next. */
+	uint64_t gather_next, gather_last, gather_bytes;
+	unsigned gather_records;
+	bool gather_full;
+	struct hf_timer upload_timer;
+
+	/* Changes. */
+	struct hf_list attaching; /* hf_volume_change */
+	struct hf_list leaving;   /* detaches and deletes */
+	unsigned attach_records;  /* being appended */
+	bool force, flushing, flushed, detach_logged, detach_durable, deleting_now, deleted;
+	uint64_t lost_bytes;
+	struct hf_wlog_flush flush;
+	struct hf_remote_delete deletion;
+
+	uint64_t read_ops, read_bytes, write_ops, write_bytes;
+	uint64_t uploaded_objects, uploaded_bytes, fetched_bytes, bad_extents;
+};
+
+struct hf_core_volume *hf_core_volume_find(struct hf_core *core, uint64_t number);
+struct hf_core_volume *hf_core_volume_create(struct hf_core *core,
+					     const struct hf_volume_config *config);
+/* Forgets what the log holds of it. */
+void hf_core_volume_clear_log(struct hf_core_volume *volume);
+void hf_core_volume_free(struct hf_core_volume *volume);
+void hf_core_volume_set_state(struct hf_core_volume *volume, enum hf_volume_state state, int error,
+			      const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* 0 or what a request is answered in this state. */
+int hf_core_volume_ready(const struct hf_core_volume *volume);
+/* FENCED or FAILED: reads that wait end, changes that wait end, the remote side closes. */
+void hf_core_volume_stop(struct hf_core_volume *volume, enum hf_volume_state state, int error,
+			 const char *text);
+/* Records that became durable since: lag, uploads. */
+void hf_core_volume_synced(struct hf_core_volume *volume);
+void hf_core_volume_changed(struct hf_core_volume *volume);
+void hf_core_alarm(struct hf_core *core, uint64_t volume, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* core_attach.c */
+void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns);
+void hf_core_remote_close(struct hf_core_volume *volume);
+/* core_detach.c: takes the next step of a volume that is going, if its time has come. */
+void hf_core_leave_step(struct hf_core_volume *volume);
+void hf_core_changes_done(struct hf_core *core, struct hf_list *changes, int status,
+			  const char *text);
+
+/* ---- Requests ----------------------------------------------------------------------------------
+ */
+
+/* A bound on what is under way; the rest waits in order. Reads and writes have one each, so that
+ * writes that wait for room in the log hold up no read. */
+struct hf_core_gate {
+	unsigned limit, under_way;
+	bool busy;              /* letting through */
+	struct hf_list waiting; /* hf_core_job.link */
+};
+
+/* One range of a volume read into memory: everything is looked up and asked for at one moment, so
+ * it is one state of the volume. */
+struct hf_core_read {
+	struct hf_core_volume *volume;
+	uint64_t lba, length; /* units */
+	uint8_t *buffer;      /* aligned, `length` units */
+	uint64_t deadline_ns;
+	int status;
+	unsigned under_way, attempts;
+	bool look_only; /* no data: only wait until the remote map is there */
+	bool again, parked;
+	void (*done)(struct hf_core_read *read);
+	struct hf_list link; /* volume->parked */
+};
+
+/* Ends through `done`, maybe before it returns. */
+void hf_core_read_start(struct hf_core_read *read);
+/* Ends a read that is parked. */
+void hf_core_read_unpark(struct hf_core_read *read, int status);
+/* Starts what is parked again (status 0) or ends it. */
+void hf_core_unpark_all(struct hf_core_volume *volume, int status);
+void hf_core_park(struct hf_core_read *read);
+
+enum hf_core_job_state {
+	HF_CORE_JOB_WAITING = 1, /* for the gate */
+	HF_CORE_JOB_LOCKING,
+	HF_CORE_JOB_READING,
+	HF_CORE_JOB_BUDGET, /* waits for room in memory */
+	HF_CORE_JOB_APPENDING,
+	HF_CORE_JOB_FLUSHING,
+};
+
+struct hf_core_job {
+	uint32_t magic;
+	struct hf_core *core;
+	struct hf_core_volume *volume;
+	struct hf_request *request;
+	struct hf_core_gate *gate;
+	enum hf_core_job_state state;
+	bool cancelled;
+	bool stepping, stepped;    /* VERIFY: inside a step, which ended inside itself */
+	uint64_t at;               /* VERIFY: next unit */
+	struct hf_list link;       /* gate or budget */
+	struct hf_list duplicates; /* requests with the same id that came later */
+	struct hf_core_lock lock;
+	struct hf_core_range *ranges; /* of the lock; &range or own memory */
+	struct hf_core_range range;
+	struct hf_core_read read;
+	struct hf_wlog_append append;
+	struct hf_wlog_record *records; /* &record or own memory */
+	struct hf_wlog_record record;
+	struct hf_wlog_flush flush;
+	uint8_t *input;  /* copied payload of CAW, WRITE SAME */
+	uint8_t *buffer; /* what was read */
+};
+
+/* core_request.c */
+void hf_core_job_done(struct hf_core_job *job, int status);
+/* core_write.c: from the gate on. */
+void hf_core_write_start(struct hf_core_job *job);
+void hf_core_write_cancel(struct hf_core_job *job);
+/* Jobs that waited for memory. */
+void hf_core_budget_run(struct hf_core *core);
+/* core_query.c: READ, VERIFY, LBA_STATUS, FLUSH from the gate on. */
+void hf_core_query_start(struct hf_core_job *job);
+
+/* ---- Uploads -----------------------------------------------------------------------------------
+ */
+
+/* core_upload.c: starts what is due. */
+void hf_core_upload_schedule(struct hf_core *core);
+/* The store counts everything through: lag ends here, the log learns it by hf_core_upload_log. */
+void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through);
+void hf_core_upload_advanced(void *context, uint64_t recovery_point);
+/* Logs counted_through if it is ahead of what the log says. */
+void hf_core_upload_log(struct hf_core_volume *volume);
+/* Drops what the recovery point covers. */
+void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through);
+/* core_object.c: reads records first … last (durable, whole appends) and uploads them. */
+void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_t last);
+/* Called by it when the object has ended in any way. */
+void hf_core_object_ended(struct hf_core_volume *volume);
+
+/* ---- Segments (core_segment.c) -----------------------------------------------------------------
+ */
+
+struct hf_core_segment {
+	struct hf_list link;
+	uint64_t serial;
+	uint64_t live; /* records that the store does not cover */
+};
+
+/* A record lies there (`live`: and is needed). */
+void hf_core_segment_note(struct hf_core *core, uint64_t serial, bool live);
+void hf_core_segment_release(struct hf_core *core, uint64_t serial);
+/* An append in this segment is durable, so its STATE is. */
+void hf_core_segment_durable(struct hf_core *core, uint64_t serial);
+/* Gives back every segment that nothing needs. */
+void hf_core_segments_recycle(struct hf_core *core);
+void hf_core_segments_free(struct hf_core *core);
+
+/* ---- Control records and state (core_control.c, core_state.c, core_recover.c) ------------------
+ */
+
+/* Appends a control record of the volume; `done` with the append's status. ATTACH carries the
+ * volume's configuration. Needs no room of the volume: it may use the log's reserve. */
+void hf_core_control_append(struct hf_core_volume *volume, enum hf_record_type type,
+			    uint64_t sequence,
+			    void (*done)(struct hf_core_volume *volume, uint64_t sequence,
+					 int status));
+
+/* docs/format/control-state.md. */
+#define HF_CORE_STATE_HEADER_BYTES 32u
+#define HF_CORE_STATE_VOLUME_BYTES 64u
+#define HF_CORE_STATE_RING_BYTES   32u
+#define HF_CORE_STATE_RESULT_BYTES 32u
+#define HF_CORE_CONTROL_BYTES      (8u + HF_CORE_STATE_VOLUME_BYTES)
+
+struct hf_core_state_volume {
+	uint64_t volume, tenant, size_bytes, attach_epoch;
+	uint64_t uploaded_through, last_sequence;
+	bool write_cache;
+};
+
+struct hf_core_state_visitor {
+	void *context;
+	void (*volume)(void *context, const struct hf_core_state_volume *volume);
+	void (*ring)(void *context, const uint8_t uuid[16], uint64_t oldest_unfinished);
+	void (*result)(void *context, const uint8_t uuid[16], const struct hf_core_result *result);
+};
+
+size_t hf_core_state_encode(struct hf_core *core, uint8_t *buffer, size_t capacity);
+/* Checks all of it before the first call; 0 or HF_ECORRUPT. */
+int hf_core_state_decode(const uint8_t *bytes, size_t length,
+			 const struct hf_core_state_visitor *visitor);
+void hf_core_control_encode(const struct hf_core_volume *volume, uint8_t *buffer);
+int hf_core_control_decode(const uint8_t *bytes, size_t length,
+			   struct hf_core_state_volume *volume);
+
+/* The log's owner. */
+extern const struct hf_wlog_owner hf_core_log_owner;
+/* After the log opened: what came back hangs together, or the volume is FAILED. */
+void hf_core_recover_finish(struct hf_core *core);
+
+/* ---- The core ----------------------------------------------------------------------------------
+ */
+
+struct hf_core {
+	uint32_t magic;
+	struct hf_core_config config;
+	struct hf_env *env;
+	struct hf_wlog_owner owner;
+	struct hf_wlog *log;
+	struct hf_wlog_open log_open;
+	struct hf_core_open *open;
+	bool recovering, damaged;
+
+	struct hf_list volumes; /* next to upload first */
+	unsigned volume_count;
+	struct hf_list volume_buckets[HF_CORE_VOLUME_BUCKETS];
+	struct hf_list unsynced;
+	struct hf_remote_cache *cache;
+
+	struct hf_core_gate reads, writes;
+	uint64_t append_bytes;
+	struct hf_list budget; /* jobs that wait for append_bytes */
+
+	struct hf_list rings;
+	unsigned ring_count;
+
+	struct hf_list segments[HF_CORE_SEGMENT_BUCKETS];
+	uint64_t safe_segment;  /* a durable append lies in it; older ones may be recycled */
+	uint64_t keep_through;  /* segments kept because recovery found damage */
+	bool segments_released; /* something may be recycled */
+
+	unsigned uploads;
+
+	/* Ends that were met inside a call of ours and wait to be told. */
+	unsigned depth;
+	struct hf_list ended_requests, ended_changes;
+	struct hf_timer ended_timer;
+
+	bool closing, log_closing, log_closed, telling;
+	unsigned holds; /* operations of the log and of remotes that are not a job's */
+	void (*closed)(void *context);
+	void *closed_context;
+};
+
+/* Around everything that comes in from outside: what ended is told on the way out, when nothing of
+ * ours is on the stack. `hf_core_leave_later` is for calls of the user, whom `done` may not reach
+ * from inside. */
+void hf_core_enter(struct hf_core *core);
+void hf_core_leave(struct hf_core *core);
+void hf_core_leave_later(struct hf_core *core);
+void hf_core_request_ended(struct hf_core *core, struct hf_request *request, int status);
+void hf_core_change_ended(struct hf_core *core, struct hf_volume_change *change);
+/* Ends the closing when nothing is left. */
+void hf_core_close_step(struct hf_core *core);
+
+#endif

@@ -1,0 +1,334 @@
+/* One object on its way: the records are laid over each other (what a later one overwrites is not
+ * read at all), the rest is read back from the log and checked, and handed to the remote side.
+ * A unit that cannot be read is lost: it goes on as a bad extent (invariant 8), so that the
+ * volume's prefix moves on. Core's thread. */
+#include <stdlib.h>
+
+#include "gateway/volumed/core_internal.h"
+
+#define OBJECT_MAGIC     0x48464f42u
+#define PIECE_MAGIC      0x48464f50u
+#define PIECE_UNITS_MAX  2048u /* 1 MiB a read */
+#define PIECES_UNDER_WAY 16u
+#define PIECE_ERRORS_MAX 3u /* HF_EIO: try again so often before it counts as lost */
+#define RESTARTS_MAX     8u
+
+struct core_object {
+	uint32_t magic;
+	struct hf_core_volume *volume;
+	uint64_t first, last;     /* volume sequences */
+	struct hf_extmap *layout; /* DATA: place.unit is the unit in the payload */
+	uint8_t *payload;
+	size_t payload_bytes;
+	struct hf_list todo; /* pieces to read */
+	unsigned under_way, restarts;
+	bool restart;
+	uint64_t bad_units;
+	struct hf_object_extent *extents;
+	struct hf_remote_upload upload;
+};
+
+struct object_piece {
+	uint32_t magic;
+	struct core_object *object;
+	unsigned errors;
+	struct hf_list link;
+	struct hf_wlog_read read;
+};
+
+static void object_prepare(struct core_object *object);
+static void object_read(struct core_object *object);
+
+static void object_clear(struct core_object *object)
+{
+	struct hf_list *entry;
+
+	while ((entry = hf_list_pop_front(&object->todo)) != NULL)
+		free(hf_container_of(entry, struct object_piece, link));
+	hf_extmap_destroy(object->layout);
+	object->layout = NULL;
+	free(object->payload);
+	object->payload = NULL;
+	free(object->extents);
+	object->extents = NULL;
+}
+
+static void object_end(struct core_object *object)
+{
+	struct hf_core_volume *volume = object->volume;
+
+	object_clear(object);
+	object->magic = 0;
+	free(object);
+	hf_core_object_ended(volume);
+}
+
+/* ---- Uploading ---------------------------------------------------------------------------------
+ */
+
+static void object_uploaded(struct hf_remote_upload *upload)
+{
+	struct core_object *object = hf_container_of(upload, struct core_object, upload);
+	struct hf_core_volume *volume = object->volume;
+	struct hf_core *core = volume->core;
+
+	HF_CHECK_MAGIC(object, OBJECT_MAGIC);
+	hf_core_enter(core);
+	if (upload->status == 0) {
+		volume->uploaded_objects++;
+		volume->uploaded_bytes += upload->stored_bytes;
+	} else if (upload->status == HF_EFENCED) {
+		hf_core_volume_stop(volume, HF_VOLUME_FENCED, HF_EFENCED,
+				    "another holder has taken over");
+	} else if (upload->status != HF_ECANCELED) {
+		hf_core_volume_stop(volume, HF_VOLUME_FAILED, upload->status,
+				    upload->status == HF_ECORRUPT
+					    ? "an object of this name with other content exists"
+					    : "an object cannot be uploaded");
+	}
+	object_end(object);
+	hf_core_leave(core);
+}
+
+static unsigned object_extents(struct core_object *object)
+{
+	struct hf_extent found;
+	unsigned count = 0;
+	uint64_t at = 0;
+
+	object->extents =
+		hf_core_alloc((hf_extmap_count(object->layout) + 1) * sizeof *object->extents);
+	while (hf_extmap_find(object->layout, at, UINT64_MAX - at, &found)) {
+		object->extents[count++] = (struct hf_object_extent){
+			.lba = found.lba,
+			.length = found.length,
+			.kind = found.kind,
+			.payload_unit = found.kind == HF_EXTENT_DATA ? found.place.unit : 0};
+		at = found.lba + found.length;
+	}
+	return count;
+}
+
+static void object_upload(struct core_object *object)
+{
+	struct hf_core_volume *volume = object->volume;
+
+	if (volume->closing_remote || !volume->remote || volume->core->closing) {
+		object_end(object);
+		return;
+	}
+	if (object->bad_units > 0) {
+		volume->bad_extents++;
+		hf_core_alarm(volume->core, volume->config.volume,
+			      "%llu bytes of writes %llu to %llu were lost in the log: reads of "
+			      "them fail until they are overwritten",
+			      (unsigned long long)object->bad_units * HF_UNIT,
+			      (unsigned long long)object->first, (unsigned long long)object->last);
+	}
+	object->upload.first_sequence = object->first;
+	object->upload.last_sequence = object->last;
+	object->upload.extent_count = object_extents(object);
+	object->upload.extents = object->extents;
+	object->upload.payload = object->payload;
+	object->upload.payload_bytes = object->payload_bytes;
+	object->upload.done = object_uploaded;
+	hf_remote_upload(volume->remote, &object->upload);
+}
+
+/* ---- Reading back ------------------------------------------------------------------------------
+ */
+
+static void piece_add(struct core_object *object, uint64_t lba, uint64_t length,
+		      struct hf_place place, uint8_t *buffer)
+{
+	struct object_piece *piece = hf_core_alloc(sizeof *piece);
+
+	piece->magic = PIECE_MAGIC;
+	piece->object = object;
+	piece->read.volume = object->volume->config.volume;
+	piece->read.lba = lba;
+	piece->read.length = length;
+	piece->read.place = place;
+	piece->read.buffer = buffer;
+	hf_list_push_back(&object->todo, &piece->link);
+}
+
+/* Finds the units that are lost by halves. */
+static void piece_lost(struct object_piece *piece)
+{
+	struct core_object *object = piece->object;
+	struct hf_wlog_read *read = &piece->read;
+	uint64_t half = read->length / 2;
+	struct hf_extent bad = {.lba = read->lba, .length = 1, .kind = HF_EXTENT_BAD};
+	struct hf_place place = read->place;
+
+	if (half == 0) {
+		object->bad_units++;
+		HF_ASSERT(hf_extmap_insert(object->layout, &bad) == 0);
+		return;
+	}
+	piece_add(object, read->lba, half, place, read->buffer);
+	place.unit += half;
+	piece_add(object, read->lba + half, read->length - half, place,
+		  (uint8_t *)read->buffer + half * HF_UNIT);
+}
+
+static void object_restart(struct core_object *object)
+{
+	if (object->under_way > 0)
+		return;
+	if (++object->restarts > RESTARTS_MAX) {
+		hf_core_volume_stop(object->volume, HF_VOLUME_FAILED, HF_ECORRUPT,
+				    "the log does not hold records that are not uploaded yet");
+		object_end(object);
+		return;
+	}
+	object_clear(object);
+	object_prepare(object);
+	object_read(object);
+}
+
+static void piece_read(struct hf_wlog_read *read)
+{
+	struct object_piece *piece = hf_container_of(read, struct object_piece, read);
+	struct core_object *object = piece->object;
+	struct hf_core *core = object->volume->core;
+
+	HF_CHECK_MAGIC(piece, PIECE_MAGIC);
+	HF_CHECK_MAGIC(object, OBJECT_MAGIC);
+	hf_core_enter(core);
+	object->under_way--;
+	if (read->status == HF_ENOENT) {
+		object->restart = true;
+	} else if (read->status == HF_EIO && ++piece->errors < PIECE_ERRORS_MAX) {
+		hf_list_push_back(&object->todo, &piece->link);
+		piece = NULL;
+	} else if (read->status != 0) {
+		piece_lost(piece);
+	}
+	free(piece);
+	object_read(object);
+	hf_core_leave(core);
+}
+
+static void object_read(struct core_object *object)
+{
+	struct hf_core_volume *volume = object->volume;
+	struct hf_list *entry;
+
+	if (volume->closing_remote || !volume->remote || volume->core->closing) {
+		if (object->under_way == 0)
+			object_end(object);
+		return;
+	}
+	if (object->restart) {
+		object_restart(object);
+		return;
+	}
+	while (object->under_way < PIECES_UNDER_WAY &&
+	       (entry = hf_list_pop_front(&object->todo)) != NULL) {
+		struct object_piece *piece = hf_container_of(entry, struct object_piece, link);
+
+		object->under_way++;
+		piece->read.done = piece_read;
+		hf_wlog_read(volume->core->log, &piece->read);
+	}
+	if (object->under_way == 0)
+		object_upload(object);
+}
+
+/* ---- Laying out --------------------------------------------------------------------------------
+ */
+
+/* The newest of each address among the records of the object. */
+static struct hf_extmap *object_merge(const struct core_object *object)
+{
+	struct hf_extmap *map = hf_extmap_create();
+
+	HF_ASSERT(map != NULL);
+	for (uint64_t sequence = object->first; sequence <= object->last; sequence++) {
+		struct hf_core_entry *entry = hf_core_queue_at(&object->volume->queue, sequence);
+		struct hf_extent extent;
+
+		HF_ASSERT(entry != NULL && entry->logged_ns != 0);
+		if (entry->length == 0 || entry->type == HF_RECORD_SNAPSHOT)
+			continue;
+		extent = (struct hf_extent){.lba = entry->lba,
+					    .length = entry->length,
+					    .kind = HF_EXTENT_DATA,
+					    .place = entry->place};
+		if (entry->type != HF_RECORD_DATA)
+			extent.kind =
+				entry->type == HF_RECORD_ZERO ? HF_EXTENT_ZERO : HF_EXTENT_BAD;
+		HF_ASSERT(hf_extmap_insert(map, &extent) == 0);
+	}
+	return map;
+}
+
+static uint64_t map_data_units(const struct hf_extmap *map)
+{
+	struct hf_extent found;
+	uint64_t at = 0, units = 0;
+
+	while (hf_extmap_find(map, at, UINT64_MAX - at, &found)) {
+		if (found.kind == HF_EXTENT_DATA)
+			units += found.length;
+		at = found.lba + found.length;
+	}
+	return units;
+}
+
+static void object_add_data(struct core_object *object, const struct hf_extent *extent,
+			    uint64_t payload_unit)
+{
+	uint8_t *buffer = object->payload + payload_unit * HF_UNIT;
+
+	for (uint64_t done = 0; done < extent->length; done += PIECE_UNITS_MAX) {
+		uint64_t length = extent->length - done;
+		struct hf_place place = {.source = extent->place.source,
+					 .unit = extent->place.unit + done};
+
+		if (length > PIECE_UNITS_MAX)
+			length = PIECE_UNITS_MAX;
+		piece_add(object, extent->lba + done, length, place, buffer + done * HF_UNIT);
+	}
+}
+
+static void object_prepare(struct core_object *object)
+{
+	struct hf_extmap *map = object_merge(object);
+	struct hf_extent found;
+	uint64_t at = 0, unit = 0;
+
+	object->restart = false;
+	object->bad_units = 0;
+	object->layout = hf_extmap_create();
+	HF_ASSERT(object->layout != NULL);
+	object->payload_bytes = map_data_units(map) * HF_UNIT;
+	object->payload = hf_core_alloc_aligned(object->payload_bytes);
+	while (hf_extmap_find(map, at, UINT64_MAX - at, &found)) {
+		struct hf_extent laid = found;
+
+		at = found.lba + found.length;
+		laid.place = (struct hf_place){.source = 0, .unit = unit};
+		HF_ASSERT(hf_extmap_insert(object->layout, &laid) == 0);
+		if (found.kind != HF_EXTENT_DATA)
+			continue;
+		object_add_data(object, &found, unit);
+		unit += found.length;
+	}
+	hf_extmap_destroy(map);
+}
+
+void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_t last)
+{
+	struct core_object *object = hf_core_alloc(sizeof *object);
+
+	object->magic = OBJECT_MAGIC;
+	object->volume = volume;
+	object->first = first;
+	object->last = last;
+	hf_list_init(&object->todo);
+	object_prepare(object);
+	object_read(object);
+}

@@ -1,0 +1,209 @@
+/* Requests that change nothing: READ, VERIFY, LBA STATUS and FLUSH. Core's thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/volumed/core_internal.h"
+
+#define LBA_STATUS_STEPS_MAX 65536u /* extents looked at for one answer */
+
+/* ---- READ --------------------------------------------------------------------------------------
+ */
+
+static void read_done(struct hf_core_read *read)
+{
+	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	if (read->status == 0)
+		memcpy(job->request->data, job->buffer, job->request->length);
+	hf_core_job_done(job, read->status);
+}
+
+static void read_start(struct hf_core_job *job)
+{
+	const struct hf_request *request = job->request;
+
+	if (request->length == 0) {
+		hf_core_job_done(job, 0);
+		return;
+	}
+	job->buffer = hf_core_alloc_aligned(request->length);
+	job->read.lba = request->offset / HF_UNIT;
+	job->read.length = request->length / HF_UNIT;
+	job->read.buffer = job->buffer;
+	job->read.done = read_done;
+	hf_core_read_start(&job->read);
+}
+
+/* ---- VERIFY ------------------------------------------------------------------------------------
+ */
+
+static void verify_run(struct hf_core_job *job);
+
+static void verify_step_done(struct hf_core_read *read)
+{
+	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	if (job->stepping)
+		job->stepped = true;
+	else if (read->status != 0)
+		hf_core_job_done(job, read->status);
+	else
+		verify_run(job);
+}
+
+/* Where the volume holds anything next: what is not there needs no reading. */
+static uint64_t verify_next(const struct hf_core_volume *volume, uint64_t at, uint64_t end)
+{
+	struct hf_core_piece piece;
+	struct hf_extent extent;
+	uint64_t next = end;
+
+	if (!volume->remote || volume->closing_remote)
+		return at;
+	if (hf_core_overlay_find(volume->overlay, at, end - at, &piece))
+		next = piece.lba;
+	if (next > at && hf_extmap_find(hf_remote_map(volume->remote), at, next - at, &extent))
+		next = extent.lba;
+	return next;
+}
+
+/* Steps until one has to wait. A step that ends inside itself only says so. */
+static void verify_run(struct hf_core_job *job)
+{
+	uint64_t end = (job->request->offset + job->request->length) / HF_UNIT;
+
+	do {
+		job->at = verify_next(job->volume, job->at, end);
+		if (job->at == end) {
+			hf_core_job_done(job, 0);
+			return;
+		}
+		job->read.lba = job->at;
+		job->read.length = end - job->at;
+		if (job->read.length > HF_CORE_VERIFY_BYTES / HF_UNIT)
+			job->read.length = HF_CORE_VERIFY_BYTES / HF_UNIT;
+		job->at += job->read.length;
+		job->read.deadline_ns = 0;
+		job->stepping = true;
+		job->stepped = false;
+		hf_core_read_start(&job->read);
+		job->stepping = false;
+	} while (job->stepped && job->read.status == 0);
+	if (job->stepped)
+		hf_core_job_done(job, job->read.status);
+}
+
+static void verify_start(struct hf_core_job *job)
+{
+	job->buffer = hf_core_alloc_aligned(HF_CORE_VERIFY_BYTES);
+	job->read.buffer = job->buffer;
+	job->read.done = verify_step_done;
+	job->at = job->request->offset / HF_UNIT;
+	verify_run(job);
+}
+
+/* ---- LBA STATUS --------------------------------------------------------------------------------
+ */
+
+/* The run at `at`, at most to `end`, of which the two maps say one thing; true if it is mapped. */
+static bool status_run(const struct hf_core_volume *volume, uint64_t at, uint64_t end,
+		       uint64_t *run_end)
+{
+	struct hf_core_piece piece;
+	struct hf_extent extent;
+
+	if (hf_core_overlay_find(volume->overlay, at, end - at, &piece)) {
+		if (piece.lba == at) {
+			*run_end = at + piece.length;
+			return piece.source != HF_CORE_FROM_ZERO;
+		}
+		end = piece.lba;
+	}
+	if (hf_extmap_find(hf_remote_map(volume->remote), at, end - at, &extent)) {
+		if (extent.lba == at) {
+			*run_end = at + extent.length;
+			return extent.kind != HF_EXTENT_ZERO;
+		}
+		end = extent.lba;
+	}
+	*run_end = end;
+	return false;
+}
+
+static void status_done(struct hf_core_read *read)
+{
+	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
+	struct hf_request *request = job->request;
+	unsigned capacity = request->data_length / sizeof(struct hf_ring_lba_status);
+	uint64_t at = request->offset / HF_UNIT;
+	uint64_t end = job->volume->config.size_bytes / HF_UNIT;
+	struct hf_ring_lba_status one = {0};
+	unsigned count = 0;
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	if (request->length > 0)
+		end = at + request->length / HF_UNIT;
+	for (unsigned steps = 0; read->status == 0 && at < end && steps < LBA_STATUS_STEPS_MAX;
+	     steps++) {
+		uint64_t run_end;
+		uint32_t provisioning = status_run(job->volume, at, end, &run_end) ? 0 : 1;
+
+		if (count == 0 || one.provisioning != provisioning) {
+			if (count == capacity)
+				break;
+			one = (struct hf_ring_lba_status){.offset = at * HF_UNIT,
+							  .provisioning = provisioning};
+			count++;
+		}
+		one.length += (run_end - at) * HF_UNIT;
+		memcpy((uint8_t *)request->data + (count - 1) * sizeof one, &one, sizeof one);
+		at = run_end;
+	}
+	request->data_given = count * (uint32_t)sizeof one;
+	hf_core_job_done(job, read->status);
+}
+
+/* ---- FLUSH -------------------------------------------------------------------------------------
+ */
+
+static void flush_done(struct hf_wlog_flush *flush)
+{
+	struct hf_core_job *job = hf_container_of(flush, struct hf_core_job, flush);
+	struct hf_core *core = job->core;
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	hf_core_enter(core);
+	hf_core_job_done(job, flush->status);
+	hf_core_leave(core);
+}
+
+void hf_core_query_start(struct hf_core_job *job)
+{
+	if (job->core->closing) {
+		job->state = HF_CORE_JOB_READING;
+		hf_core_job_done(job, HF_ECANCELED);
+		return;
+	}
+	job->state = HF_CORE_JOB_READING;
+	job->read.volume = job->volume;
+	switch (job->request->op) {
+	case HF_OP_READ:
+		read_start(job);
+		break;
+	case HF_OP_VERIFY:
+		verify_start(job);
+		break;
+	case HF_OP_LBA_STATUS:
+		job->read.look_only = true;
+		job->read.done = status_done;
+		hf_core_read_start(&job->read);
+		break;
+	default:
+		job->state = HF_CORE_JOB_FLUSHING;
+		job->flush.done = flush_done;
+		hf_wlog_flush(job->core->log, &job->flush);
+		break;
+	}
+}

@@ -1,0 +1,190 @@
+/* When records go into the store, and what follows when the store counts them. Core's thread.
+ *
+ *   durable records → gathered → an object (core_object.c) → PUT → counted by a look at the claims
+ *   (`advanced`) → UPLOADED record durable → overlay entries dropped, segments released
+ *
+ * An object closes when it is full, when its first record has waited long enough, at a SNAPSHOT and
+ * when the volume is leaving. It ends only where an append ends: no write is cut in two. Several
+ * are under way at once, of one volume or of many; volumes take turns. */
+#include "gateway/volumed/core_internal.h"
+
+#define OBJECT_RECORDS_MAX 16384u /* each adds at most two extents: below HF_OBJECT_EXTENTS_MAX */
+
+/* ---- Gathering ---------------------------------------------------------------------------------
+ */
+
+static void gather_reset(struct hf_core_volume *volume)
+{
+	volume->gather_next = volume->next_upload;
+	volume->gather_last = 0;
+	volume->gather_bytes = 0;
+	volume->gather_records = 0;
+	volume->gather_full = false;
+}
+
+static void gather_one(struct hf_core_volume *volume, const struct hf_core_entry *entry)
+{
+	if (entry->type == HF_RECORD_DATA)
+		volume->gather_bytes += entry->length * HF_UNIT;
+	volume->gather_records++;
+	if (entry->ends_append) {
+		volume->gather_last = volume->gather_next;
+		volume->gather_full = volume->gather_bytes >= volume->core->config.object_bytes ||
+				      volume->gather_records >= OBJECT_RECORDS_MAX ||
+				      entry->type == HF_RECORD_SNAPSHOT;
+	}
+	volume->gather_next++;
+}
+
+/* Takes in what became durable since the last look. */
+static void gather(struct hf_core_volume *volume)
+{
+	if (volume->gather_next < volume->next_upload)
+		gather_reset(volume);
+	while (!volume->gather_full && volume->gather_next <= volume->durable_sequence) {
+		struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, volume->gather_next);
+
+		HF_ASSERT(entry != NULL);
+		gather_one(volume, entry);
+	}
+}
+
+static bool upload_is_due(struct hf_core_volume *volume)
+{
+	struct hf_core *core = volume->core;
+	uint64_t due_ns;
+
+	if (!volume->remote || volume->closing_remote ||
+	    (volume->state != HF_VOLUME_ATTACHED && volume->state != HF_VOLUME_DETACHING))
+		return false;
+	gather(volume);
+	if (volume->gather_last == 0)
+		return false;
+	if (volume->gather_full || volume->state == HF_VOLUME_DETACHING)
+		return true;
+	due_ns = hf_core_queue_at(&volume->queue, volume->next_upload)->logged_ns +
+		 core->config.object_timer_ms * HF_NS_PER_MS;
+	if (due_ns <= hf_env_now_ns(core->env))
+		return true;
+	if (!volume->upload_timer.armed || volume->upload_timer.due_ns > due_ns)
+		hf_env_timer_set(core->env, &volume->upload_timer, due_ns);
+	return false;
+}
+
+static bool upload_start_one(struct hf_core *core)
+{
+	hf_list_for_each (cursor, &core->volumes) {
+		struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+		uint64_t first = volume->next_upload;
+
+		if (!upload_is_due(volume))
+			continue;
+		volume->next_upload = volume->gather_last + 1;
+		volume->uploads++;
+		core->uploads++;
+		hf_core_object_start(volume, first, volume->gather_last);
+		gather_reset(volume);
+		hf_list_remove(&volume->link);
+		hf_list_push_back(&core->volumes, &volume->link);
+		return true;
+	}
+	return false;
+}
+
+void hf_core_upload_schedule(struct hf_core *core)
+{
+	if (core->closing || core->recovering)
+		return;
+	while (core->uploads < core->config.uploads_max && upload_start_one(core))
+		continue;
+}
+
+void hf_core_object_ended(struct hf_core_volume *volume)
+{
+	HF_ASSERT(volume->uploads > 0 && volume->core->uploads > 0);
+	volume->uploads--;
+	volume->core->uploads--;
+	hf_core_upload_schedule(volume->core);
+	hf_core_leave_step(volume);
+}
+
+/* ---- What the store counts ---------------------------------------------------------------------
+ */
+
+/* The recovery point moves: what it passes is lag no more. */
+void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through)
+{
+	while (volume->counted_through < through) {
+		struct hf_core_entry *entry;
+		uint64_t sequence = volume->counted_through + 1;
+
+		entry = hf_core_queue_at(&volume->queue, sequence);
+		if (!entry) {
+			volume->counted_through = through;
+			break;
+		}
+		if (sequence <= volume->durable_sequence)
+			volume->lag_bytes -= hf_core_entry_lag_bytes(entry);
+		volume->counted_through = sequence;
+	}
+}
+
+void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
+{
+	struct hf_core_queue *queue = &volume->queue;
+
+	hf_core_upload_counted(volume, through);
+	while (queue->count > 0 && queue->first_sequence <= through) {
+		uint64_t sequence = queue->first_sequence;
+		struct hf_core_entry *entry = hf_core_queue_at(queue, sequence);
+
+		hf_core_overlay_drop(volume->overlay, sequence, entry);
+		hf_core_segment_release(volume->core, entry->place.source);
+		hf_core_queue_pop(queue);
+	}
+	if (volume->uploaded_through < through)
+		volume->uploaded_through = through;
+	if (volume->next_sequence <= through)
+		volume->next_sequence = through + 1;
+}
+
+static void uploaded_logged(struct hf_core_volume *volume, uint64_t sequence, int status)
+{
+	volume->uploaded_busy = false;
+	if (status == 0) {
+		hf_core_upload_covered(volume, sequence);
+		hf_core_upload_log(volume);
+	} else if (status != HF_ECANCELED) {
+		hf_core_volume_stop(volume, HF_VOLUME_FAILED, status, "the log cannot be written");
+	}
+	hf_core_leave_step(volume);
+}
+
+void hf_core_upload_log(struct hf_core_volume *volume)
+{
+	if (volume->uploaded_busy || volume->detach_logged || !volume->in_log ||
+	    volume->core->closing || volume->counted_through <= volume->uploaded_through)
+		return;
+	volume->uploaded_busy = true;
+	hf_core_control_append(volume, HF_RECORD_UPLOADED, volume->counted_through,
+			       uploaded_logged);
+}
+
+void hf_core_upload_advanced(void *context, uint64_t recovery_point)
+{
+	struct hf_core_volume *volume = context;
+	struct hf_core *core;
+
+	HF_CHECK_MAGIC(volume, HF_CORE_VOLUME_MAGIC);
+	core = volume->core;
+	hf_core_enter(core);
+	if (recovery_point >= volume->next_upload) {
+		hf_core_volume_stop(volume, HF_VOLUME_FAILED, HF_ECORRUPT,
+				    "the store counts what was not uploaded from here");
+	} else {
+		hf_core_upload_counted(volume, recovery_point);
+		hf_core_upload_log(volume);
+	}
+	hf_core_leave(core);
+}

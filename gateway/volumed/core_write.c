@@ -1,0 +1,314 @@
+/* Requests that write: WRITE, ZERO, WRITE SAME, COMPARE AND WRITE, UNMAP. Each locks its ranges,
+ * becomes one append to the log (all of it or none survives a crash), shows in the overlay when the
+ * append is done, and unlocks. Core's thread.
+ *
+ *   WAITING → LOCKING → READING (COMPARE AND WRITE) → BUDGET → APPENDING → done
+ *
+ * The initiator's memory may change under us: WRITE leaves it to the log to copy it once, the
+ * others copy before they look. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "gateway/volumed/core_internal.h"
+
+static void write_finish(struct hf_core_job *job, int status)
+{
+	hf_core_lock_release(&job->volume->locks, &job->lock);
+	hf_core_job_done(job, status);
+}
+
+/* ---- The append --------------------------------------------------------------------------------
+ */
+
+static void append_account(struct hf_core_job *job)
+{
+	struct hf_core_volume *volume = job->volume;
+	struct hf_core *core = job->core;
+
+	for (unsigned i = 0; i < job->append.record_count; i++) {
+		const struct hf_wlog_record *record = &job->records[i];
+		struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, record->sequence);
+
+		HF_ASSERT(entry != NULL && entry->logged_ns == 0);
+		entry->place = record->place;
+		entry->batch = record->batch;
+		entry->logged_ns = hf_env_now_ns(core->env);
+		hf_core_segment_note(core, record->place.source, true);
+		hf_core_overlay_insert(volume->overlay, record->sequence, entry);
+	}
+	if (job->append.durable)
+		hf_core_segment_durable(core, job->records[0].place.source);
+	hf_core_volume_synced(volume);
+}
+
+static void append_done(struct hf_wlog_append *append)
+{
+	struct hf_core_job *job = hf_container_of(append, struct hf_core_job, append);
+	struct hf_core *core = job->core;
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	hf_core_enter(core);
+	core->append_bytes -= append->payload_bytes;
+	if (append->status == 0)
+		append_account(job);
+	else if (append->status != HF_ECANCELED)
+		hf_core_volume_stop(job->volume, HF_VOLUME_FAILED, append->status,
+				    "the log cannot be written");
+	write_finish(job, append->status);
+	hf_core_budget_run(core);
+	hf_core_upload_schedule(core);
+	hf_core_leave(core);
+}
+
+/* Sequences are given in the order of appends, so that the log's order is the volume's. */
+static void append_number(struct hf_core_job *job)
+{
+	struct hf_core_volume *volume = job->volume;
+	unsigned count = job->append.record_count;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct hf_wlog_record *record = &job->records[i];
+		struct hf_core_entry entry = {.lba = record->lba,
+					      .length = record->length,
+					      .request = job->request->id,
+					      .type = record->type,
+					      .ends_append = i + 1 == count};
+
+		record->volume = volume->config.volume;
+		record->sequence = volume->next_sequence++;
+		record->request = job->request->id;
+		record->result = HF_OK;
+		hf_core_queue_push(&volume->queue, record->sequence, &entry);
+	}
+	hf_core_results_logged(job->core, &job->request->id, job->records[count - 1].sequence);
+}
+
+static void write_append(struct hf_core_job *job)
+{
+	struct hf_core_volume *volume = job->volume;
+	struct hf_core *core = job->core;
+
+	if (core->closing || volume->state == HF_VOLUME_FENCED ||
+	    volume->state == HF_VOLUME_FAILED) {
+		job->append.record_count = 0;
+		write_finish(job, core->closing ? HF_ECANCELED : hf_core_volume_ready(volume));
+		return;
+	}
+	job->state = HF_CORE_JOB_APPENDING;
+	append_number(job);
+	job->append.records = job->records;
+	job->append.durable =
+		!volume->config.write_cache || (job->request->flags & HF_REQUEST_FUA) != 0;
+	job->append.done = append_done;
+	core->append_bytes += job->append.payload_bytes;
+	hf_wlog_append(core->log, &job->append);
+}
+
+static bool budget_has_room(const struct hf_core *core, const struct hf_core_job *job)
+{
+	return core->append_bytes == 0 || job->append.payload_bytes == 0 ||
+	       core->append_bytes + job->append.payload_bytes <= HF_CORE_APPEND_BYTES_MAX;
+}
+
+/* In the order of arrival, so that nobody waits for ever. */
+static void write_budget(struct hf_core_job *job)
+{
+	struct hf_core *core = job->core;
+
+	if (hf_list_empty(&core->budget) && budget_has_room(core, job)) {
+		write_append(job);
+		return;
+	}
+	job->state = HF_CORE_JOB_BUDGET;
+	hf_list_push_back(&core->budget, &job->link);
+}
+
+void hf_core_budget_run(struct hf_core *core)
+{
+	while (!hf_list_empty(&core->budget)) {
+		struct hf_core_job *job =
+			hf_container_of(core->budget.next, struct hf_core_job, link);
+
+		if (!core->closing && !budget_has_room(core, job))
+			return;
+		hf_list_remove(&job->link);
+		write_append(job);
+	}
+}
+
+/* ---- What becomes of each operation ------------------------------------------------------------
+ */
+
+static void record_set(struct hf_core_job *job, enum hf_record_type type, const void *payload)
+{
+	job->record = (struct hf_wlog_record){
+		.type = type, .lba = job->range.lba, .length = job->range.length};
+	job->records = &job->record;
+	job->append.record_count = 1;
+	if (type != HF_RECORD_DATA)
+		return;
+	job->append.payload = payload;
+	job->append.payload_bytes = job->range.length * HF_UNIT;
+}
+
+static void same_set(struct hf_core_job *job)
+{
+	uint64_t length = job->request->length;
+	uint32_t block = job->request->data_length;
+
+	if (hf_is_zero(job->input, block)) {
+		record_set(job, HF_RECORD_ZERO, NULL);
+		return;
+	}
+	job->buffer = hf_core_alloc(length);
+	for (uint64_t at = 0; at < length; at += block)
+		memcpy(job->buffer + at, job->input, block);
+	record_set(job, HF_RECORD_DATA, job->buffer);
+}
+
+static void compared(struct hf_core_read *read)
+{
+	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
+	uint64_t length, at = 0;
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	length = job->request->length;
+	if (job->cancelled || read->status != 0) {
+		write_finish(job, job->cancelled ? HF_ECANCELED : read->status);
+		return;
+	}
+	while (at < length && job->buffer[at] == job->input[at])
+		at++;
+	if (at < length) {
+		job->request->info = at;
+		write_finish(job, HF_EMISCOMPARE);
+		return;
+	}
+	record_set(job, HF_RECORD_DATA, job->input + length);
+	write_budget(job);
+}
+
+static void compare_start(struct hf_core_job *job)
+{
+	job->state = HF_CORE_JOB_READING;
+	job->buffer = hf_core_alloc_aligned(job->request->length);
+	job->read = (struct hf_core_read){.volume = job->volume,
+					  .lba = job->range.lba,
+					  .length = job->range.length,
+					  .buffer = job->buffer,
+					  .done = compared};
+	hf_core_read_start(&job->read);
+}
+
+static void write_locked(struct hf_core_job *job)
+{
+	switch (job->request->op) {
+	case HF_OP_WRITE:
+		record_set(job, HF_RECORD_DATA, job->request->data);
+		break;
+	case HF_OP_ZERO:
+		record_set(job, HF_RECORD_ZERO, NULL);
+		break;
+	case HF_OP_WRITE_SAME:
+		same_set(job);
+		break;
+	case HF_OP_COMPARE_AND_WRITE:
+		compare_start(job);
+		return;
+	default:
+		job->append.record_count = job->lock.range_count;
+		break;
+	}
+	write_budget(job);
+}
+
+static void write_granted(struct hf_core_lock *lock)
+{
+	struct hf_core_job *job = hf_container_of(lock, struct hf_core_job, lock);
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	write_locked(job);
+}
+
+/* ---- Start -------------------------------------------------------------------------------------
+ */
+
+/* All ranges are checked before anything happens: all or none. */
+static int unmap_prepare(struct hf_core_job *job)
+{
+	const struct hf_ring_range *from = (const struct hf_ring_range *)(const void *)job->input;
+	unsigned count = job->request->data_length / sizeof *from;
+	uint64_t size = job->volume->config.size_bytes;
+	unsigned used = 0;
+
+	job->ranges = hf_core_alloc((count + 1) * sizeof *job->ranges);
+	job->records = hf_core_alloc((count + 1) * sizeof *job->records);
+	for (unsigned i = 0; i < count; i++) {
+		if (from[i].offset % HF_UNIT != 0 || from[i].length % HF_UNIT != 0)
+			return HF_EINVAL;
+		if (from[i].offset > size || from[i].length > size - from[i].offset)
+			return HF_ERANGE;
+		if (from[i].length == 0)
+			continue;
+		job->ranges[used].lba = from[i].offset / HF_UNIT;
+		job->ranges[used].length = from[i].length / HF_UNIT;
+		job->records[used] = (struct hf_wlog_record){.type = HF_RECORD_ZERO,
+							     .lba = job->ranges[used].lba,
+							     .length = job->ranges[used].length};
+		used++;
+	}
+	job->lock.range_count = used;
+	return 0;
+}
+
+static int write_prepare(struct hf_core_job *job)
+{
+	const struct hf_request *request = job->request;
+
+	job->range.lba = request->offset / HF_UNIT;
+	job->range.length = request->length / HF_UNIT;
+	job->ranges = &job->range;
+	job->records = &job->record;
+	job->lock.range_count = job->range.length > 0 ? 1 : 0;
+	if (request->op == HF_OP_WRITE_SAME || request->op == HF_OP_COMPARE_AND_WRITE ||
+	    request->op == HF_OP_UNMAP) {
+		job->input = hf_core_alloc(request->data_length + 1);
+		if (request->data_length > 0)
+			memcpy(job->input, request->data, request->data_length);
+	}
+	return request->op == HF_OP_UNMAP ? unmap_prepare(job) : 0;
+}
+
+void hf_core_write_start(struct hf_core_job *job)
+{
+	int status = write_prepare(job);
+
+	job->state = HF_CORE_JOB_LOCKING;
+	hf_list_init(&job->lock.link);
+	if (job->core->closing)
+		status = HF_ECANCELED;
+	if (status != 0 || job->lock.range_count == 0) {
+		hf_core_job_done(job, status); /* nothing to do is success */
+		return;
+	}
+	job->lock.ranges = job->ranges;
+	job->lock.granted = write_granted;
+	if (hf_core_lock_acquire(&job->volume->locks, &job->lock))
+		write_locked(job);
+}
+
+void hf_core_write_cancel(struct hf_core_job *job)
+{
+	if (job->state == HF_CORE_JOB_READING) {
+		job->cancelled = true;
+		if (job->read.parked)
+			hf_core_read_unpark(&job->read, HF_ECANCELED);
+		return;
+	}
+	if (job->state == HF_CORE_JOB_BUDGET) {
+		hf_list_remove(&job->link);
+		job->append.record_count = 0;
+	}
+	write_finish(job, HF_ECANCELED);
+}
