@@ -1,0 +1,32 @@
+/* holdfast-volumed: the data plane of the gateway. Reads its configuration, runs volumed.c. */
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "gateway/volumed/volumed.h"
+#include "net/daemon.h"
+
+int main(int argc, char **argv)
+{
+	static const struct hf_daemon daemon = {
+		.name = "holdfast-volumed",
+		.purpose = "Serves Holdfast's volumes to tgtd: write log, object uploads, reads.",
+		.keys = hf_volumed_keys,
+	};
+	struct hf_volumed_config config = {0};
+	struct hf_errmsg message = {""};
+	int status = hf_daemon_start(&daemon, argc, argv, &config);
+
+	if (status < 0) {
+		/* The keys of every volume are in this memory: no core dump, no ptrace by the uid.
+		 */
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		status = hf_volumed_check_config(&config, &message);
+		if (status)
+			fprintf(stderr, "%s: %s\n", daemon.name, message.text);
+		else
+			status = hf_volumed_run(&config);
+		status = hf_err_exit_status(status);
+	}
+	hf_conf_free(hf_volumed_keys, &config);
+	return status;
+}

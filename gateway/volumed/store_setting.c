@@ -1,0 +1,220 @@
+/* The changes of store_setting.h: CA file (worker) → environment → state file (worker) → done. */
+#include "gateway/volumed/store_setting.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+
+#define CHANGE_MAGIC 0x48465353u
+
+struct change {
+	uint32_t magic;
+	struct hf_store_setting *setting;
+	struct hf_list link;
+	Holdfast__VolumedStore *store;
+	bool is_stored; /* it comes from STATE_DIR */
+	char ca_path[PATH_MAX];
+	struct hf_work work;
+	struct hf_env_uv_store_change env;
+	int status;
+	struct hf_errmsg message;
+	void (*done)(void *context, int status, const struct hf_errmsg *message);
+	void *context;
+};
+
+struct hf_store_setting {
+	const struct hf_state *state;
+	struct hf_env_uv *env;
+	Holdfast__VolumedStore *current; /* NULL: none yet */
+	struct hf_list changes;          /* the first is under way */
+	unsigned count;
+};
+
+static void begin(struct change *change);
+
+static void finish(struct change *change)
+{
+	struct hf_store_setting *setting = change->setting;
+
+	hf_list_remove(&change->link);
+	setting->count--;
+	if (change->status) {
+		hf_control_store_free(change->store);
+	} else {
+		hf_info("store: %s", change->store->url);
+		hf_control_store_free(setting->current);
+		setting->current = change->store;
+	}
+	change->done(change->context, change->status, &change->message);
+	change->magic = 0;
+	free(change);
+	if (!hf_list_empty(&setting->changes))
+		begin(hf_container_of(setting->changes.next, struct change, link));
+}
+
+static void save_run(struct hf_work *work)
+{
+	struct change *change = hf_container_of(work, struct change, work);
+	const struct hf_state *state = change->setting->state;
+
+	change->status = hf_state_save_store(state, change->store, &change->message);
+	if (!change->status)
+		hf_state_drop_old_ca(state, change->ca_path);
+}
+
+static void save_done(struct hf_work *work)
+{
+	struct change *change = hf_container_of(work, struct change, work);
+
+	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
+	finish(change);
+}
+
+static void applied(struct hf_env_uv_store_change *env)
+{
+	struct change *change = hf_container_of(env, struct change, env);
+
+	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
+	change->status = env->status;
+	change->message = env->message;
+	if (change->status || change->is_stored) {
+		finish(change);
+		return;
+	}
+	change->work = (struct hf_work){.run = save_run, .done = save_done};
+	hf_env_work_submit(hf_env_uv_table(change->setting->env), &change->work);
+}
+
+static const char *text_or_null(const char *text)
+{
+	return text[0] ? text : NULL;
+}
+
+static void ca_run(struct hf_work *work)
+{
+	struct change *change = hf_container_of(work, struct change, work);
+
+	change->status = hf_state_write_ca(change->setting->state, change->store, change->ca_path,
+					   &change->message);
+}
+
+static void ca_done(struct hf_work *work)
+{
+	struct change *change = hf_container_of(work, struct change, work);
+	const Holdfast__VolumedStore *store = change->store;
+
+	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
+	if (change->status) {
+		finish(change);
+		return;
+	}
+	change->env = (struct hf_env_uv_store_change){
+		.config = {.url = store->url,
+			   .region = text_or_null(store->region),
+			   .access_key = text_or_null(store->access_key),
+			   .secret_key = text_or_null(store->secret_key),
+			   .session_token = text_or_null(store->session_token),
+			   .ca_file = text_or_null(change->ca_path)},
+		.done = applied,
+	};
+	hf_env_uv_set_store(change->setting->env, &change->env);
+}
+
+static bool is_current(const struct hf_store_setting *setting, const Holdfast__VolumedStore *store)
+{
+	const Holdfast__VolumedStore *current = setting->current;
+
+	return current && strcmp(current->url, store->url) == 0 &&
+	       strcmp(current->region, store->region) == 0 &&
+	       strcmp(current->access_key, store->access_key) == 0 &&
+	       strcmp(current->secret_key, store->secret_key) == 0 &&
+	       strcmp(current->session_token, store->session_token) == 0 &&
+	       strcmp(current->ca, store->ca) == 0;
+}
+
+static void begin(struct change *change)
+{
+	change->work = (struct hf_work){.run = ca_run, .done = ca_done};
+	hf_env_work_submit(hf_env_uv_table(change->setting->env), &change->work);
+}
+
+static void add(struct hf_store_setting *setting, Holdfast__VolumedStore *store, bool is_stored,
+		void (*done)(void *context, int status, const struct hf_errmsg *message),
+		void *context)
+{
+	struct hf_errmsg message = {""};
+	struct change *change = NULL;
+	int err = 0;
+
+	if (setting->count >= HF_STORE_CHANGES_MAX)
+		err = hf_fail(&message, HF_EBUSY, "%u changes are waiting", HF_STORE_CHANGES_MAX);
+	else if (!(change = calloc(1, sizeof *change)))
+		err = hf_fail(&message, HF_ENOMEM, "out of memory");
+	if (err) {
+		hf_control_store_free(store);
+		done(context, err, &message);
+		return;
+	}
+	*change = (struct change){.magic = CHANGE_MAGIC,
+				  .setting = setting,
+				  .store = store,
+				  .is_stored = is_stored,
+				  .done = done,
+				  .context = context};
+	hf_list_push_back(&setting->changes, &change->link);
+	if (setting->count++ == 0)
+		begin(change);
+}
+
+void hf_store_setting_change(struct hf_store_setting *setting, Holdfast__VolumedStore *store,
+			     void (*done)(void *context, int status,
+					  const struct hf_errmsg *message),
+			     void *context)
+{
+	struct hf_errmsg message = {""};
+
+	if (setting->count > 0 || !is_current(setting, store)) {
+		add(setting, store, false, done, context);
+		return;
+	}
+	hf_control_store_free(store);
+	done(context, 0, &message);
+}
+
+void hf_store_setting_restore(struct hf_store_setting *setting,
+			      void (*done)(void *context, int status,
+					   const struct hf_errmsg *message),
+			      void *context)
+{
+	Holdfast__VolumedStore *store;
+	struct hf_errmsg message = {""};
+	int err = hf_state_load_store(setting->state, &store, &message);
+
+	if (err)
+		done(context, err, &message);
+	else
+		add(setting, store, true, done, context);
+}
+
+struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
+						 struct hf_env_uv *env)
+{
+	struct hf_store_setting *setting = calloc(1, sizeof *setting);
+
+	if (!setting)
+		return NULL;
+	setting->state = state;
+	setting->env = env;
+	hf_list_init(&setting->changes);
+	return setting;
+}
+
+void hf_store_setting_destroy(struct hf_store_setting *setting)
+{
+	HF_ASSERT(hf_list_empty(&setting->changes));
+	hf_control_store_free(setting->current);
+	free(setting);
+}

@@ -1,0 +1,30 @@
+/* The object store that volumed was told to use: applied to the environment, then remembered in
+ * STATE_DIR, one change after the other. The loop's thread; files are written on a worker's. */
+#ifndef HF_GATEWAY_VOLUMED_STORE_SETTING_H
+#define HF_GATEWAY_VOLUMED_STORE_SETTING_H
+
+#include "gateway/volumed/env_uv.h"
+#include "gateway/volumed/state.h"
+
+#define HF_STORE_CHANGES_MAX 64u /* waiting; more are HF_EBUSY */
+
+struct hf_store_setting;
+
+/* NULL: out of memory. `state` and `env` outlive it. */
+struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
+						 struct hf_env_uv *env);
+/* Takes over `store`. `done` exactly once, later or from inside. The same store as before is done
+ * at once. A store that is refused leaves the one before in use. */
+void hf_store_setting_change(struct hf_store_setting *setting, Holdfast__VolumedStore *store,
+			     void (*done)(void *context, int status,
+					  const struct hf_errmsg *message),
+			     void *context);
+/* Applies what STATE_DIR remembers; `done` as above, HF_ENOENT if there is nothing. */
+void hf_store_setting_restore(struct hf_store_setting *setting,
+			      void (*done)(void *context, int status,
+					   const struct hf_errmsg *message),
+			      void *context);
+/* What is under way ends with the environment's store and workers; destroy after its close. */
+void hf_store_setting_destroy(struct hf_store_setting *setting);
+
+#endif

@@ -1,0 +1,375 @@
+/* The steps of holdfast-volumed, up and down, and what holds its parts together. One thread runs
+ * all of this: the loop's, which is the core's. */
+#include "gateway/volumed/volumed.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "gateway/volumed/control.h"
+#include "gateway/volumed/logfile.h"
+#include "gateway/volumed/steps.h"
+#include "net/daemon.h"
+
+#define SOCKET_PATH_BYTES 128u
+
+struct volumed {
+	const struct hf_volumed_config *config;
+	uv_loop_t loop;
+	struct hf_daemon_signals signals;
+	struct hf_steps steps;
+	int status;
+	char ring_path[SOCKET_PATH_BYTES], control_path[SOCKET_PATH_BYTES];
+
+	struct hf_alarms alarms;
+	struct hf_state state;
+	struct hf_volumes *volumes;
+	struct hf_logfile log;
+	struct hf_env_uv *env;
+	struct hf_store_setting *store;
+	struct hf_wlog_format format;
+	struct hf_core_open open;
+	struct hf_core *core;
+	struct hf_ring_host *rings;
+	struct hf_control *control;
+};
+
+/* A part that closes by a callback: its step is undone. */
+static void part_closed(void *context)
+{
+	struct volumed *volumed = context;
+
+	hf_steps_next(&volumed->steps, 0, NULL);
+}
+
+/* ---- state folder ---- */
+
+static void state_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	const char *run = volumed->config->run_dir;
+	struct hf_errmsg message = {""};
+	int err = 0;
+
+	if (mkdir(run, 0755) != 0 && errno != EEXIST)
+		err = hf_fail(&message, hf_err_from_errno(errno), "%s: %s", run, strerror(errno));
+	if (!err)
+		err = hf_state_open(volumed->config->state_dir, &volumed->state, &message);
+	if (!err) {
+		volumed->volumes = hf_volumes_create(&volumed->state, &volumed->alarms);
+		HF_ASSERT(volumed->volumes);
+	}
+	hf_steps_next(steps, err, &message);
+}
+
+static void state_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	hf_volumes_destroy(volumed->volumes);
+	hf_state_close(&volumed->state);
+	hf_steps_next(steps, 0, NULL);
+}
+
+/* ---- log file ---- */
+
+static void log_file_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	const struct hf_volumed_config *config = volumed->config;
+	struct hf_errmsg message = {""};
+	int err = hf_logfile_open(config->log_file, config->log_size, &volumed->log, &message);
+
+	if (!err && volumed->log.size_bytes != config->log_size)
+		hf_warn("%s has %llu bytes, not log_size: a log keeps the size it was made with",
+			config->log_file, (unsigned long long)volumed->log.size_bytes);
+	hf_steps_next(steps, err, &message);
+}
+
+static void log_file_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	hf_logfile_close(&volumed->log);
+	hf_steps_next(steps, 0, NULL);
+}
+
+/* ---- environment ---- */
+
+static void env_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	struct hf_env_uv_disk disk = {.fd = volumed->log.fd, .size_bytes = volumed->log.size_bytes};
+	struct hf_env_uv_config config = {.loop = &volumed->loop, .disks = &disk, .disk_count = 1};
+	struct hf_errmsg message = {""};
+	int err = hf_env_uv_open(&config, &volumed->env, &message);
+
+	if (!err) {
+		volumed->store = hf_store_setting_create(&volumed->state, volumed->env);
+		HF_ASSERT(volumed->store);
+	}
+	hf_steps_next(steps, err, &message);
+}
+
+static void env_closed(void *context)
+{
+	struct volumed *volumed = context;
+
+	hf_store_setting_destroy(volumed->store);
+	part_closed(volumed);
+}
+
+static void env_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	(void)steps;
+	hf_env_uv_close(volumed->env, env_closed, volumed);
+}
+
+/* ---- format, of a log that was just made ---- */
+
+static void formatted(struct hf_wlog_format *format)
+{
+	struct volumed *volumed = hf_container_of(format, struct volumed, format);
+	int err = format->status;
+
+	if (!err)
+		err = hf_logfile_keep(&volumed->log, &format->message);
+	hf_steps_next(&volumed->steps, err, &format->message);
+}
+
+static void format_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	struct hf_wlog_format *format = &volumed->format;
+
+	if (!volumed->log.fresh) {
+		hf_steps_next(steps, 0, NULL);
+		return;
+	}
+	*format = (struct hf_wlog_format){
+		.env = hf_env_uv_table(volumed->env),
+		.segment_bytes = (uint32_t)volumed->config->segment_size,
+		.zero_fill = true,
+		.done = formatted,
+	};
+	hf_env_random(format->env, format->uuid, sizeof format->uuid);
+	hf_wlog_format_start(format);
+}
+
+/* ---- core ---- */
+
+static void volume_changed(void *context, uint64_t volume)
+{
+	struct volumed *volumed = context;
+
+	if (volumed->rings)
+		hf_ring_host_volume_changed(volumed->rings, volume);
+}
+
+static void alarm_raised(void *context, uint64_t volume, const char *text)
+{
+	struct volumed *volumed = context;
+
+	hf_alarm_raise(&volumed->alarms, volume, text);
+}
+
+static void core_opened(struct hf_core_open *open)
+{
+	struct volumed *volumed = hf_container_of(open, struct volumed, open);
+
+	volumed->core = open->core;
+	if (!open->status)
+		hf_volumes_start(volumed->volumes, hf_env_uv_table(volumed->env), open->core);
+	hf_steps_next(&volumed->steps, open->status, &open->message);
+}
+
+static void core_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	const struct hf_volumed_config *config = volumed->config;
+
+	(void)steps;
+	volumed->open = (struct hf_core_open){
+		.config = {.env = hf_env_uv_table(volumed->env),
+			   .object_bytes = config->object_size,
+			   .object_timer_ms = config->object_timer_ms,
+			   .uploads_max = (unsigned)config->uploads,
+			   .read_deadline_ms = config->read_deadline_ms,
+			   .claims_look_ms = config->claims_look_ms,
+			   .cache_bytes = config->cache_size,
+			   .requests_max = (unsigned)config->requests,
+			   .context = volumed,
+			   .volume_changed = volume_changed,
+			   .alarm = alarm_raised},
+		.opened = core_opened,
+	};
+	hf_core_open_start(&volumed->open);
+}
+
+/* What is in the store's hands ends first: the core waits for it, and it may be away. */
+static void core_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	(void)steps;
+	hf_volumes_stop(volumed->volumes);
+	hf_env_uv_close_store(volumed->env);
+	hf_core_close(volumed->core, part_closed, volumed);
+}
+
+/* ---- what is remembered ---- */
+
+/* A store that cannot be restored holds nothing up: writes go to the log. */
+static void store_restored(void *context, int status, const struct hf_errmsg *message)
+{
+	struct volumed *volumed = context;
+
+	if (status == HF_ENOENT)
+		hf_info("no store is set yet");
+	else if (status && status != HF_ECANCELED)
+		hf_alarm_raise(&volumed->alarms, 0, message->text);
+	hf_steps_next(&volumed->steps, 0, NULL);
+}
+
+static void store_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	(void)steps;
+	hf_store_setting_restore(volumed->store, store_restored, volumed);
+}
+
+static void volumes_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	struct hf_errmsg message = {""};
+	int err = hf_volumes_restore(volumed->volumes, &message);
+
+	hf_steps_next(steps, err, &message);
+}
+
+/* ---- sockets ---- */
+
+static void rings_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	uint64_t uid = volumed->config->tgt_uid;
+	struct hf_ring_host_config config = {
+		.loop = &volumed->loop,
+		.core = volumed->core,
+		.path = volumed->ring_path,
+		.tgt_uid = uid ? (uid_t)uid : HF_RING_HOST_NO_UID,
+	};
+	struct hf_errmsg message = {""};
+	int err = hf_ring_host_open(&config, &volumed->rings, &message);
+
+	hf_steps_next(steps, err, &message);
+}
+
+static void rings_closed(void *context)
+{
+	struct volumed *volumed = context;
+
+	volumed->rings = NULL;
+	part_closed(volumed);
+}
+
+static void rings_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	(void)steps;
+	hf_ring_host_close(volumed->rings, rings_closed, volumed);
+}
+
+static void control_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	struct hf_control_config config = {
+		.loop = &volumed->loop,
+		.path = volumed->control_path,
+		.core = volumed->core,
+		.volumes = volumed->volumes,
+		.store = volumed->store,
+		.alarms = &volumed->alarms,
+		.rings = volumed->rings,
+	};
+	struct hf_errmsg message = {""};
+	int err = hf_control_open(&config, &volumed->control, &message);
+
+	hf_steps_next(steps, err, &message);
+}
+
+static void control_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	(void)steps;
+	hf_control_close(volumed->control, part_closed, volumed);
+}
+
+/* ---- all of it ---- */
+
+static const struct hf_step table[] = {
+	{"state folder", state_up, state_down},
+	{"log file", log_file_up, log_file_down},
+	{"environment", env_up, env_down},
+	{"log format", format_up, NULL},
+	{"recovery", core_up, core_down},
+	{"store", store_up, NULL},
+	{"volumes", volumes_up, NULL},
+	{"ring socket", rings_up, rings_down},
+	{"control socket", control_up, control_down},
+};
+
+static void all_up(void *context)
+{
+	(void)context;
+}
+
+static void all_down(void *context, int status)
+{
+	struct volumed *volumed = context;
+
+	volumed->status = status;
+	hf_daemon_signals_close(&volumed->signals);
+}
+
+static void stop(void *context)
+{
+	struct volumed *volumed = context;
+
+	hf_steps_down(&volumed->steps);
+}
+
+int hf_volumed_run(const struct hf_volumed_config *config)
+{
+	struct volumed *volumed = calloc(1, sizeof *volumed);
+	int status;
+
+	HF_ASSERT(volumed);
+	volumed->config = config;
+	snprintf(volumed->ring_path, SOCKET_PATH_BYTES, "%s/ring.sock", config->run_dir);
+	snprintf(volumed->control_path, SOCKET_PATH_BYTES, "%s/volumed.sock", config->run_dir);
+	HF_ASSERT(uv_loop_init(&volumed->loop) == 0);
+	volumed->steps = (struct hf_steps){
+		.table = table,
+		.count = sizeof table / sizeof table[0],
+		.context = volumed,
+		.all_up = all_up,
+		.all_down = all_down,
+	};
+	HF_ASSERT(hf_daemon_signals_open(&volumed->loop, &volumed->signals, stop, volumed) == 0);
+	hf_steps_up(&volumed->steps);
+	uv_run(&volumed->loop, UV_RUN_DEFAULT);
+	HF_ASSERT(uv_loop_close(&volumed->loop) == 0);
+	status = volumed->status;
+	free(volumed);
+	return status;
+}

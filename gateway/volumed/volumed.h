@@ -1,0 +1,30 @@
+/* The process holdfast-volumed: its configuration, and the steps from nothing to serving and back.
+ */
+#ifndef HF_GATEWAY_VOLUMED_VOLUMED_H
+#define HF_GATEWAY_VOLUMED_VOLUMED_H
+
+#include <stdint.h>
+
+#include "base/conf.h"
+
+struct hf_volumed_config {
+	char *run_dir, *state_dir;
+	char *log_file;        /* empty: STATE_DIR/log */
+	uint64_t log_size;     /* bytes, of a log that is made */
+	uint64_t segment_size; /* bytes, of a log that is made */
+	uint64_t object_size;  /* bytes, the rest as in struct hf_core_config; 0: its default */
+	uint64_t object_timer_ms, uploads, read_deadline_ms, claims_look_ms;
+	uint64_t cache_size; /* bytes */
+	uint64_t requests;
+	uint64_t tgt_uid; /* may connect to ring.sock beside root and the own uid; 0: none */
+};
+
+extern const struct hf_conf_key hf_volumed_keys[];
+
+/* What the configuration's reader cannot see. 0 or HF_EINVAL, HF_ENOMEM; fills in log_file. */
+int hf_volumed_check_config(struct hf_volumed_config *config, struct hf_errmsg *message);
+
+/* Runs until SIGTERM or SIGINT, or until a step fails. 0 or why it failed (logged). */
+int hf_volumed_run(const struct hf_volumed_config *config);
+
+#endif

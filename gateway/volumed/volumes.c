@@ -1,0 +1,372 @@
+/* The changes of volumes.h. A change's life: WAITING → IN_CORE → WAITING_TO_SAVE → SAVING → done; a
+ * failure in the core skips the saving. What is remembered in memory follows what was saved.
+ *
+ *   attach   core attach, then state (attached, create off: the key ring is there now) and key file
+ *   detach   core detach, then state (detached: kept for a later removal)
+ *   remove   core delete, then both files are removed */
+#include "gateway/volumed/volumes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/ids.h"
+#include "base/log.h"
+
+#define CHANGE_MAGIC 0x48464348u
+
+enum phase { WAITING = 1, IN_CORE, WAITING_TO_SAVE, SAVING };
+
+struct change {
+	uint32_t magic;
+	enum phase phase;
+	struct hf_volumes *volumes;
+	struct hf_list link;
+	enum hf_control_verb verb;
+	struct hf_volume_change core;
+	struct hf_work save;
+	int status;
+	struct hf_errmsg message;
+	void (*done)(void *context, int status, const struct hf_errmsg *message);
+	void *context;
+};
+
+struct hf_volumes {
+	const struct hf_state *state;
+	struct hf_alarms *alarms;
+	struct hf_env *env;
+	struct hf_core *core;
+	struct hf_list known;   /* hf_known_volume */
+	struct hf_list changes; /* every change, in order of arrival */
+	unsigned change_count;
+	bool saving, stopping;
+};
+
+static void advance(struct hf_volumes *volumes);
+
+/* ---- What is remembered ---- */
+
+const struct hf_list *hf_volumes_known(const struct hf_volumes *volumes)
+{
+	return &volumes->known;
+}
+
+static struct hf_known_volume *find(const struct hf_volumes *volumes, uint64_t volume)
+{
+	hf_list_for_each (link, &volumes->known) {
+		struct hf_known_volume *known = hf_container_of(link, struct hf_known_volume, link);
+
+		if (known->config.volume == volume)
+			return known;
+	}
+	return NULL;
+}
+
+const struct hf_known_volume *hf_volumes_find(const struct hf_volumes *volumes, uint64_t volume)
+{
+	return find(volumes, volume);
+}
+
+static struct hf_known_volume *remember(struct hf_volumes *volumes,
+					const struct hf_volume_config *config, bool detached)
+{
+	struct hf_known_volume *known = find(volumes, config->volume);
+
+	if (!known) {
+		known = calloc(1, sizeof *known);
+		HF_ASSERT(known);
+		hf_list_push_back(&volumes->known, &known->link);
+	}
+	known->config = *config;
+	known->detached = detached;
+	known->error = 0;
+	known->reason.text[0] = '\0';
+	return known;
+}
+
+static void forget(struct hf_known_volume *known)
+{
+	if (!known)
+		return;
+	hf_list_remove(&known->link);
+	explicit_bzero(known, sizeof *known);
+	free(known);
+}
+
+/* ---- The end of a change ---- */
+
+static void finish(struct change *change)
+{
+	struct hf_volumes *volumes = change->volumes;
+	char id[HF_ID_TEXT_MAX];
+
+	hf_list_remove(&change->link);
+	volumes->change_count--;
+	if (change->status)
+		hf_warn("%s: %s: %s", hf_id_format(HF_ID_VOLUME, change->core.config.volume, id),
+			hf_err_name(change->status), change->message.text);
+	change->done(change->context, change->status, &change->message);
+	explicit_bzero(change, sizeof *change);
+	free(change);
+}
+
+static void save_run(struct hf_work *work)
+{
+	struct change *change = hf_container_of(work, struct change, save);
+	const struct hf_state *state = change->volumes->state;
+	struct hf_volume_config *config = &change->core.config;
+
+	if (change->verb == HF_CONTROL_REMOVE)
+		change->status = hf_state_forget_volume(state, config->volume, &change->message);
+	else
+		change->status = hf_state_save_volume(
+			state, config, change->verb == HF_CONTROL_DETACH, &change->message);
+}
+
+static void save_done(struct hf_work *work)
+{
+	struct change *change = hf_container_of(work, struct change, save);
+	struct hf_volumes *volumes = change->volumes;
+
+	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
+	volumes->saving = false;
+	if (!change->status && change->verb == HF_CONTROL_REMOVE)
+		forget(find(volumes, change->core.config.volume));
+	else if (!change->status)
+		remember(volumes, &change->core.config, change->verb == HF_CONTROL_DETACH);
+	finish(change);
+	advance(volumes);
+}
+
+/* ---- Through the core ---- */
+
+/* A repeated attach, and each one at a restart: the file says so already. */
+static bool is_saved(const struct hf_known_volume *known, const struct hf_volume_config *config)
+{
+	const struct hf_volume_config *saved = &known->config;
+
+	return !known->detached && !known->error && saved->tenant == config->tenant &&
+	       saved->size_bytes == config->size_bytes &&
+	       saved->attach_epoch == config->attach_epoch &&
+	       saved->write_cache == config->write_cache && saved->create == config->create &&
+	       memcmp(saved->wrap_key, config->wrap_key, sizeof saved->wrap_key) == 0;
+}
+
+static void core_done(struct hf_volume_change *core)
+{
+	struct change *change = hf_container_of(core, struct change, core);
+	struct hf_volumes *volumes = change->volumes;
+	const struct hf_known_volume *known = find(volumes, core->config.volume);
+
+	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
+	change->status = core->status;
+	change->message = core->message;
+	if (change->status && change->message.text[0] == '\0')
+		hf_fail(&change->message, 0, "%s", hf_err_text(change->status));
+	core->config.create = false;
+	/* A detach of what is not here is done already. */
+	if (change->verb == HF_CONTROL_DETACH && change->status == HF_ENOENT)
+		change->status = 0;
+	if (change->status || (change->verb == HF_CONTROL_DETACH && !known) ||
+	    (change->verb == HF_CONTROL_ATTACH && known && is_saved(known, &core->config))) {
+		finish(change);
+	} else {
+		if (change->verb == HF_CONTROL_DETACH)
+			core->config = known->config;
+		change->phase = WAITING_TO_SAVE;
+	}
+	advance(volumes);
+}
+
+static void start_remove(struct change *change)
+{
+	struct hf_volumes *volumes = change->volumes;
+	const struct hf_known_volume *known = find(volumes, change->core.config.volume);
+	struct hf_volume_status status;
+
+	if (change->core.config.tenant == 0 && known && known->config.tenant != 0)
+		change->core.config = known->config;
+	if (change->core.config.tenant == 0 &&
+	    hf_core_volume_status(volumes->core, change->core.config.volume, &status) != 0) {
+		change->status = hf_fail(&change->message, HF_ENOENT,
+					 "the volume is not known here, and no key was given");
+		finish(change);
+		return;
+	}
+	hf_core_delete(volumes->core, &change->core);
+}
+
+static void start(struct change *change)
+{
+	change->phase = IN_CORE;
+	change->core.done = core_done;
+	if (change->verb == HF_CONTROL_ATTACH)
+		hf_core_attach(change->volumes->core, &change->core);
+	else if (change->verb == HF_CONTROL_DETACH)
+		hf_core_detach(change->volumes->core, &change->core);
+	else
+		start_remove(change);
+}
+
+/* ---- Who goes next ---- */
+
+static bool may_overtake(const struct change *change, const struct change *before)
+{
+	return change->verb == HF_CONTROL_DETACH && change->core.force &&
+	       before->verb == HF_CONTROL_DETACH && !before->core.force && before->phase == IN_CORE;
+}
+
+static bool must_wait(const struct change *change)
+{
+	hf_list_for_each (link, &change->volumes->changes) {
+		const struct change *before = hf_container_of(link, struct change, link);
+
+		if (before == change)
+			return false;
+		if (before->core.config.volume == change->core.config.volume &&
+		    !may_overtake(change, before))
+			return true;
+	}
+	return false;
+}
+
+static struct change *next_to_start(struct hf_volumes *volumes)
+{
+	hf_list_for_each (link, &volumes->changes) {
+		struct change *change = hf_container_of(link, struct change, link);
+
+		if (change->phase == WAITING && !must_wait(change))
+			return change;
+	}
+	return NULL;
+}
+
+static void save_next(struct hf_volumes *volumes)
+{
+	hf_list_for_each (link, &volumes->changes) {
+		struct change *change = hf_container_of(link, struct change, link);
+
+		if (volumes->saving || change->phase != WAITING_TO_SAVE)
+			continue;
+		volumes->saving = true;
+		change->phase = SAVING;
+		change->save.run = save_run;
+		change->save.done = save_done;
+		hf_env_work_submit(volumes->env, &change->save);
+	}
+}
+
+static void advance(struct hf_volumes *volumes)
+{
+	struct change *change;
+
+	while (!volumes->stopping && (change = next_to_start(volumes)) != NULL)
+		start(change);
+	save_next(volumes);
+}
+
+void hf_volumes_change(struct hf_volumes *volumes, const struct hf_control_request *request,
+		       void (*done)(void *context, int status, const struct hf_errmsg *message),
+		       void *context)
+{
+	struct hf_errmsg message = {""};
+	struct change *change = NULL;
+	int err = 0;
+
+	if (volumes->stopping)
+		err = hf_fail(&message, HF_ECANCELED, "holdfast-volumed is stopping");
+	else if (volumes->change_count >= HF_CHANGES_MAX)
+		err = hf_fail(&message, HF_EBUSY, "%u changes are under way", HF_CHANGES_MAX);
+	else if (!(change = calloc(1, sizeof *change)))
+		err = hf_fail(&message, HF_ENOMEM, "out of memory");
+	if (err) {
+		done(context, err, &message);
+		return;
+	}
+	change->magic = CHANGE_MAGIC;
+	change->phase = WAITING;
+	change->volumes = volumes;
+	change->verb = request->verb;
+	change->core.config = request->config;
+	change->core.force = request->force;
+	change->done = done;
+	change->context = context;
+	volumes->change_count++;
+	hf_list_push_back(&volumes->changes, &change->link);
+	advance(volumes);
+}
+
+/* ---- Life ---- */
+
+struct hf_volumes *hf_volumes_create(const struct hf_state *state, struct hf_alarms *alarms)
+{
+	struct hf_volumes *volumes = calloc(1, sizeof *volumes);
+
+	if (!volumes)
+		return NULL;
+	volumes->state = state;
+	volumes->alarms = alarms;
+	hf_list_init(&volumes->known);
+	hf_list_init(&volumes->changes);
+	return volumes;
+}
+
+void hf_volumes_start(struct hf_volumes *volumes, struct hf_env *env, struct hf_core *core)
+{
+	volumes->env = env;
+	volumes->core = core;
+}
+
+static void restored(void *context, int status, const struct hf_errmsg *message)
+{
+	struct hf_known_volume *known = context;
+
+	if (status == HF_ECANCELED)
+		return;
+	known->error = status;
+	known->reason = *message;
+}
+
+static void restore_one(void *context, int status, const struct hf_volume_config *config,
+			bool detached, const struct hf_errmsg *why)
+{
+	struct hf_volumes *volumes = context;
+	struct hf_known_volume *known = remember(volumes, config, detached);
+	struct hf_control_request request = {.verb = HF_CONTROL_ATTACH, .config = *config};
+
+	if (status) {
+		known->error = status;
+		known->reason = *why;
+		hf_alarm_raise(volumes->alarms, config->volume, why->text);
+	} else if (!detached) {
+		hf_volumes_change(volumes, &request, restored, known);
+	}
+	explicit_bzero(&request, sizeof request);
+}
+
+int hf_volumes_restore(struct hf_volumes *volumes, struct hf_errmsg *message)
+{
+	return hf_state_each_volume(volumes->state, restore_one, volumes, message);
+}
+
+void hf_volumes_stop(struct hf_volumes *volumes)
+{
+	volumes->stopping = true;
+	hf_list_for_each_safe (link, &volumes->changes) {
+		struct change *change = hf_container_of(link, struct change, link);
+
+		if (change->phase != WAITING)
+			continue;
+		change->status =
+			hf_fail(&change->message, HF_ECANCELED, "holdfast-volumed is stopping");
+		finish(change);
+	}
+}
+
+void hf_volumes_destroy(struct hf_volumes *volumes)
+{
+	HF_ASSERT(hf_list_empty(&volumes->changes));
+	while (!hf_list_empty(&volumes->known))
+		forget(hf_container_of(volumes->known.next, struct hf_known_volume, link));
+	free(volumes);
+}
