@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ * Part of the Holdfast backing store, which tgtd loads; see docs/LICENSING.md. */
+/* The backing store `holdfast`: what tgtd loads, and the life of a LUN. tgtd's main thread alone;
+ * nothing here blocks it, and nothing starts before the first LUN, because tgtd forks after it has
+ * loaded its plugins.
+ *
+ * A LUN is made with path=vol-<16 hex digits> and bsopts=size=<bytes>[:wce=1]; it opens whether or
+ * not holdfast-volumed is there. HOLDFAST_RING_SOCKET names volumed's socket,
+ * HOLDFAST_DEADLINE_MS how long a command may take (25000). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "target/lun.h"
+#include "target/tgt_calls.h"
+
+#define RING_SOCKET "/run/holdfast/ring.sock"
+
+__attribute__((visibility("default"))) void register_bs_module(void);
+
+static struct tgt_bst template;
+static struct hf_shim *shim; /* one in a tgtd; made with the first LUN */
+static struct tgt_event flush_event;
+
+/* ---- tgtd's event loop for the ring ---- */
+
+static int watch(int fd, int events, void (*ready)(int fd, int events, void *data), void *data)
+{
+	return hf_tgt.tgt_event_add(fd, events, ready, data);
+}
+
+static int rewatch(int fd, int events)
+{
+	return hf_tgt.tgt_event_modify(fd, events);
+}
+
+static void unwatch(int fd)
+{
+	hf_tgt.tgt_event_del(fd);
+}
+
+static void flush(struct tgt_event *event)
+{
+	hf_shim_flush(event->data);
+}
+
+/* Runs before tgtd waits again: one wake of volumed for all the commands of a turn. */
+static void soon(struct hf_shim *ring)
+{
+	flush_event.data = ring;
+	hf_tgt.tgt_add_sched_event(&flush_event);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static const struct hf_shim_loop loop = {
+	.watch = watch,
+	.rewatch = rewatch,
+	.unwatch = unwatch,
+	.soon = soon,
+	.now_ms = now_ms,
+};
+
+static int open_ring(void)
+{
+	const char *socket = getenv("HOLDFAST_RING_SOCKET");
+	const char *deadline = getenv("HOLDFAST_DEADLINE_MS");
+	unsigned long deadline_ms = deadline ? strtoul(deadline, NULL, 10) : 0;
+	int err;
+
+	if (shim)
+		return 0;
+	hf_tgt.tgt_init_sched_event(&flush_event, flush, NULL);
+	err = hf_shim_open(
+		&(struct hf_shim_config){
+			.loop = &loop,
+			.socket = socket && *socket ? socket : RING_SOCKET,
+			.deadline_ms = deadline_ms > 0 && deadline_ms <= 3600000
+					       ? (uint32_t)deadline_ms
+					       : HF_SHIM_DEADLINE_MS,
+		},
+		&shim);
+	if (err)
+		hf_error("the ring cannot be made: %s", hf_err_text(err));
+	return err;
+}
+
+/* ---- Life of a LUN ---- */
+
+/* "size=<bytes>[:wce=<0|1>]" */
+static int parse_options(const char *options, uint64_t *size_bytes, bool *write_cache)
+{
+	char *end;
+
+	*write_cache = false;
+	if (!options || strncmp(options, "size=", 5) != 0 || options[5] < '0' || options[5] > '9')
+		return HF_EINVAL;
+	errno = 0;
+	*size_bytes = strtoull(options + 5, &end, 10);
+	if (errno || *size_bytes == 0 || *size_bytes % 4096 != 0 || *size_bytes > INT64_MAX)
+		return HF_EINVAL;
+	if (strcmp(end, ":wce=1") == 0)
+		*write_cache = true;
+	else if (*end != '\0' && strcmp(end, ":wce=0") != 0)
+		return HF_EINVAL;
+	return 0;
+}
+
+static int lun_init(struct tgt_lu *lu, char *options)
+{
+	struct hf_lun *lun = hf_lun_of(lu);
+	struct hf_errmsg message;
+	uint64_t size_bytes;
+	bool write_cache;
+
+	if (hf_tgt_check_lu(lu, &template, &message) != 0) {
+		hf_error("LUN refused: %s", message.text);
+		return TGT_INVALID_REQUEST;
+	}
+	if (lu->block_shift != 9) {
+		hf_error("LUN refused: blocks are of 512 bytes");
+		return TGT_INVALID_REQUEST;
+	}
+	if (parse_options(options, &size_bytes, &write_cache) != 0) {
+		hf_error("LUN refused: bsopts=size=<bytes, a multiple of 4096>[:wce=1] is needed");
+		return TGT_INVALID_REQUEST;
+	}
+	*lun = (struct hf_lun){.lu = lu, .size_bytes = size_bytes};
+	hf_lun_take_over(lu, write_cache);
+	return TGT_SUCCESS;
+}
+
+static int lun_open(struct tgt_lu *lu, char *path, int *fd, uint64_t *size_bytes)
+{
+	struct hf_lun *lun = hf_lun_of(lu);
+	uint64_t volume;
+	int err;
+
+	if (hf_id_parse(HF_ID_VOLUME, path, &volume) != 0) {
+		hf_error("LUN refused: %s is no volume", path);
+		return -EINVAL;
+	}
+	if (lun->ring || open_ring() != 0)
+		return -EIO;
+	*fd = -1;
+	*size_bytes = lun->size_bytes;
+	lu->size = lun->size_bytes; /* hf_lun_changed compares with it */
+	hf_lun_identify(lu, volume);
+	err = hf_shim_lun_open(shim, volume, hf_lun_changed, lun, &lun->ring);
+	if (err) {
+		hf_error("LUN refused: %s: %s", path, hf_err_text(err));
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static void lun_close(struct tgt_lu *lu)
+{
+	struct hf_lun *lun = hf_lun_of(lu);
+
+	if (lun->ring)
+		hf_shim_lun_close(lun->ring);
+	lun->ring = NULL;
+}
+
+static void lun_exit(struct tgt_lu *lu)
+{
+	lun_close(lu);
+}
+
+/* Commands come through the LUN's dispatch table; only what tgt still routes itself lands here. */
+static int submit(struct tgt_cmd *cmd)
+{
+	(void)cmd;
+	return EIO;
+}
+
+/* ---- Registration ---- */
+
+static struct tgt_bst template = {
+	.name = "holdfast",
+	.data_size = sizeof(struct hf_lun),
+	.open = lun_open,
+	.close = lun_close,
+	.init = lun_init,
+	.exit = lun_exit,
+	.submit = submit,
+};
+
+void register_bs_module(void)
+{
+	static unsigned char codes[] = {
+		0x00, 0x03, 0x04, 0x08, 0x0a, 0x12, 0x15, 0x16, 0x17, 0x1a, 0x1b, 0x1d, 0x1e, 0x25,
+		0x28, 0x2a, 0x2e, 0x2f, 0x34, 0x35, 0x41, 0x42, 0x55, 0x5a, 0x5e, 0x5f, 0x88, 0x89,
+		0x8a, 0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9e, 0xa0, 0xa3, 0xa8, 0xaa, 0xae, 0xaf,
+	};
+	struct hf_errmsg message;
+
+	hf_log_init("bs_holdfast");
+	if (hf_tgt_calls_find(&message) != 0) {
+		hf_error("not registered: %s", message.text);
+		return;
+	}
+	hf_tgt.bs_create_opcode_map(&template, codes, sizeof codes);
+	if (!(template.supported_ops[0] >> 0x28 & 1) || template.open != lun_open) {
+		hf_error("not registered: this tgtd's backing stores are laid out differently");
+		return;
+	}
+	hf_tgt.register_backingstore_template(&template);
+	hf_info("registered");
+}

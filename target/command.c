@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ * Part of the Holdfast backing store, which tgtd loads; see docs/LICENSING.md. */
+/* See command.h. Everything that can be refused without volumed is refused at once; the rest goes
+ * into the ring and ends in command_done. Lengths are counted in 64 bits from the CDB, and no more
+ * is copied than the initiator's buffer holds. */
+#include "target/command.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/log.h"
+#include "target/cdb.h"
+#include "target/tgt_calls.h"
+
+/* Sense key and additional sense code, as hf_err_sense gives them for errors of volumed. */
+struct sense {
+	uint8_t key;
+	uint16_t asc;
+};
+
+#define NONE                 ((struct sense){0, 0})
+#define INVALID_FIELD        ((struct sense){0x05, 0x2400})
+#define INVALID_PARAMETER    ((struct sense){0x05, 0x2600})
+#define PARAMETER_LIST_BYTES ((struct sense){0x05, 0x1a00})
+#define LBA_OUT_OF_RANGE     ((struct sense){0x05, 0x2100})
+#define WRITE_PROTECTED      ((struct sense){0x07, 0x2700})
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void *in_buffer(const struct tgt_cmd *cmd)
+{
+	return (void *)(uintptr_t)cmd->in.buffer;
+}
+
+static uint8_t *out_buffer(const struct tgt_cmd *cmd)
+{
+	return (uint8_t *)(uintptr_t)cmd->out.buffer;
+}
+
+/* ---- Answers ---- */
+
+/* What was transferred against what the initiator expected (RFC 7143, 11.4.5). */
+static void set_residual(struct tgt_data_buffer *data, uint64_t bytes)
+{
+	data->residual = (int32_t)((int64_t)data->length - (int64_t)min_u64(bytes, INT32_MAX));
+	data->transfer_length = (uint32_t)min_u64(bytes, data->length);
+}
+
+static int check_condition(struct tgt_cmd *cmd, struct sense sense, const uint64_t *information)
+{
+	set_residual(&cmd->in, 0);
+	set_residual(&cmd->out, 0);
+	memset(cmd->sense, 0, sizeof cmd->sense);
+	if (information)
+		hf_tgt.sense_data_build_with_info(cmd, sense.key, sense.asc, *information);
+	else
+		hf_tgt.sense_data_build(cmd, sense.key, sense.asc);
+	return SAM_CHECK_CONDITION;
+}
+
+static void command_done(struct hf_shim_request *request)
+{
+	struct tgt_cmd *cmd = request->owner;
+	struct sense sense;
+	int result = SAM_GOOD;
+
+	if (request->status == 0) {
+		cmd->sense_length = 0;
+	} else {
+		hf_err_sense(request->status, &sense.key, &sense.asc);
+		result = check_condition(cmd, sense,
+					 request->status == HF_EMISCOMPARE ? &request->info : NULL);
+	}
+	hf_tgt.target_cmd_io_done(cmd, result);
+}
+
+/* ---- Payload, each way ---- */
+
+static void fill_out(struct hf_shim_request *request, void *slot)
+{
+	memcpy(slot, out_buffer(request->owner), request->data_length);
+}
+
+/* The list was checked when the command came, but it lies where the initiator can write: counted
+ * again, against what was asked of the ring. */
+static void fill_ranges(struct hf_shim_request *request, void *slot)
+{
+	const uint8_t *list = out_buffer(request->owner);
+	uint32_t descriptors = hf_get_be16(list + 2) / 16;
+	struct hf_ring_range *range = slot;
+	struct hf_ring_range *end = range + request->data_length / sizeof *range;
+
+	for (uint32_t i = 0; i < descriptors && i < HF_RING_UNMAP_RANGES_MAX && range < end; i++) {
+		const uint8_t *descriptor = list + 8 + 16 * (size_t)i;
+
+		if (hf_get_be32(descriptor + 8) == 0)
+			continue;
+		range->offset = hf_get_be64(descriptor) << HF_BLOCK_SHIFT;
+		range->length = (uint64_t)hf_get_be32(descriptor + 8) << HF_BLOCK_SHIFT;
+		range++;
+	}
+	memset(range, 0, (size_t)((uint8_t *)end - (uint8_t *)range));
+}
+
+static void take_in(struct hf_shim_request *request, const void *slot)
+{
+	struct tgt_cmd *cmd = request->owner;
+
+	memcpy(in_buffer(cmd), slot, min_u64(request->data_length, cmd->in.length));
+}
+
+/* VERIFY with BYTCHK: the medium came in the slot; the initiator gave as much, or one block. */
+static void take_compare(struct hf_shim_request *request, const void *slot)
+{
+	struct tgt_cmd *cmd = request->owner;
+	bool one_block = (cmd->cdb[1] >> 1 & 3) == 3;
+	const uint8_t *wanted = out_buffer(cmd), *medium = slot;
+
+	for (uint32_t i = 0; i < request->data_length; i++) {
+		if (medium[i] != wanted[one_block ? i % HF_BLOCK_BYTES : i]) {
+			request->status = HF_EMISCOMPARE;
+			request->info = i;
+			return;
+		}
+	}
+}
+
+/* GET LBA STATUS (SBC-3 5.4): a header of 8 bytes, descriptors of 16. */
+static void take_lba_status(struct hf_shim_request *request, const void *slot)
+{
+	const struct hf_ring_lba_status *status = slot;
+	struct tgt_cmd *cmd = request->owner;
+	uint32_t count = request->data_given / sizeof *status;
+	uint8_t *to = in_buffer(cmd);
+	uint64_t room = min_u64(cmd->in.length, hf_get_be32(cmd->cdb + 10));
+	uint32_t fitting = (uint32_t)min_u64(count, (room - 8) / 16);
+
+	memset(to, 0, 8 + 16 * (size_t)fitting);
+	hf_put_be32(to, 4 + 16 * count);
+	for (uint32_t i = 0; i < fitting; i++) {
+		uint8_t *descriptor = to + 8 + 16 * (size_t)i;
+
+		hf_put_be64(descriptor, status[i].offset >> HF_BLOCK_SHIFT);
+		hf_put_be32(descriptor + 8,
+			    (uint32_t)min_u64(status[i].length >> HF_BLOCK_SHIFT, UINT32_MAX));
+		descriptor[12] = status[i].provisioning & 0xf;
+	}
+	set_residual(&cmd->in, 8 + 16 * (uint64_t)fitting);
+}
+
+/* ---- Into the ring ---- */
+
+static int submit(struct tgt_cmd *cmd, const struct hf_shim_request *wanted)
+{
+	struct hf_shim_request *request = hf_shim_request_get(hf_lun_of(cmd->lu)->ring);
+
+	if (!request)
+		return SAM_TASK_SET_FULL;
+	request->op = wanted->op;
+	request->flags = wanted->flags;
+	request->offset = wanted->offset;
+	request->length = wanted->length;
+	request->data_length = wanted->data_length;
+	request->fill = wanted->fill;
+	request->take = wanted->take;
+	request->done = command_done;
+	request->owner = cmd;
+	cmd->state |= TGT_CMD_ASYNC;
+	hf_shim_submit(request);
+	return SAM_GOOD;
+}
+
+static int refuse(struct tgt_cmd *cmd, struct sense sense)
+{
+	return check_condition(cmd, sense, NULL);
+}
+
+static int good(struct tgt_cmd *cmd)
+{
+	set_residual(&cmd->in, 0);
+	set_residual(&cmd->out, 0);
+	cmd->sense_length = 0;
+	return SAM_GOOD;
+}
+
+static uint64_t bytes_of(const struct hf_cdb *cdb)
+{
+	return (uint64_t)cdb->blocks << HF_BLOCK_SHIFT;
+}
+
+static int perform_read(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t wanted = min_u64(bytes_of(cdb), cmd->in.length);
+	uint64_t whole = (wanted + HF_BLOCK_BYTES - 1) & ~(uint64_t)(HF_BLOCK_BYTES - 1);
+
+	if (bytes_of(cdb) > HF_RING_TRANSFER_MAX)
+		return refuse(cmd, INVALID_FIELD);
+	set_residual(&cmd->in, bytes_of(cdb));
+	if (wanted == 0)
+		return SAM_GOOD;
+	return submit(cmd, &(struct hf_shim_request){
+				   .op = HF_OP_READ,
+				   .offset = cdb->lba << HF_BLOCK_SHIFT,
+				   .length = whole,
+				   .data_length = (uint32_t)whole,
+				   .take = take_in,
+			   });
+}
+
+/* Only whole blocks that the initiator gave are written. */
+static int perform_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t given = min_u64(bytes_of(cdb), cmd->out.length) & ~(uint64_t)(HF_BLOCK_BYTES - 1);
+
+	if (bytes_of(cdb) > HF_RING_TRANSFER_MAX)
+		return refuse(cmd, INVALID_FIELD);
+	set_residual(&cmd->out, bytes_of(cdb));
+	if (given == 0)
+		return SAM_GOOD;
+	return submit(cmd, &(struct hf_shim_request){
+				   .op = HF_OP_WRITE,
+				   .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
+				   .offset = cdb->lba << HF_BLOCK_SHIFT,
+				   .length = given,
+				   .data_length = (uint32_t)given,
+				   .fill = fill_out,
+			   });
+}
+
+/* SBC-3 5.43. Zeros are one record of any length; UNMAP of a block that is not zero would have to
+ * write it, so it does. */
+static int perform_write_same(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t to_end = cmd->lu->size - (cdb->lba << HF_BLOCK_SHIFT);
+	struct hf_shim_request request = {
+		.op = HF_OP_ZERO,
+		.offset = cdb->lba << HF_BLOCK_SHIFT,
+		.length = cdb->blocks ? bytes_of(cdb) : to_end,
+	};
+
+	if (cdb->anchor || cdb->numbered)
+		return refuse(cmd, INVALID_FIELD);
+	if (!cdb->no_data && cmd->out.length != HF_BLOCK_BYTES &&
+	    !(cdb->unmap && cmd->out.length == 0))
+		return refuse(cmd, PARAMETER_LIST_BYTES);
+	if (request.length == 0)
+		return good(cmd);
+	if (!cdb->no_data && cmd->out.length != 0 && !hf_is_zero(out_buffer(cmd), HF_BLOCK_BYTES)) {
+		if (request.length > HF_RING_TRANSFER_MAX)
+			return refuse(cmd, INVALID_FIELD);
+		request.op = HF_OP_WRITE_SAME;
+		request.data_length = HF_BLOCK_BYTES;
+		request.fill = fill_out;
+	}
+	return submit(cmd, &request);
+}
+
+static int perform_compare_and_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t bytes = bytes_of(cdb);
+
+	if (cdb->blocks > HF_COMPARE_BLOCKS_MAX)
+		return refuse(cmd, INVALID_FIELD);
+	if (cmd->out.length != 2 * bytes)
+		return refuse(cmd, INVALID_FIELD);
+	if (bytes == 0)
+		return good(cmd);
+	return submit(cmd, &(struct hf_shim_request){
+				   .op = HF_OP_COMPARE_AND_WRITE,
+				   .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
+				   .offset = cdb->lba << HF_BLOCK_SHIFT,
+				   .length = bytes,
+				   .data_length = (uint32_t)(2 * bytes),
+				   .fill = fill_out,
+			   });
+}
+
+/* BYTCHK 00b: the medium against its checksums; 01b: against the data given; 11b: each block
+ * against one block given (SBC-3 5.33). */
+static int perform_verify(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t bytes = bytes_of(cdb);
+	struct hf_shim_request request = {
+		.op = HF_OP_VERIFY,
+		.offset = cdb->lba << HF_BLOCK_SHIFT,
+		.length = bytes,
+	};
+
+	if (cdb->byte_check == 2 || bytes > HF_RING_TRANSFER_MAX)
+		return refuse(cmd, INVALID_FIELD);
+	if (bytes == 0)
+		return good(cmd);
+	if (cdb->byte_check != 0) {
+		if (cmd->out.length < (cdb->byte_check == 3 ? HF_BLOCK_BYTES : bytes))
+			return refuse(cmd, PARAMETER_LIST_BYTES);
+		request.op = HF_OP_READ;
+		request.data_length = (uint32_t)bytes;
+		request.take = take_compare;
+	}
+	return submit(cmd, &request);
+}
+
+/* Checks the parameter list (SBC-3 5.28) and counts the ranges that are not empty. */
+static struct sense check_unmap(const struct tgt_cmd *cmd, uint64_t list_bytes, uint32_t *ranges)
+{
+	const uint8_t *list = out_buffer(cmd);
+	uint64_t blocks = cmd->lu->size >> HF_BLOCK_SHIFT;
+	uint32_t descriptors;
+
+	*ranges = 0;
+	if (list_bytes == 0)
+		return NONE;
+	if (list_bytes < 8)
+		return PARAMETER_LIST_BYTES;
+	descriptors = hf_get_be16(list + 2) / 16;
+	if (8 + 16 * (uint64_t)descriptors > list_bytes)
+		return PARAMETER_LIST_BYTES;
+	if (descriptors > HF_RING_UNMAP_RANGES_MAX)
+		return INVALID_PARAMETER;
+	for (uint32_t i = 0; i < descriptors; i++) {
+		uint64_t lba = hf_get_be64(list + 8 + 16 * (size_t)i);
+		uint32_t count = hf_get_be32(list + 16 + 16 * (size_t)i);
+
+		if (lba > blocks || count > blocks - lba)
+			return LBA_OUT_OF_RANGE;
+		*ranges += count > 0;
+	}
+	return NONE;
+}
+
+static int perform_unmap(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	struct sense sense;
+	uint32_t ranges;
+
+	if (cdb->anchor)
+		return refuse(cmd, INVALID_FIELD);
+	sense = check_unmap(cmd, min_u64(cdb->list_bytes, cmd->out.length), &ranges);
+	if (sense.key)
+		return refuse(cmd, sense);
+	if (ranges == 0)
+		return good(cmd);
+	return submit(cmd, &(struct hf_shim_request){
+				   .op = HF_OP_UNMAP,
+				   .data_length = ranges * (uint32_t)sizeof(struct hf_ring_range),
+				   .fill = fill_ranges,
+			   });
+}
+
+static int perform_lba_status(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t offset = cdb->lba << HF_BLOCK_SHIFT;
+	uint64_t room = min_u64(cmd->in.length, cdb->list_bytes);
+	uint64_t entries = room < 24 ? 1 : min_u64((room - 8) / 16, 1024);
+
+	if (cdb->lba >= cmd->lu->size >> HF_BLOCK_SHIFT)
+		return refuse(cmd, LBA_OUT_OF_RANGE);
+	if (room < 8)
+		return refuse(cmd, INVALID_FIELD);
+	return submit(
+		cmd, &(struct hf_shim_request){
+			     .op = HF_OP_LBA_STATUS,
+			     .offset = offset,
+			     .length = cmd->lu->size - offset,
+			     .data_length = (uint32_t)(entries * sizeof(struct hf_ring_lba_status)),
+			     .take = take_lba_status,
+		     });
+}
+
+/* IMMED is not looked at: the status comes when the flush has ended, which promises more. */
+static int perform_synchronize(struct tgt_cmd *cmd)
+{
+	set_residual(&cmd->in, 0);
+	return submit(cmd, &(struct hf_shim_request){.op = HF_OP_FLUSH});
+}
+
+/* ---- Checks that all share ---- */
+
+static bool changes_the_medium(enum hf_cdb_kind kind)
+{
+	return kind == HF_CDB_WRITE || kind == HF_CDB_WRITE_SAME ||
+	       kind == HF_CDB_COMPARE_AND_WRITE || kind == HF_CDB_UNMAP;
+}
+
+static struct sense check(const struct tgt_cmd *cmd, const struct hf_cdb *cdb)
+{
+	uint64_t blocks = cmd->lu->size >> HF_BLOCK_SHIFT;
+	const struct tgt_attributes *attributes = &cmd->lu->attributes;
+	bool has_protect = cdb->kind != HF_CDB_UNMAP && cdb->kind != HF_CDB_LBA_STATUS &&
+			   cdb->kind != HF_CDB_SYNCHRONIZE && cdb->kind != HF_CDB_PREFETCH;
+
+	if (has_protect && cdb->protect != 0)
+		return INVALID_FIELD;
+	if (changes_the_medium(cdb->kind) &&
+	    (attributes->readonly || attributes->software_write_protect))
+		return WRITE_PROTECTED;
+	if (cdb->kind == HF_CDB_UNMAP || cdb->kind == HF_CDB_LBA_STATUS)
+		return NONE;
+	if (cdb->lba > blocks || cdb->blocks > blocks - cdb->lba ||
+	    (cdb->blocks == 0 && cdb->lba >= blocks && cdb->kind != HF_CDB_SYNCHRONIZE))
+		return LBA_OUT_OF_RANGE;
+	return NONE;
+}
+
+/* A tgtd whose commands look different is told so in its log, and its initiators BUSY. */
+static bool is_understood(const struct tgt_cmd *cmd)
+{
+	static bool understood, reported;
+
+	understood = understood || hf_tgt_check_cmd(cmd);
+	if (!understood && !reported)
+		hf_error("this tgtd's commands are laid out in another way: refused");
+	reported = !understood;
+	return understood;
+}
+
+int hf_command_perform(int host_no, struct tgt_cmd *cmd)
+{
+	struct hf_cdb cdb;
+	struct sense sense;
+
+	(void)host_no;
+	if (!is_understood(cmd))
+		return SAM_BUSY;
+	if (hf_tgt.device_reserved(cmd))
+		return SAM_RESERVATION_CONFLICT;
+	hf_cdb_decode(cmd->cdb, &cdb);
+	sense = check(cmd, &cdb);
+	if (sense.key)
+		return refuse(cmd, sense);
+	switch (cdb.kind) {
+	case HF_CDB_READ:
+		return perform_read(cmd, &cdb);
+	case HF_CDB_WRITE:
+		return perform_write(cmd, &cdb);
+	case HF_CDB_WRITE_SAME:
+		return perform_write_same(cmd, &cdb);
+	case HF_CDB_COMPARE_AND_WRITE:
+		return perform_compare_and_write(cmd, &cdb);
+	case HF_CDB_VERIFY:
+		return perform_verify(cmd, &cdb);
+	case HF_CDB_SYNCHRONIZE:
+		return perform_synchronize(cmd);
+	case HF_CDB_PREFETCH:
+		return good(cmd);
+	case HF_CDB_UNMAP:
+		return perform_unmap(cmd, &cdb);
+	case HF_CDB_LBA_STATUS:
+		return perform_lba_status(cmd, &cdb);
+	case HF_CDB_OTHER:
+		break;
+	}
+	return refuse(cmd, (struct sense){0x05, 0x2000});
+}
