@@ -231,27 +231,24 @@ static int perform_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 			   });
 }
 
-/* SBC-3 5.43. Zeros are one record of any length; UNMAP of a block that is not zero would have to
- * write it, so it does. */
+/* SBC-3 5.43. Without a number of blocks it reaches to the end of the medium. With UNMAP the blocks
+ * are unmapped whatever the block given holds, as tgt and LIO do (docs/design/target.md). */
 static int perform_write_same(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t to_end = cmd->lu->size - (cdb->lba << HF_BLOCK_SHIFT);
+	bool has_block = !cdb->no_data && cmd->out.length == HF_BLOCK_BYTES;
 	struct hf_shim_request request = {
 		.op = HF_OP_ZERO,
 		.offset = cdb->lba << HF_BLOCK_SHIFT,
-		.length = cdb->blocks ? bytes_of(cdb) : to_end,
+		.length = bytes_of(cdb),
 	};
 
-	if (cdb->anchor || cdb->numbered)
+	if (cdb->blocks == 0)
+		request.length = cmd->lu->size - request.offset;
+	if (cdb->anchor || cdb->numbered || request.length > HF_RING_TRANSFER_MAX)
 		return refuse(cmd, INVALID_FIELD);
-	if (!cdb->no_data && cmd->out.length != HF_BLOCK_BYTES &&
-	    !(cdb->unmap && cmd->out.length == 0))
+	if (!cdb->no_data && !has_block && !(cdb->unmap && cmd->out.length == 0))
 		return refuse(cmd, PARAMETER_LIST_BYTES);
-	if (request.length == 0)
-		return good(cmd);
-	if (!cdb->no_data && cmd->out.length != 0 && !hf_is_zero(out_buffer(cmd), HF_BLOCK_BYTES)) {
-		if (request.length > HF_RING_TRANSFER_MAX)
-			return refuse(cmd, INVALID_FIELD);
+	if (has_block && !cdb->unmap && !hf_is_zero(out_buffer(cmd), HF_BLOCK_BYTES)) {
 		request.op = HF_OP_WRITE_SAME;
 		request.data_length = HF_BLOCK_BYTES;
 		request.fill = fill_out;
