@@ -120,9 +120,7 @@ class Lab:
             return {"url": "dir:" + folder}
         self.rgw("start", "--tls")
         rgw = lay.read_json(self.layout.path("rgw", "rgw.json"))
-        return {"url": f"s3+{rgw['url']}/{rgw['bucket']}", "region": rgw.get("region", "us-east-1"),
-                "access_key": rgw["access_key"], "secret_key": rgw["secret_key"],
-                "ca": rgw.get("ca")}
+        return {key: rgw.get(key) for key in ("url", "access_key", "secret_key", "ca")}
 
     def rgw(self, verb, *options):
         subprocess.run([os.path.join(os.path.dirname(__file__), "rgw"), verb,
