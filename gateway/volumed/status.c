@@ -51,10 +51,15 @@ static Holdfast__VolumedVolume *new_volume(uint64_t volume, enum hf_volume_state
 	return out;
 }
 
-static Holdfast__VolumedVolume *volume_of_core(const struct hf_volume_status *from)
+/* A volume that the log has but whose attach failed is failed for whoever asks. */
+static Holdfast__VolumedVolume *volume_of_core(const struct hf_volume_status *from,
+					       const struct hf_known_volume *known)
 {
+	bool failed = known && known->error && from->state == HF_VOLUME_OPENING;
 	Holdfast__VolumedVolume *out =
-		new_volume(from->volume, from->state, from->error, from->reason);
+		failed ? new_volume(from->volume, HF_VOLUME_FAILED, known->error,
+				    known->reason.text)
+		       : new_volume(from->volume, from->state, from->error, from->reason);
 
 	out->size_bytes = from->size_bytes;
 	out->recovery_point = from->recovery_point;
@@ -111,7 +116,8 @@ static void fill_volumes(const struct hf_status_source *source, Holdfast__Volume
 		struct hf_volume_status one;
 
 		if (hf_core_volume_status(source->core, numbers[i], &one) == 0)
-			status->volumes[status->n_volumes++] = volume_of_core(&one);
+			status->volumes[status->n_volumes++] =
+				volume_of_core(&one, hf_volumes_find(source->volumes, numbers[i]));
 	}
 	free(numbers);
 	hf_list_for_each (link, hf_volumes_known(source->volumes)) {

@@ -1,4 +1,8 @@
-/* The changes of store_setting.h: CA file (worker) → environment → state file (worker) → done. */
+/* The changes of store_setting.h: CA file (worker) → environment → state file (worker) → done.
+ *
+ * The store that STATE_DIR remembers may be away at the start (a folder that is not mounted): it is
+ * wanted all the same, and opening it is tried again every second until it works or another one is
+ * set. */
 #include "gateway/volumed/store_setting.h"
 
 #include <limits.h>
@@ -9,13 +13,14 @@
 #include "base/log.h"
 
 #define CHANGE_MAGIC 0x48465353u
+#define RETRY_MS     1000u
 
 struct change {
 	uint32_t magic;
 	struct hf_store_setting *setting;
 	struct hf_list link;
 	Holdfast__VolumedStore *store;
-	bool is_stored; /* it comes from STATE_DIR */
+	enum { NEW = 1, STORED, RETRY } kind; /* STORED, RETRY: it comes from STATE_DIR */
 	char ca_path[PATH_MAX];
 	struct hf_work work;
 	struct hf_env_uv_store_change env;
@@ -29,11 +34,43 @@ struct hf_store_setting {
 	const struct hf_state *state;
 	struct hf_env_uv *env;
 	Holdfast__VolumedStore *current; /* NULL: none yet */
-	struct hf_list changes;          /* the first is under way */
+	bool in_use;                     /* the environment has it; else `retry` is armed */
+	struct hf_timer retry;
+	struct hf_list changes; /* the first is under way */
 	unsigned count;
 };
 
 static void begin(struct change *change);
+
+static void try_again_later(struct hf_store_setting *setting)
+{
+	struct hf_env *env = hf_env_uv_table(setting->env);
+
+	hf_env_timer_set(env, &setting->retry, hf_env_now_ns(env) + RETRY_MS * HF_NS_PER_MS);
+}
+
+static void keep_or_drop(struct change *change)
+{
+	struct hf_store_setting *setting = change->setting;
+	bool is_away = change->kind != NEW && change->status && change->status != HF_EINVAL;
+
+	if (change->status && !is_away) {
+		if (change->kind != RETRY)
+			hf_control_store_free(change->store);
+		if (setting->current && !setting->in_use)
+			try_again_later(setting);
+		return;
+	}
+	if (change->kind != RETRY) {
+		hf_control_store_free(setting->current);
+		setting->current = change->store;
+	}
+	setting->in_use = !is_away;
+	if (is_away)
+		try_again_later(setting);
+	else
+		hf_info("store: %s", setting->current->url);
+}
 
 static void finish(struct change *change)
 {
@@ -41,13 +78,7 @@ static void finish(struct change *change)
 
 	hf_list_remove(&change->link);
 	setting->count--;
-	if (change->status) {
-		hf_control_store_free(change->store);
-	} else {
-		hf_info("store: %s", change->store->url);
-		hf_control_store_free(setting->current);
-		setting->current = change->store;
-	}
+	keep_or_drop(change);
 	change->done(change->context, change->status, &change->message);
 	change->magic = 0;
 	free(change);
@@ -80,7 +111,7 @@ static void applied(struct hf_env_uv_store_change *env)
 	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
 	change->status = env->status;
 	change->message = env->message;
-	if (change->status || change->is_stored) {
+	if (change->status || change->kind != NEW) {
 		finish(change);
 		return;
 	}
@@ -141,7 +172,7 @@ static void begin(struct change *change)
 	hf_env_work_submit(hf_env_uv_table(change->setting->env), &change->work);
 }
 
-static void add(struct hf_store_setting *setting, Holdfast__VolumedStore *store, bool is_stored,
+static void add(struct hf_store_setting *setting, Holdfast__VolumedStore *store, int kind,
 		void (*done)(void *context, int status, const struct hf_errmsg *message),
 		void *context)
 {
@@ -154,14 +185,15 @@ static void add(struct hf_store_setting *setting, Holdfast__VolumedStore *store,
 	else if (!(change = calloc(1, sizeof *change)))
 		err = hf_fail(&message, HF_ENOMEM, "out of memory");
 	if (err) {
-		hf_control_store_free(store);
+		if (kind != RETRY)
+			hf_control_store_free(store);
 		done(context, err, &message);
 		return;
 	}
 	*change = (struct change){.magic = CHANGE_MAGIC,
 				  .setting = setting,
 				  .store = store,
-				  .is_stored = is_stored,
+				  .kind = kind,
 				  .done = done,
 				  .context = context};
 	hf_list_push_back(&setting->changes, &change->link);
@@ -177,14 +209,14 @@ void hf_store_setting_change(struct hf_store_setting *setting, Holdfast__Volumed
 	struct hf_errmsg message = {""};
 
 	if (setting->count > 0 || !is_current(setting, store)) {
-		add(setting, store, false, done, context);
+		add(setting, store, NEW, done, context);
 		return;
 	}
 	hf_control_store_free(store);
 	done(context, 0, &message);
 }
 
-void hf_store_setting_restore(struct hf_store_setting *setting,
+bool hf_store_setting_restore(struct hf_store_setting *setting,
 			      void (*done)(void *context, int status,
 					   const struct hf_errmsg *message),
 			      void *context)
@@ -193,10 +225,28 @@ void hf_store_setting_restore(struct hf_store_setting *setting,
 	struct hf_errmsg message = {""};
 	int err = hf_state_load_store(setting->state, &store, &message);
 
+	if (err == HF_ENOENT)
+		return false;
 	if (err)
 		done(context, err, &message);
 	else
-		add(setting, store, true, done, context);
+		add(setting, store, STORED, done, context);
+	return true;
+}
+
+static void retried(void *context, int status, const struct hf_errmsg *message)
+{
+	(void)context;
+	if (status && status != HF_ECANCELED)
+		hf_debug("store: %s", message->text);
+}
+
+static void retry_fired(struct hf_timer *timer)
+{
+	struct hf_store_setting *setting = hf_container_of(timer, struct hf_store_setting, retry);
+
+	if (!setting->in_use && setting->count == 0)
+		add(setting, setting->current, RETRY, retried, NULL);
 }
 
 struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
@@ -208,6 +258,7 @@ struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
 		return NULL;
 	setting->state = state;
 	setting->env = env;
+	setting->retry.fired = retry_fired;
 	hf_list_init(&setting->changes);
 	return setting;
 }

@@ -19,8 +19,9 @@ void hf_store_setting_change(struct hf_store_setting *setting, Holdfast__Volumed
 			     void (*done)(void *context, int status,
 					  const struct hf_errmsg *message),
 			     void *context);
-/* Applies what STATE_DIR remembers; `done` as above, HF_ENOENT if there is nothing. */
-void hf_store_setting_restore(struct hf_store_setting *setting,
+/* Applies what STATE_DIR remembers; false if that is nothing, and `done` does not come. A store
+ * that cannot be opened now is tried again until it can, or until another one is set. */
+bool hf_store_setting_restore(struct hf_store_setting *setting,
 			      void (*done)(void *context, int status,
 					   const struct hf_errmsg *message),
 			      void *context);

@@ -230,9 +230,7 @@ static void store_restored(void *context, int status, const struct hf_errmsg *me
 {
 	struct volumed *volumed = context;
 
-	if (status == HF_ENOENT)
-		hf_info("no store is set yet");
-	else if (status && status != HF_ECANCELED)
+	if (status && status != HF_ECANCELED)
 		hf_alarm_raise(&volumed->alarms, 0, message->text);
 	hf_steps_next(&volumed->steps, 0, NULL);
 }
@@ -241,8 +239,10 @@ static void store_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
 
-	(void)steps;
-	hf_store_setting_restore(volumed->store, store_restored, volumed);
+	if (hf_store_setting_restore(volumed->store, store_restored, volumed))
+		return;
+	hf_info("no store is set yet");
+	hf_steps_next(steps, 0, NULL);
 }
 
 static void volumes_up(struct hf_steps *steps, void *context)

@@ -1,0 +1,185 @@
+#!/usr/bin/python3 -B
+"""holdfast-volumed as a process, asked on its control socket, with a directory as its store.
+
+Promises: it serves again after its own restart without being asked (also after kill -9), within two
+seconds; one damaged file holds back nobody; what it is asked wrongly it refuses by name (invariant
+9); a second one on the same state is refused; a stop is clean, also with the store away.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from volumed import KEY, PROGRAM, TENANT, Volumed, check, story, wait_until  # noqa: E402
+
+ONE = "vol-0000000000000001"
+TWO = "vol-0000000000000002"
+
+
+@contextlib.contextmanager
+def volumed(folder, **config):
+    one = Volumed(folder, **config)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+def restarts_serve_again(folder):
+    with volumed(folder) as v:
+        v.start()
+        v.use_store()
+        v.attach(ONE, "64MiB", 1, "create")
+        v.attach(TWO, "32MiB", 1, "create", "write-cache")
+        key = open(os.path.join(v.state, "keys", ONE + ".key"), encoding="utf-8").read()
+        check(key == f"holdfast-key-1 {ONE} {KEY}\n", f"the key file holds {key}")
+        stopped = v.stop()
+        check(stopped < 2, f"the stop took {stopped:.1f} s")
+        for end in (v.kill, v.kill, v.stop):
+            took = v.start()
+            check(took < 2, f"the restart took {took:.1f} s")
+            states = {x["volume"]: x["state"] for x in v.status()["volumes"]}
+            check(set(states) == {ONE, TWO}, f"volumes after a restart: {states}")
+            wait_until("both volumes to be attached", lambda: all(
+                v.volume(x)["state"] == "attached" for x in (ONE, TWO)))
+            end()
+
+
+def a_volumes_life(folder):
+    with volumed(folder) as v:
+        v.start()
+        v.use_store()
+        v.attach(ONE, "64MiB", 1, "create")
+        check(v.volume(ONE)["size_bytes"] == 64 << 20, "size")
+        v.attach(ONE)
+        v.attach(ONE, "128MiB", 2)
+        check(v.volume(ONE)["size_bytes"] == 128 << 20, "it grew")
+        shrunk = v.ask("attach", ONE, TENANT, "64MiB", 2, KEY, allow=True)
+        check(shrunk["error"] != "OK", "a volume must not shrink")
+        v.ask("detach", ONE)
+        v.ask("detach", ONE)
+        check(v.volume(ONE)["state"] == "detached", "detached is shown")
+        v.kill()
+        v.start()
+        check(v.volume(ONE)["state"] == "detached", "detached is remembered")
+        v.attach(ONE, "128MiB", 3)
+        check(v.volume(ONE)["state"] in ("opening", "attached"), "it comes back")
+        check(v.objects(), "the store holds its claims")
+        v.ask("remove", ONE)
+        check(v.volume(ONE) is None, "it is gone")
+        check(not v.objects(), f"its objects are gone: {v.objects()}")
+        check(not os.path.exists(os.path.join(v.state, "keys", ONE + ".key")), "its key is gone")
+        check(v.ask("remove", ONE, allow=True)["error"] == "ENOENT", "unknown now")
+        v.ask("remove", ONE, TENANT, KEY)
+        v.stop()
+
+
+def bad_questions_are_refused(folder):
+    with volumed(folder) as v:
+        v.start()
+        for question, error, text in (
+                (("attach", ONE, "0", "64MiB", 1, KEY), "EINVAL", "tenant"),
+                (("attach", "0", TENANT, "64MiB", 1, KEY), "EINVAL", "volume"),
+                (("attach", ONE, TENANT, "1000", 1, KEY), "EINVAL", "size_bytes"),
+                (("attach", ONE, TENANT, "64MiB", 0, KEY), "EINVAL", "attach_epoch"),
+                (("attach", ONE, TENANT, "64MiB", 1, "00" * 32), "EINVAL", "wrap_key"),
+                (("store", ""), "EINVAL", "url"),
+                (("store", "ftp://x"), "EINVAL", ""),
+                (("store", "dir:relative"), "EINVAL", ""),
+                (("store", "dir:/nonexistent/folder"), "ENOENT", "/nonexistent"),
+                (("raw", "ffffffff"), "EPROTO", ""),
+                (("raw", "fa3f00"), "EUNSUPPORTED", ""),
+                (("remove", ONE), "ENOENT", "")):
+            answer = v.ask(*question, allow=True)
+            check(answer["error"] == error and text in answer["reason"], f"{question}: {answer}")
+        check(v.status()["volumes"] == [], "nothing was taken from them")
+        v.stop()
+        check(KEY not in v.log_text() and "5a5a5a5a" not in v.log_text(), "no key in the journal")
+
+
+def bad_configurations_are_refused(folder):
+    good = {"run_dir": folder + "/run", "state_dir": folder + "/state"}
+    for change, text in (
+            ({"run_dir": "relative"}, "absolute"),
+            ({"run_dir": "/" + "x" * 120}, "too long"),
+            ({"log_size": "16MiB", "segment_size": "4MiB"}, "segments"),
+            ({"segment_size": "3MiB"}, "power of two"),
+            ({"segment_size": "128MiB"}, "segment_size"),
+            ({"uploads": "0"}, "uploads"),
+            ({"log_size": "many"}, "log_size"),
+            ({"colour": "green"}, "colour"),
+            ({"state_dir": "/proc/nowhere"}, "/proc/nowhere"),
+            ({"log_file": "/dev/null", "log_size": "64MiB", "segment_size": "4MiB"}, "/dev/null")):
+        path = os.path.join(folder, "bad.conf")
+        with open(path, "w", encoding="utf-8") as f:
+            f.writelines(f"{k} = {x}\n" for k, x in {**good, **change}.items())
+        done = subprocess.run([PROGRAM, "--config", path], capture_output=True, text=True,
+                              timeout=30, check=False, stdin=subprocess.DEVNULL)
+        check(done.returncode > 0 and text in done.stderr, f"{change}: {done}")
+    for arguments in ((), ("--config",), ("--config", folder + "/none"), ("--what",)):
+        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=30,
+                              check=False, stdin=subprocess.DEVNULL)
+        check(done.returncode > 0 and done.stderr, f"{arguments}: {done}")
+
+
+def one_process_a_state(folder):
+    with volumed(folder) as v:
+        v.start()
+        done = subprocess.run([PROGRAM, "--config", v.config], capture_output=True, text=True,
+                              timeout=30, check=False, stdin=subprocess.DEVNULL)
+        check(done.returncode == 6 and "another holdfast-volumed" in done.stderr, f"{done}")
+        v.use_store()
+        v.attach(ONE, "64MiB", 1, "create")
+        v.stop()
+
+
+def damage_holds_back_nobody(folder):
+    with volumed(folder) as v:
+        v.start()
+        v.use_store()
+        v.attach(ONE, "64MiB", 1, "create")
+        v.attach(TWO, "64MiB", 1, "create")
+        v.kill()
+        path = os.path.join(v.state, "volumes", ONE)
+        with open(path, "r+b") as f:
+            f.seek(30)
+            byte = f.read(1)
+            f.seek(30)
+            f.write(bytes([byte[0] ^ 1]))
+        v.start()
+        one, status = v.volume(ONE), v.status()
+        check(one["state"] == "failed" and ONE in one["reason"], f"{one}")
+        check(any(ONE in alarm for alarm in status["alarms"]), f"{status['alarms']}")
+        wait_until("the other one", lambda: v.volume(TWO)["state"] == "attached")
+        v.attach(ONE)
+        wait_until("the damaged one", lambda: v.volume(ONE)["state"] == "attached")
+        v.stop()
+        v.start()
+        wait_until("it to be whole again", lambda: v.volume(ONE)["state"] == "attached")
+        v.stop()
+
+
+def the_store_may_be_away(folder):
+    with volumed(folder) as v:
+        v.start()
+        v.use_store()
+        v.attach(ONE, "64MiB", 1, "create")
+        v.kill()
+        os.rename(v.store, v.store + "-away")
+        took = v.start()
+        check(took < 2, f"the restart took {took:.1f} s with the store away")
+        check(v.volume(ONE)["state"] in ("opening", "attached"), f"{v.volume(ONE)}")
+        v.use_store()
+        took = v.stop()
+        check(took < 2, f"the stop took {took:.1f} s with the store away")
+        v.start()
+        os.rename(v.store + "-away", v.store)
+        wait_until("the store to be found", lambda: v.volume(ONE)["state"] == "attached")
+        v.stop()
+
+
+story((restarts_serve_again, a_volumes_life, bad_questions_are_refused,
+       bad_configurations_are_refused, one_process_a_state, damage_holds_back_nobody,
+       the_store_may_be_away))
