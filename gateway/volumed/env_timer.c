@@ -131,7 +131,7 @@ void hf_env_timer_set_uv(struct hf_env *table, struct hf_timer *timer, uint64_t 
 		return;
 	if (timers->count == timers->capacity) {
 		timers->capacity = timers->capacity ? 2 * timers->capacity : 64;
-		timers->heap = realloc(timers->heap, timers->capacity * sizeof(timers->heap[0]));
+		timers->heap = realloc(timers->heap, timers->capacity * sizeof(struct hf_timer *));
 		HF_ASSERT(timers->heap);
 	}
 	timer->due_ns = due_ns;

@@ -109,7 +109,7 @@ static void fill_volumes(const struct hf_status_source *source, Holdfast__Volume
 
 	hf_list_for_each (link, hf_volumes_known(source->volumes))
 		known_count++;
-	status->volumes = calloc(count + known_count + 1, sizeof(status->volumes[0]));
+	status->volumes = calloc(count + known_count + 1, sizeof(Holdfast__VolumedVolume *));
 	HF_ASSERT(numbers && status->volumes);
 	count = hf_core_volumes(source->core, numbers, count);
 	for (unsigned i = 0; i < count; i++) {
@@ -133,7 +133,7 @@ static void fill_alarms(const struct hf_alarms *alarms, Holdfast__VolumedStatus 
 {
 	unsigned count = hf_alarms_count(alarms);
 
-	status->alarms = calloc(count + 1, sizeof(status->alarms[0]));
+	status->alarms = calloc(count + 1, sizeof(char *));
 	HF_ASSERT(status->alarms);
 	for (unsigned i = 0; i < count; i++)
 		status->alarms[status->n_alarms++] = copy_text(hf_alarms_get(alarms, i));
