@@ -169,7 +169,7 @@ static int submit(struct tgt_cmd *cmd, const struct hf_shim_request *wanted)
 	request->take = wanted->take;
 	request->done = command_done;
 	request->owner = cmd;
-	cmd->state |= TGT_CMD_ASYNC;
+	cmd->state |= TGT_CMD_ASYNC_BIT;
 	hf_shim_submit(request);
 	return SAM_GOOD;
 }

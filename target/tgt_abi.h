@@ -22,7 +22,7 @@ struct tgt_list {
 #define TGT_INVALID_REQUEST 17
 
 /* scsi_cmd.state bits */
-#define TGT_CMD_ASYNC 0x4ul
+#define TGT_CMD_ASYNC_BIT 0x4ul
 
 /* SAM-5 5.3.1 */
 #define SAM_GOOD                 0x00
