@@ -223,6 +223,8 @@ struct hf_registry_ops {
 	int (*document_put)(struct hf_registry *reg, const struct hf_reg_document *document);
 	int (*document_get)(struct hf_registry *reg, uint64_t gateway,
 			    struct hf_reg_document *document);
+	int (*document_head)(struct hf_registry *reg, uint64_t gateway,
+			     struct hf_reg_document *document);
 
 	int (*audit_add)(struct hf_registry *reg, const struct hf_reg_audit *entry);
 	int (*audit_count)(struct hf_registry *reg, uint64_t *count);
@@ -478,6 +480,13 @@ static inline int hf_registry_document_get(struct hf_registry *reg, uint64_t gat
 					   struct hf_reg_document *document)
 {
 	return reg->ops->document_get(reg, gateway, document);
+}
+
+/* The same without its bytes. */
+static inline int hf_registry_document_head(struct hf_registry *reg, uint64_t gateway,
+					    struct hf_reg_document *document)
+{
+	return reg->ops->document_head(reg, gateway, document);
 }
 
 static inline int hf_registry_audit_add(struct hf_registry *reg, const struct hf_reg_audit *entry)

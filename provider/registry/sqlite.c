@@ -161,6 +161,7 @@ static const struct hf_registry_ops sqlite_ops = {
 	.placement_remove = hf_sqlite_placement_remove,
 	.document_put = hf_sqlite_document_put,
 	.document_get = hf_sqlite_document_get,
+	.document_head = hf_sqlite_document_head,
 	.audit_add = sqlite_audit_add,
 	.audit_count = sqlite_audit_count,
 };

@@ -105,4 +105,7 @@ int hf_sqlite_document_put(struct hf_registry *reg, const struct hf_reg_document
 int hf_sqlite_document_get(struct hf_registry *reg, uint64_t gateway,
 			   struct hf_reg_document *document);
 
+int hf_sqlite_document_head(struct hf_registry *reg, uint64_t gateway,
+			    struct hf_reg_document *document);
+
 #endif

@@ -241,16 +241,24 @@ int hf_sqlite_document_put(struct hf_registry *reg, const struct hf_reg_document
 	return err ? err : hf_sql_changes(s) > 0 ? 0 : HF_ESTALE;
 }
 
+static int read_head(void *context, struct hf_sql_row *row)
+{
+	struct hf_reg_document *d = context;
+
+	d->gateway = hf_sql_u64(row);
+	d->incarnation = hf_sql_u64(row);
+	d->generation = hf_sql_u64(row);
+	hf_sql_fixed(row, d->hash, sizeof d->hash);
+	return 0;
+}
+
 static int read_document(void *context, struct hf_sql_row *row)
 {
 	struct hf_reg_document *d = context;
 	size_t length;
 	uint8_t *copy;
 
-	d->gateway = hf_sql_u64(row);
-	d->incarnation = hf_sql_u64(row);
-	d->generation = hf_sql_u64(row);
-	hf_sql_fixed(row, d->hash, sizeof d->hash);
+	read_head(context, row);
 	length = (size_t)sqlite3_column_bytes(row->stmt, row->column);
 	copy = malloc(length + 1);
 	if (!copy)
@@ -275,4 +283,14 @@ int hf_sqlite_document_get(struct hf_registry *reg, uint64_t gateway,
 		document->bytes = NULL;
 	}
 	return err;
+}
+
+int hf_sqlite_document_head(struct hf_registry *reg, uint64_t gateway,
+			    struct hf_reg_document *document)
+{
+	memset(document, 0, sizeof *document);
+	return hf_sql_one(sqlite_of(reg), read_head, document,
+			  "SELECT gateway, incarnation, generation, hash FROM documents "
+			  "WHERE gateway = ?",
+			  "i", gateway);
 }

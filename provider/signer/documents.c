@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "proto/document.pb-c.h"
 #include "provider/signer/ledger.h"
+#include "provider/signer/purpose.h"
 
 struct signing {
 	struct hf_signer *signer;

@@ -10,7 +10,7 @@
 #include "base/crc32c.h"
 #include "base/ids.h"
 #include "net/sign.h"
-#include "provider/signer/files.h"
+#include "net/key_file.h"
 
 #define LEDGER_MAGIC    "holdfast-ledger\1"
 #define LEDGER_HEADER   20u /* magic of 16 bytes, then the CRC, little-endian */
@@ -53,7 +53,7 @@ int hf_ledger_load(const char *folder, uint64_t gateway, Holdfast__SignerLedger 
 	int err = ledger_path(folder, gateway, path, message);
 
 	if (!err)
-		err = hf_file_load(path, LEDGER_FILE_MAX, &bytes, &length, message);
+		err = hf_file_read(path, LEDGER_FILE_MAX, &bytes, &length, message);
 	if (err)
 		return err;
 	err = decode(bytes, length, gateway, entry);
@@ -79,7 +79,7 @@ int hf_ledger_store(const char *folder, const Holdfast__SignerLedger *entry,
 	memcpy(bytes, LEDGER_MAGIC, 16);
 	holdfast__signer_ledger__pack(entry, bytes + LEDGER_HEADER);
 	hf_put_le32(bytes + 16, hf_crc32c(0, bytes + LEDGER_HEADER, length - LEDGER_HEADER));
-	err = hf_file_replace(path, bytes, length, message);
+	err = hf_file_replace(path, bytes, length, 0600, message);
 	free(bytes);
 	return err;
 }

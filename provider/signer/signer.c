@@ -2,7 +2,6 @@
 #include "provider/signer/signer_internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 #include "base/log.h"
 #include "net/identity.h"
 #include "net/daemon.h"
-#include "provider/signer/files.h"
+#include "net/key_file.h"
 
 #define AUTHORITY_SECONDS (20ull * 365 * 86400)
 
@@ -60,9 +59,9 @@ static int load_authority(struct hf_signer *signer, const char *folder, struct h
 			return hf_fail(message, err, "making the authority's certificate");
 		hf_info("made a new authority in %s", folder);
 		return hf_file_replace(path, signer->ca_certificate, signer->ca_certificate_length,
-				       message);
+				       0600, message);
 	}
-	err = hf_file_load(path, HF_CERTIFICATE_MAX, &signer->ca_certificate,
+	err = hf_file_read(path, HF_CERTIFICATE_MAX, &signer->ca_certificate,
 			   &signer->ca_certificate_length, message);
 	if (err)
 		return err;
@@ -129,17 +128,6 @@ void hf_signer_close(struct hf_signer *signer)
 	free(signer->ca_certificate);
 	free(signer->ledger_folder);
 	hf_wipe_free(signer, sizeof *signer);
-}
-
-void hf_signer_purpose_volume(uint64_t tenant, uint64_t volume, char purpose[HF_PURPOSE_MAX])
-{
-	snprintf(purpose, HF_PURPOSE_MAX, "volume/t-%016" PRIx64 "/vol-%016" PRIx64, tenant,
-		 volume);
-}
-
-void hf_signer_purpose_store(uint64_t tenant, char purpose[HF_PURPOSE_MAX])
-{
-	snprintf(purpose, HF_PURPOSE_MAX, "store/t-%016" PRIx64, tenant);
 }
 
 static int dispatch(struct hf_signer *signer, const Holdfast__SignerRequest *request,

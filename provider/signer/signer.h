@@ -36,9 +36,4 @@ void hf_signer_close(struct hf_signer *signer);
 uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size_t request_length,
 			  size_t *answer_length);
 
-/* Under which purpose the secrets of a volume, and of a tenant's store, are kept in the registry:
- * a secret moved to another row or another tenant does not open. */
-void hf_signer_purpose_volume(uint64_t tenant, uint64_t volume, char purpose[HF_PURPOSE_MAX]);
-void hf_signer_purpose_store(uint64_t tenant, char purpose[HF_PURPOSE_MAX]);
-
 #endif

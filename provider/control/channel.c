@@ -1,0 +1,224 @@
+/* Held connections: one active for each gateway, with the highest epoch (invariant 5). A gateway
+ * that connects again takes over from its older connection; a standby is parked. Loop's thread. */
+#include "provider/control/channel.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "provider/control/admin.h"
+
+#define RETRY_UNKNOWN_MS  300000u
+#define RETRY_REGISTRY_MS 5000u
+
+static struct hf_list *bucket_of(struct hf_control *control, uint64_t gateway)
+{
+	return &control->channels[(gateway ^ gateway >> 32) % HF_CHANNEL_BUCKETS];
+}
+
+struct hf_channel *hf_channel_find(struct hf_control *control, uint64_t gateway)
+{
+	hf_list_for_each (cursor, bucket_of(control, gateway)) {
+		struct hf_channel *channel = hf_container_of(cursor, struct hf_channel, entry);
+
+		HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+		if (channel->gateway == gateway && channel->epoch > 0 && !channel->link.ended)
+			return channel;
+	}
+	return NULL;
+}
+
+void hf_channel_fenced(struct hf_channel *channel)
+{
+	hf_link_end(&channel->link, HF_EFENCED, "another connection of this gateway is active");
+}
+
+void hf_channel_drop(struct hf_control *control, uint64_t gateway, const char *reason)
+{
+	struct hf_channel *channel = hf_channel_find(control, gateway);
+
+	if (channel)
+		hf_link_end(&channel->link, HF_EACCES, reason);
+}
+
+static void channel_closed(void *context)
+{
+	struct hf_channel *channel = context;
+
+	HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+	hf_list_remove(&channel->entry);
+	channel->control->channel_count--;
+	hf_reports_free(channel);
+	channel->magic = 0;
+	free(channel);
+}
+
+/* May this certificate connect? 0, or how long to stay away, with the reason. */
+static uint32_t turn_away(struct hf_channel *channel, const char **reason)
+{
+	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
+	struct hf_reg_gateway gateway;
+	int err = hf_registry_gateway_get(channel->control->reg, channel->gateway, &gateway);
+
+	*reason = "this gateway is not known here";
+	if (err && err != HF_ENOENT) {
+		*reason = "the registry does not answer";
+		return RETRY_REGISTRY_MS;
+	}
+	if (err || gateway.tenant != channel->tenant)
+		return RETRY_UNKNOWN_MS;
+	*reason = "this gateway is not active";
+	if (gateway.state != HF_REG_GATEWAY_ACTIVE)
+		return RETRY_UNKNOWN_MS;
+	*reason = "the certificate is for a key that this gateway does not have";
+	if (memcmp(peer->public_key, gateway.identity_key, HF_KEY_BYTES) != 0)
+		return RETRY_UNKNOWN_MS;
+	return 0;
+}
+
+/* The new epoch is durable; whoever held the gateway before has no effect from now on. */
+static void take_over(struct hf_channel *channel, uint64_t epoch)
+{
+	struct hf_channel *older = hf_channel_find(channel->control, channel->gateway);
+
+	if (!older || older == channel)
+		return;
+	hf_session_raise_floor(older->link.session, epoch);
+	hf_channel_fenced(older);
+}
+
+static void hold(struct hf_channel *channel, const Holdfast__Connect *connect)
+{
+	struct hf_control *control = channel->control;
+	char version[HF_REG_VERSION_MAX + 1], id[HF_ID_TEXT_MAX];
+	uint64_t epoch;
+	int err;
+
+	snprintf(version, sizeof version, "%s", connect->version);
+	for (char *c = version; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	err = hf_registry_gateway_grant(control->reg, channel->gateway, connect->last_epoch,
+					hf_control_wall_ms(), version, &epoch);
+	if (err) {
+		hf_session_retry(channel->link.session, RETRY_REGISTRY_MS,
+				 err == HF_ERANGE ? "the last epoch is beyond all bounds"
+						  : "the registry does not answer");
+		return;
+	}
+	take_over(channel, epoch);
+	channel->epoch = epoch;
+	if (hf_session_hold(channel->link.session, hf_link_now_ms(&channel->link), epoch) != 0)
+		return;
+	hf_info("%s held with epoch %" PRIu64 " from %s",
+		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), epoch, channel->address);
+	if (connect->applied)
+		hf_delivery_applied(channel, connect->applied);
+	hf_delivery_start(channel);
+	hf_admin_changed(control, 0, channel->gateway);
+}
+
+static void connected(struct hf_channel *channel, const Holdfast__Connect *connect)
+{
+	const char *reason;
+	uint32_t wait_ms = turn_away(channel, &reason);
+	char id[HF_ID_TEXT_MAX];
+
+	if (wait_ms > 0) {
+		hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
+			reason);
+		hf_session_retry(channel->link.session, wait_ms, reason);
+	} else if (connect->role == HOLDFAST__ROLE__ROLE_STANDBY) {
+		hf_session_park(channel->link.session, hf_link_now_ms(&channel->link));
+	} else if (connect->role == HOLDFAST__ROLE__ROLE_ACTIVE) {
+		hold(channel, connect);
+	} else {
+		hf_session_retry(channel->link.session, RETRY_UNKNOWN_MS,
+				 "neither active nor standby");
+	}
+}
+
+static void channel_event(void *context, const struct hf_session_event *event)
+{
+	struct hf_channel *channel = context;
+	char id[HF_ID_TEXT_MAX];
+
+	HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+	switch (event->type) {
+	case HF_EVENT_CONNECT:
+		connected(channel, event->connect);
+		break;
+	case HF_EVENT_ANSWER:
+		hf_delivery_answered(channel, event);
+		break;
+	case HF_EVENT_REPORT:
+		hf_reports_take(channel, event->report);
+		break;
+	case HF_EVENT_ENDED:
+		hf_info("%s from %s gone: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
+			channel->address, event->reason ? event->reason : "");
+		break;
+	default:
+		break;
+	}
+}
+
+static void channel_accepted(void *context, struct hf_stream *stream)
+{
+	struct hf_control *control = context;
+	const struct hf_peer *peer = hf_stream_peer(stream);
+	struct hf_session_config config = {.kind = HF_SESSION_MANAGEMENT};
+	struct hf_channel *channel;
+
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	channel = control->stopping || !peer->certified || peer->server
+			  ? NULL
+			  : calloc(1, sizeof *channel);
+	if (!channel) {
+		hf_stream_close(stream, NULL, NULL);
+		return;
+	}
+	channel->magic = HF_CHANNEL_MAGIC;
+	channel->control = control;
+	channel->tenant = peer->tenant;
+	channel->gateway = peer->gateway;
+	snprintf(channel->address, sizeof channel->address, "%s", peer->address);
+	channel->link.event = channel_event;
+	channel->link.closed = channel_closed;
+	channel->link.context = channel;
+	config.gateway = peer->gateway;
+	config.ping_interval_ms = (uint32_t)control->config.ping_interval_ms;
+	if (hf_link_open(&channel->link, control->loop, stream, &config) != 0) {
+		free(channel);
+		return;
+	}
+	hf_list_push_back(bucket_of(control, channel->gateway), &channel->entry);
+	control->channel_count++;
+}
+
+int hf_channel_listen(struct hf_control *control, struct hf_tls *tls, struct hf_errmsg *message)
+{
+	struct hf_listener_config config = {
+		.address = control->config.channel_listen,
+		.tls = tls,
+		.streams_max = HF_CHANNELS_MAX,
+		.accepted = channel_accepted,
+		.context = control,
+	};
+
+	if (control->channel_listener) {
+		hf_listener_set_tls(control->channel_listener, tls);
+		return 0;
+	}
+	return hf_listener_open(control->loop, &config, &control->channel_listener, message);
+}
+
+void hf_channel_close_all(struct hf_control *control)
+{
+	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
+		hf_list_for_each_safe (cursor, &control->channels[i])
+			hf_link_end(&hf_container_of(cursor, struct hf_channel, entry)->link,
+				    HF_ECANCELED, "the provider stops");
+}

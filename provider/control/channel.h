@@ -1,0 +1,79 @@
+/* A held management connection: who it is, what the gateway has and what it reported last. Made by
+ * channel.c, used by delivery.c and reports.c. Loop's thread. */
+#ifndef HF_PROVIDER_CONTROL_CHANNEL_H
+#define HF_PROVIDER_CONTROL_CHANNEL_H
+
+#include "provider/control/control.h"
+
+#define HF_CHANNEL_MAGIC 0x6368616eu
+
+struct hf_live_volume {
+	uint64_t volume;
+	struct hf_reg_report report; /* newest */
+	/* What the registry has of it. */
+	uint32_t stored_state;
+	int32_t stored_error;
+	uint64_t stored_version, stored_ms;
+};
+
+struct hf_channel {
+	uint32_t magic;
+	struct hf_control *control;
+	struct hf_link link;
+	struct hf_list entry; /* of its bucket */
+	uint64_t tenant, gateway;
+	uint64_t epoch; /* 0 until held */
+	char address[64];
+
+	/* delivery.c: what the gateway has, and what is under way */
+	uint64_t applied_incarnation, applied_generation;
+	uint8_t applied_hash[32];
+	uint64_t apply_request; /* 0: none under way */
+	uint64_t apply_incarnation, apply_generation;
+	uint8_t apply_hash[32];
+	uint64_t apply_not_before_ms; /* loop's clock, after a refusal */
+	char refused_reason[HF_REG_REASON_MAX + 1];
+	uint64_t subscribe_request;
+
+	/* reports.c */
+	struct hf_live_volume *live;
+	size_t live_count;
+	uint64_t reported_ms; /* loop's clock; 0: never */
+	uint64_t seen_stored_ms;
+	uint64_t buffer_total_bytes, buffer_used_bytes;
+	bool volumed_running, target_running;
+	char *alarms; /* one a line; NULL: none */
+};
+
+/* Opens the listener, or gives the one there another certificate. */
+int hf_channel_listen(struct hf_control *control, struct hf_tls *tls, struct hf_errmsg *message);
+/* The one that holds this gateway now; NULL: it is away. */
+struct hf_channel *hf_channel_find(struct hf_control *control, uint64_t gateway);
+/* A registry's HF_EFENCED: somebody else holds this gateway by now. */
+void hf_channel_fenced(struct hf_channel *channel);
+/* The gateway may not connect any more. */
+void hf_channel_drop(struct hf_control *control, uint64_t gateway, const char *reason);
+void hf_channel_close_all(struct hf_control *control);
+
+/* ---- delivery.c ---- */
+
+/* Just held: subscribe, and bring the document up to date. */
+void hf_delivery_start(struct hf_channel *channel);
+/* Sends the newest document if the gateway does not have it. */
+void hf_delivery_check(struct hf_channel *channel);
+void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event);
+/* The gateway says what it has applied. */
+void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *applied);
+void hf_delivery_tick(struct hf_control *control);
+
+/* ---- reports.c ---- */
+
+void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report);
+void hf_reports_take_volumes(struct hf_channel *channel, Holdfast__VolumeReport **volumes,
+			     size_t count);
+/* The newest report on a placement: from memory if its gateway is held, else it stays the
+ * registry's. */
+void hf_reports_newest(struct hf_control *control, struct hf_reg_placement *placement);
+void hf_reports_free(struct hf_channel *channel);
+
+#endif

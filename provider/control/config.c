@@ -1,0 +1,86 @@
+/* The keys of holdfast-provider and the checks that span them (config.h). Start-up only. */
+#include "provider/control/config.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "net/dial.h"
+#include "provider/control/validate.h"
+
+#define FIELD(name) offsetof(struct hf_control_config, name)
+
+const struct hf_conf_key hf_control_keys[] = {
+	{"run_dir", HF_CONF_TEXT, FIELD(run_dir), NULL,
+	 "folder of the sockets provider.sock and signer.sock"},
+	{"state_dir", HF_CONF_TEXT, FIELD(state_dir), NULL, "folder of the registry and own key"},
+	{"channel_listen", HF_CONF_TEXT, FIELD(channel_listen), NULL,
+	 "addr:port for management connections"},
+	{"activation_listen", HF_CONF_TEXT, FIELD(activation_listen), NULL,
+	 "addr:port for gateways that are not activated yet"},
+	{"channel_advertise", HF_CONF_TEXT, FIELD(channel_advertise), "",
+	 "host:port that gateways are told to connect to (empty: channel_listen)"},
+	{"store_url", HF_CONF_TEXT, FIELD(store_url), NULL,
+	 "dir:/path or s3+https://HOST[:PORT]/BUCKET[/PREFIX]"},
+	{"store_region", HF_CONF_TEXT, FIELD(store_region), "us-east-1", "region for signatures"},
+	{"store_credentials", HF_CONF_TEXT, FIELD(store_credentials), "",
+	 "file (0600) with access_key and secret_key"},
+	{"store_ca", HF_CONF_TEXT, FIELD(store_ca), "",
+	 "PEM file that the store's certificate chains to (empty: the system's)"},
+	{"iqn_prefix", HF_CONF_TEXT, FIELD(iqn_prefix), "iqn.2026-11.net.holdfast",
+	 "naming authority of the targets"},
+	{"ping_interval_ms", HF_CONF_NUMBER, FIELD(ping_interval_ms), "20000",
+	 "between pings on an idle connection"},
+	{"report_interval_ms", HF_CONF_NUMBER, FIELD(report_interval_ms), "1000",
+	 "between reports of a gateway"},
+	{"activation_key_s", HF_CONF_NUMBER, FIELD(activation_key_s), "3600",
+	 "life of an activation key"},
+	{NULL},
+};
+
+static int check_range(const char *key, uint64_t value, uint64_t least, uint64_t most,
+		       struct hf_errmsg *message)
+{
+	if (value >= least && value <= most)
+		return 0;
+	return hf_fail(message, HF_EINVAL, "`%s` wants %llu to %llu", key,
+		       (unsigned long long)least, (unsigned long long)most);
+}
+
+static int check_endpoint(const char *key, const char *value, struct hf_errmsg *message)
+{
+	char host[256];
+	uint16_t port;
+
+	if (hf_endpoint_parse(value, host, sizeof host, &port) == 0)
+		return 0;
+	return hf_fail(message, HF_EINVAL, "`%s` wants host:port, not `%.60s`", key, value);
+}
+
+int hf_control_config_check(const struct hf_control_config *config, struct hf_errmsg *message)
+{
+	int err = check_endpoint("channel_listen", config->channel_listen, message);
+
+	if (!err)
+		err = check_endpoint("activation_listen", config->activation_listen, message);
+	if (!err && config->channel_advertise[0])
+		err = check_endpoint("channel_advertise", config->channel_advertise, message);
+	if (!err && strncmp(config->store_url, "dir:/", 5) != 0 &&
+	    strncmp(config->store_url, "s3+http", 7) != 0)
+		err = hf_fail(message, HF_EINVAL,
+			      "`store_url` wants dir:/path or s3+https://HOST/BUCKET");
+	if (!err && strncmp(config->store_url, "s3+", 3) == 0 && !config->store_credentials[0])
+		err = hf_fail(message, HF_EINVAL, "`store_credentials` is missing for %s",
+			      config->store_url);
+	if (!err)
+		err = hf_validate_iqn_prefix(config->iqn_prefix, message);
+	if (!err)
+		err = check_range("ping_interval_ms", config->ping_interval_ms, 100, 600000,
+				  message);
+	if (!err)
+		err = check_range("report_interval_ms", config->report_interval_ms, 50, 600000,
+				  message);
+	if (!err)
+		err = check_range("activation_key_s", config->activation_key_s, 1, 604800, message);
+	return err;
+}

@@ -1,0 +1,23 @@
+/* The configuration file of holdfast-provider. */
+#ifndef HF_PROVIDER_CONTROL_CONFIG_H
+#define HF_PROVIDER_CONTROL_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/conf.h"
+
+struct hf_control_config {
+	char *run_dir, *state_dir;
+	char *channel_listen, *activation_listen, *channel_advertise;
+	char *store_url, *store_region, *store_credentials, *store_ca;
+	char *iqn_prefix;
+	uint64_t ping_interval_ms, report_interval_ms, activation_key_s;
+};
+
+extern const struct hf_conf_key hf_control_keys[];
+
+/* What the table cannot say: addresses, ranges, URL, prefix. HF_EINVAL with the key and what it
+ * wants. */
+int hf_control_config_check(const struct hf_control_config *config, struct hf_errmsg *message);
+
+#endif

@@ -1,0 +1,185 @@
+/* Start, one second's work, and stop of holdfast-provider. The start is a list of named steps; the
+ * stop closes what they opened, in reverse, and the loop ends when nothing is left on it. */
+#include "provider/control/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "net/daemon.h"
+#include "provider/control/activation.h"
+#include "provider/control/admin.h"
+#include "provider/control/channel.h"
+#include "provider/control/publish.h"
+
+uint64_t hf_control_wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void hf_control_audit(struct hf_control *control, const char *who, const char *action,
+		      const char *object, const char *detail)
+{
+	struct hf_reg_audit entry = {hf_control_wall_ms(), who, action, object, detail};
+
+	hf_info("%s: %s %s %s", who, action, object, detail);
+	if (hf_registry_audit_add(control->reg, &entry) != 0)
+		hf_error("the audit trail cannot be written: %s", control->reg->why.text);
+}
+
+bool hf_bucket_has(struct hf_bucket *bucket, uint64_t now_ms)
+{
+	bucket->tokens += (double)(now_ms - bucket->last_ms) * bucket->per_minute / 60000.0;
+	bucket->last_ms = now_ms;
+	if (bucket->tokens > bucket->burst)
+		bucket->tokens = bucket->burst;
+	return bucket->tokens >= 1;
+}
+
+bool hf_bucket_take(struct hf_bucket *bucket, uint64_t now_ms)
+{
+	if (!hf_bucket_has(bucket, now_ms))
+		return false;
+	bucket->tokens -= 1;
+	return true;
+}
+
+/* ---- Steps of the start ---- */
+
+static int open_registry(struct hf_control *control, struct hf_errmsg *message)
+{
+	uint64_t now_ms = hf_control_wall_ms();
+	char path[PATH_MAX];
+	int err = hf_daemon_private_folder(control->config.state_dir, message);
+
+	if (err)
+		return err;
+	snprintf(path, sizeof path, "%s/registry.db", control->config.state_dir);
+	err = hf_registry_open_sqlite(path, now_ms, &control->reg, message);
+	if (!err && control->new_incarnation) {
+		err = hf_registry_new_incarnation(control->reg, now_ms);
+		hf_warn("the registry starts a new incarnation");
+	}
+	if (!err)
+		err = hf_registry_info(control->reg, &control->info);
+	if (err && message->text[0] == '\0')
+		hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	return err;
+}
+
+static int open_signer(struct hf_control *control, struct hf_errmsg *message)
+{
+	int err = hf_signer_client_open(control->loop, control->config.run_dir, &control->signer);
+
+	return err ? hf_fail(message, err, "the signer's socket in %s", control->config.run_dir)
+		   : 0;
+}
+
+static void hinted(void *context, uint64_t gateway)
+{
+	struct hf_channel *channel = hf_channel_find(context, gateway);
+
+	if (channel)
+		hf_delivery_check(channel);
+}
+
+static int open_route(struct hf_control *control, struct hf_errmsg *message)
+{
+	int err = hf_route_open_local(control->loop, hinted, control, &control->route);
+
+	return err ? hf_fail(message, err, "the route") : 0;
+}
+
+static const struct {
+	const char *name;
+	int (*open)(struct hf_control *control, struct hf_errmsg *message);
+} steps[] = {
+	{"registry", open_registry},    {"signer", open_signer},
+	{"route", open_route},          {"store", hf_store_settings_open},
+	{"connections", hf_trust_open}, {"administrator's socket", hf_admin_open},
+};
+
+/* ---- Once a second ---- */
+
+static void second_passed(uv_timer_t *timer)
+{
+	struct hf_control *control = timer->data;
+
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	hf_trust_tick(control);
+	hf_store_settings_tick(control);
+	hf_publish_tick(control);
+	hf_delivery_tick(control);
+	if (control->trusted)
+		hf_activation_tick(control);
+	hf_creating_tick(control);
+	hf_waiting_tick(control);
+}
+
+/* ---- Start and stop ---- */
+
+static void prepare(struct hf_control *control, uv_loop_t *loop)
+{
+	control->magic = HF_CONTROL_MAGIC;
+	control->loop = loop;
+	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
+		hf_list_init(&control->channels[i]);
+	hf_list_init(&control->activations);
+	hf_list_init(&control->publishing);
+	hf_list_init(&control->waiters);
+	hf_list_init(&control->creating);
+	control->offers = (struct hf_bucket){60, 60, 120, uv_now(loop)};
+	control->wrong_keys = (struct hf_bucket){10, 10, 10, uv_now(loop)};
+	uv_timer_init(loop, &control->second);
+	control->second.data = control;
+	uv_timer_start(&control->second, second_passed, 1000, 1000);
+}
+
+int hf_control_start(struct hf_control *control, uv_loop_t *loop, struct hf_errmsg *message)
+{
+	int err = 0;
+
+	prepare(control, loop);
+	for (size_t i = 0; !err && i < sizeof steps / sizeof steps[0]; i++) {
+		err = steps[i].open(control, message);
+		if (err)
+			hf_fail_in(message, err, "%s", steps[i].name);
+	}
+	return err;
+}
+
+void hf_control_stop(struct hf_control *control)
+{
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	if (control->stopping)
+		return;
+	control->stopping = true;
+	uv_close((uv_handle_t *)&control->second, NULL);
+	hf_admin_close(control);
+	hf_channel_close_all(control);
+	hf_activation_close_all(control);
+	if (control->channel_listener)
+		hf_listener_close(control->channel_listener, NULL, NULL);
+	if (control->activation_listener)
+		hf_listener_close(control->activation_listener, NULL, NULL);
+	if (control->signer)
+		hf_signer_client_close(control->signer, NULL, NULL);
+	if (control->route)
+		hf_route_close(control->route);
+}
+
+void hf_control_free(struct hf_control *control)
+{
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	HF_ASSERT(control->channel_count == 0 && control->activation_count == 0);
+	hf_registry_close(control->reg);
+	hf_store_settings_close(control);
+	hf_trust_close(control);
+	control->magic = 0;
+}

@@ -1,0 +1,117 @@
+/* holdfast-provider: one process, one loop, one thread. It holds the gateways' connections, keeps
+ * desired state in the registry, has every change signed by the signer, and answers the
+ * administrator's command. Here is what its parts share; each part has its own file:
+ *
+ *   trust.c        the provider's own key and certificate, the signer's public keys
+ *   store.c        where volumes' objects go, and its credentials (encrypted)
+ *   publish.c      desired state → document → signed → registry → hint
+ *   channel.c      held connections: who holds, with which epoch
+ *   delivery.c     what travels on them: documents down
+ *   reports.c      … and reports up, into memory and, coarse, into the registry
+ *   activation.c   activation connections; claims.c: activate and confirm
+ *   volumes.c      the administrator's changes of desired state
+ *   status.c       what of it people see
+ *   admin.c        the questions; waiting.c: until a state is reported; creating.c: new volumes */
+#ifndef HF_PROVIDER_CONTROL_CONTROL_H
+#define HF_PROVIDER_CONTROL_CONTROL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "net/local.h"
+#include "net/sign.h"
+#include "net/stream.h"
+#include "provider/control/config.h"
+#include "provider/control/link.h"
+#include "provider/registry/registry.h"
+#include "provider/route/route.h"
+#include "provider/signer/client.h"
+
+#define HF_CONTROL_MAGIC 0x63747274u
+
+#define HF_CHANNEL_BUCKETS          1024u
+#define HF_CHANNELS_MAX             16384u
+#define HF_ACTIVATIONS_MAX          256u  /* connections at once */
+#define HF_ACTIVATIONS_PER_HOST_MAX 16u   /* of one address */
+#define HF_OFFERS_MAX               1000u /* keys that nobody has entered yet */
+#define HF_WAITERS_MAX              256u
+#define HF_VOLUMES_PER_GATEWAY_MAX  1024u
+
+/* Who may do how much: a bucket that holds `burst` and gains `per_minute` a minute. */
+struct hf_bucket {
+	double tokens;
+	double burst, per_minute;
+	uint64_t last_ms;
+};
+bool hf_bucket_has(struct hf_bucket *bucket, uint64_t now_ms);
+bool hf_bucket_take(struct hf_bucket *bucket, uint64_t now_ms);
+
+struct hf_control {
+	uint32_t magic;
+	uv_loop_t *loop;
+	struct hf_control_config config;
+	struct hf_registry *reg;
+	struct hf_reg_info info;
+	struct hf_signer_client *signer;
+	struct hf_route *route;
+	uv_timer_t second; /* pending work is looked for once a second */
+	bool stopping, new_incarnation;
+
+	/* trust.c */
+	struct hf_sign_key server_key;
+	uint8_t *certificate, *authority; /* DER */
+	size_t certificate_length, authority_length;
+	int64_t certificate_renew_s; /* since 1970 */
+	uint8_t authority_key[HF_KEY_BYTES], signer_key[HF_KEY_BYTES];
+	bool asking_trust, trusted;
+	uint64_t signer_away_since_ms; /* 0: it answers; for people */
+
+	/* store.c */
+	uint8_t store_sealed[HF_REG_SECRET_MAX]; /* encrypted by the signer */
+	size_t store_sealed_length;
+	char *store_ca; /* PEM text */
+	bool asking_store, store_ready;
+
+	/* channel.c, activation.c */
+	struct hf_listener *channel_listener, *activation_listener;
+	struct hf_list channels[HF_CHANNEL_BUCKETS];
+	unsigned channel_count;
+	struct hf_list activations;
+	unsigned activation_count;
+	struct hf_bucket offers;     /* new keys */
+	struct hf_bucket wrong_keys; /* tries at `gateway activate` that fail */
+
+	/* publish.c */
+	struct hf_list publishing; /* gateways whose document is at the signer */
+	char publish_problem[256]; /* of the last document; "": none */
+
+	/* admin.c */
+	struct hf_local_server *admin;
+	struct hf_list waiters;
+	unsigned waiter_count;
+	struct hf_list creating; /* volumes whose secrets are at the signer */
+};
+
+/* Milliseconds since 1970. */
+uint64_t hf_control_wall_ms(void);
+void hf_control_audit(struct hf_control *control, const char *who, const char *action,
+		      const char *object, const char *detail);
+
+/* ---- trust.c ---- */
+
+/* Reads the own key and what is kept of the signer's; the rest is asked once a second until it is
+ * there, then the listeners open. */
+int hf_trust_open(struct hf_control *control, struct hf_errmsg *message);
+void hf_trust_tick(struct hf_control *control);
+void hf_trust_close(struct hf_control *control);
+
+/* ---- store.c ---- */
+
+int hf_store_settings_open(struct hf_control *control, struct hf_errmsg *message);
+void hf_store_settings_tick(struct hf_control *control);
+void hf_store_settings_close(struct hf_control *control);
+
+#endif

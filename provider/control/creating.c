@@ -1,0 +1,212 @@
+/* Creation of a volume: the signer makes its wrap key and encrypts it with the CHAP secrets, then
+ * everything is stored in one transaction. Until then the secrets are in memory only; while the
+ * signer is away the question waits, and if it does not come back in time nothing was created.
+ * Loop's thread. */
+#include "provider/control/admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/seal.h"
+#include "proto/document.pb-c.h"
+#include "provider/control/status.h"
+#include "provider/control/volumes.h"
+#include "provider/signer/purpose.h"
+
+#define CREATION_MAGIC 0x63726561u
+#define SIGNER_WAIT_MS 5000u
+#define CREATIONS_MAX  64u
+
+struct creation {
+	uint32_t magic;
+	struct hf_control *control;
+	struct hf_list entry;
+	struct hf_local_request *request; /* NULL once answered; then only the signer is awaited */
+	struct hf_reg_volume volume;
+	uint8_t *plain; /* an encoded VolumeSecrets, wiped at the end */
+	size_t plain_length;
+	uint32_t wait_ms;
+	uint64_t give_up_ms; /* loop's clock */
+	bool asking;
+	char who[32];
+};
+
+static void end(struct creation *c)
+{
+	hf_list_remove(&c->entry);
+	hf_wipe_free(c->plain, c->plain_length);
+	c->magic = 0;
+	free(c);
+}
+
+static void fail(struct creation *c, int err, const char *reason)
+{
+	hf_admin_reply(c->request, err, reason, NULL);
+	end(c);
+}
+
+static void store(struct creation *c, const ProtobufCBinaryData *secret)
+{
+	struct hf_errmsg message = {""};
+	int err = 0;
+
+	if (secret->len == 0 || secret->len > sizeof c->volume.secrets)
+		err = hf_fail(&message, HF_EPROTO, "the signer's secret is unfit");
+	if (!err) {
+		memcpy(c->volume.secrets, secret->data, secret->len);
+		c->volume.secrets_length = secret->len;
+		c->volume.created_ms = hf_control_wall_ms();
+		err = hf_volume_create(c->control, c->who, &c->volume, &message);
+	}
+	if (err) {
+		fail(c, err, message.text);
+		return;
+	}
+	hf_wait_volume(c->control, c->request, &c->volume, HF_GOAL_AVAILABLE, c->wait_ms);
+	end(c);
+}
+
+static void secret_answered(void *context, int err, const char *reason,
+			    const Holdfast__SignerAnswer *answer)
+{
+	struct creation *c = context;
+
+	HF_CHECK_MAGIC(c, CREATION_MAGIC);
+	c->asking = false;
+	if (!c->request)
+		end(c);
+	else if (!err)
+		store(c, &answer->secret);
+	else if (err != HF_ECONN && err != HF_ETIMEDOUT)
+		fail(c, err, reason);
+	else if (uv_now(c->control->loop) >= c->give_up_ms)
+		fail(c, HF_ENOTREADY,
+		     "nothing was created: the signer is away and the volume's "
+		     "secrets need it; try again when it runs");
+}
+
+static void ask(struct creation *c)
+{
+	Holdfast__SignerRequest request = HOLDFAST__SIGNER_REQUEST__INIT;
+	Holdfast__SignerNewSecret order = HOLDFAST__SIGNER_NEW_SECRET__INIT;
+	char purpose[HF_PURPOSE_MAX];
+
+	hf_signer_purpose_volume(c->volume.tenant, c->volume.id, purpose);
+	order.plain.data = c->plain;
+	order.plain.len = c->plain_length;
+	order.make_wrap_key = true;
+	order.purpose = purpose;
+	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET;
+	request.new_secret = &order;
+	c->asking = true;
+	hf_signer_ask(c->control->signer, &request, secret_answered, c);
+}
+
+static void join_initiators(char **items, size_t count, char *lines, size_t size)
+{
+	size_t used = 0;
+
+	lines[0] = '\0';
+	for (size_t i = 0; i < count && used < size; i++)
+		used += (size_t)snprintf(lines + used, size - used, "%s%s", i ? "\n" : "",
+					 items[i]);
+}
+
+static int pack_secrets(struct creation *c, const Holdfast__AdminVolumeCreate *create)
+{
+	Holdfast__VolumeSecrets secrets = HOLDFAST__VOLUME_SECRETS__INIT;
+
+	secrets.chap_secret = create->chap_secret;
+	secrets.mutual_secret = create->mutual_secret;
+	c->plain_length = holdfast__volume_secrets__get_packed_size(&secrets);
+	c->plain = malloc(c->plain_length + 1);
+	if (!c->plain)
+		return HF_ENOMEM;
+	holdfast__volume_secrets__pack(&secrets, c->plain);
+	return 0;
+}
+
+static void fill_volume(struct creation *c, const Holdfast__AdminVolumeCreate *create,
+			const struct hf_reg_gateway *gateway)
+{
+	struct hf_reg_volume *v = &c->volume;
+
+	do
+		hf_random(&v->id, sizeof v->id);
+	while (v->id == 0);
+	v->tenant = c->control->info.tenant;
+	v->gateway = gateway->id;
+	v->size_bytes = create->size_bytes;
+	v->write_cache = create->write_cache;
+	snprintf(v->name, sizeof v->name, "%s", create->name);
+	snprintf(v->chap_user, sizeof v->chap_user, "%s", create->chap_user);
+	snprintf(v->mutual_user, sizeof v->mutual_user, "%s", create->mutual_user);
+	join_initiators(create->initiators, create->n_initiators, v->initiators,
+			sizeof v->initiators);
+}
+
+static unsigned count_creations(const struct hf_control *control)
+{
+	unsigned count = 0;
+
+	hf_list_for_each (cursor, &control->creating)
+		count++;
+	return count;
+}
+
+void hf_create_volume(struct hf_control *control, struct hf_local_request *request,
+		      const Holdfast__AdminVolumeCreate *create, uint32_t wait_ms)
+{
+	struct hf_errmsg message = {""};
+	struct hf_reg_gateway gateway;
+	struct creation *c;
+	int err = hf_find_gateway(control, create->gateway, &gateway, &message);
+
+	if (!err)
+		err = hf_volume_may_create(control, create->name, &gateway, &message);
+	if (!err && count_creations(control) >= CREATIONS_MAX)
+		err = hf_fail(&message, HF_EAGAIN, "too many volumes are being created");
+	if (err) {
+		hf_admin_reply(request, err, message.text, NULL);
+		return;
+	}
+	c = calloc(1, sizeof *c);
+	HF_ASSERT(c);
+	c->magic = CREATION_MAGIC;
+	c->control = control;
+	c->request = request;
+	c->wait_ms = wait_ms;
+	c->give_up_ms =
+		uv_now(control->loop) + (wait_ms > SIGNER_WAIT_MS ? wait_ms : SIGNER_WAIT_MS);
+	hf_admin_who(request, c->who);
+	hf_list_push_back(&control->creating, &c->entry);
+	fill_volume(c, create, &gateway);
+	if (pack_secrets(c, create) != 0)
+		fail(c, HF_ENOMEM, "out of memory");
+	else
+		ask(c);
+}
+
+void hf_creating_tick(struct hf_control *control)
+{
+	hf_list_for_each_safe (cursor, &control->creating) {
+		struct creation *c = hf_container_of(cursor, struct creation, entry);
+
+		if (!c->asking && c->request)
+			ask(c);
+	}
+}
+
+void hf_creating_close(struct hf_control *control)
+{
+	hf_list_for_each_safe (cursor, &control->creating) {
+		struct creation *c = hf_container_of(cursor, struct creation, entry);
+
+		hf_admin_reply(c->request, HF_ECANCELED, "nothing was created: the provider stops",
+			       NULL);
+		c->request = NULL;
+		if (!c->asking)
+			end(c);
+	}
+}

@@ -1,0 +1,185 @@
+/* Requests down a held connection: the subscription to reports, and the newest signed document
+ * whenever the gateway does not have it. One document is under way at a time; what changed
+ * meanwhile follows as the newest, not as a history (invariant 4). Loop's thread. */
+#include "provider/control/channel.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+
+#define APPLY_MS         60000u
+#define SUBSCRIBE_MS     10000u
+#define AFTER_REFUSAL_MS 30000u
+#define AFTER_TIMEOUT_MS 1000u
+
+static int order_of(uint64_t incarnation_a, uint64_t generation_a, uint64_t incarnation_b,
+		    uint64_t generation_b)
+{
+	if (incarnation_a != incarnation_b)
+		return incarnation_a < incarnation_b ? -1 : 1;
+	if (generation_a != generation_b)
+		return generation_a < generation_b ? -1 : 1;
+	return 0;
+}
+
+static void subscribe(struct hf_channel *channel)
+{
+	Holdfast__Subscribe subscribe = HOLDFAST__SUBSCRIBE__INIT;
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+
+	subscribe.subscription = 1;
+	subscribe.interval_ms = (uint32_t)channel->control->config.report_interval_ms;
+	request.remaining_ms = SUBSCRIBE_MS;
+	request.kind_case = HOLDFAST__REQUEST__KIND_SUBSCRIBE;
+	request.subscribe = &subscribe;
+	hf_session_request(channel->link.session, hf_link_now_ms(&channel->link), &request,
+			   &channel->subscribe_request);
+}
+
+void hf_delivery_start(struct hf_channel *channel)
+{
+	subscribe(channel);
+	hf_delivery_check(channel);
+}
+
+void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *applied)
+{
+	bool changed = channel->applied_incarnation != applied->incarnation ||
+		       channel->applied_generation != applied->generation;
+	int err;
+
+	channel->applied_incarnation = applied->incarnation;
+	channel->applied_generation = applied->generation;
+	memset(channel->applied_hash, 0, sizeof channel->applied_hash);
+	if (applied->hash.len == sizeof channel->applied_hash)
+		memcpy(channel->applied_hash, applied->hash.data, sizeof channel->applied_hash);
+	if (!changed)
+		return;
+	err = hf_registry_gateway_seen(channel->control->reg, channel->gateway, channel->epoch,
+				       hf_control_wall_ms(), applied->incarnation,
+				       applied->generation);
+	if (err == HF_EFENCED)
+		hf_channel_fenced(channel);
+}
+
+/* Does the gateway need this document? Also says when it cannot be helped. */
+static bool needs(struct hf_channel *channel, const struct hf_reg_document *head)
+{
+	int order = order_of(head->incarnation, head->generation, channel->applied_incarnation,
+			     channel->applied_generation);
+
+	if (order > 0)
+		return true;
+	if (order == 0 && memcmp(head->hash, channel->applied_hash, sizeof head->hash) == 0)
+		return false;
+	snprintf(channel->refused_reason, sizeof channel->refused_reason,
+		 "the gateway has applied (%" PRIu64 ", %" PRIu64
+		 "), which is %s; was the registry "
+		 "restored? see --new-incarnation",
+		 channel->applied_incarnation, channel->applied_generation,
+		 order ? "newer than the registry's" : "another document of the same generation");
+	return false;
+}
+
+static int send_document(struct hf_channel *channel, const struct hf_reg_document *document)
+{
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+	int err;
+
+	request.remaining_ms = APPLY_MS;
+	request.kind_case = HOLDFAST__REQUEST__KIND_APPLY;
+	request.apply = holdfast__signed__unpack(NULL, document->length, document->bytes);
+	if (!request.apply)
+		return HF_ECORRUPT;
+	err = hf_session_request(channel->link.session, hf_link_now_ms(&channel->link), &request,
+				 &channel->apply_request);
+	holdfast__signed__free_unpacked(request.apply, NULL);
+	if (err)
+		channel->apply_request = 0;
+	return err;
+}
+
+void hf_delivery_check(struct hf_channel *channel)
+{
+	struct hf_reg_document document;
+	char id[HF_ID_TEXT_MAX];
+	int err;
+
+	if (channel->epoch == 0 || channel->link.ended || channel->apply_request != 0 ||
+	    hf_link_now_ms(&channel->link) < channel->apply_not_before_ms)
+		return;
+	err = hf_registry_document_head(channel->control->reg, channel->gateway, &document);
+	if (err || !needs(channel, &document))
+		return;
+	err = hf_registry_document_get(channel->control->reg, channel->gateway, &document);
+	if (err)
+		return;
+	channel->apply_incarnation = document.incarnation;
+	channel->apply_generation = document.generation;
+	memcpy(channel->apply_hash, document.hash, sizeof channel->apply_hash);
+	err = send_document(channel, &document);
+	free((void *)(uintptr_t)document.bytes);
+	if (err)
+		hf_warn("%s: generation %" PRIu64 " cannot be sent: %s",
+			hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
+			channel->apply_generation, hf_err_text(err));
+	hf_link_rearm(&channel->link);
+}
+
+static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answer)
+{
+	Holdfast__Applied sent = HOLDFAST__APPLIED__INIT;
+
+	sent.incarnation = channel->apply_incarnation;
+	sent.generation = channel->apply_generation;
+	sent.hash.data = channel->apply_hash;
+	sent.hash.len = sizeof channel->apply_hash;
+	channel->refused_reason[0] = '\0';
+	hf_delivery_applied(channel, &sent);
+	if (answer->result_case == HOLDFAST__ANSWER__RESULT_APPLY)
+		hf_reports_take_volumes(channel, answer->apply->volumes, answer->apply->n_volumes);
+	hf_delivery_check(channel);
+}
+
+static void apply_failed(struct hf_channel *channel, int status, const Holdfast__Answer *answer)
+{
+	uint64_t now_ms = hf_link_now_ms(&channel->link);
+	char id[HF_ID_TEXT_MAX];
+
+	channel->apply_not_before_ms = now_ms + (answer ? AFTER_REFUSAL_MS : AFTER_TIMEOUT_MS);
+	snprintf(channel->refused_reason, sizeof channel->refused_reason,
+		 "generation %" PRIu64 " %s: %s", channel->apply_generation,
+		 answer ? "was refused by the gateway" : "was not answered",
+		 answer ? answer->reason : hf_err_text(status));
+	for (char *c = channel->refused_reason; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	hf_warn("%s: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
+		channel->refused_reason);
+}
+
+void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event)
+{
+	if (event->request != channel->apply_request) {
+		if (event->request == channel->subscribe_request && event->status == HF_ETIMEDOUT)
+			subscribe(channel);
+		return;
+	}
+	channel->apply_request = 0;
+	if (channel->link.ended || event->status == HF_ECONN || event->status == HF_ECANCELED)
+		return;
+	if (event->status == 0 && event->answer->error == 0)
+		apply_done(channel, event->answer);
+	else
+		apply_failed(channel, event->status, event->status ? NULL : event->answer);
+}
+
+void hf_delivery_tick(struct hf_control *control)
+{
+	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
+		hf_list_for_each_safe (cursor, &control->channels[i])
+			hf_delivery_check(hf_container_of(cursor, struct hf_channel, entry));
+}

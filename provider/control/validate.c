@@ -1,0 +1,219 @@
+/* Checks of administrators' requests (validate.h). Pure. */
+#include "provider/control/validate.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "provider/registry/registry.h"
+
+#define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+/* What RFC 3722 leaves of an iSCSI name in ASCII; no comma, so that it can stand in a list. */
+#define ISCSI_CHARS   "abcdefghijklmnopqrstuvwxyz0123456789.:-"
+#define CHAP_USER_MAX 128u
+
+int hf_validate_name(const char *what, const char *name, struct hf_errmsg *message)
+{
+	size_t length = strlen(name);
+
+	if (length == 0)
+		return hf_fail(message, HF_EINVAL, "the %s's name is missing", what);
+	if (length > HF_REG_NAME_MAX || strspn(name, NAME_CHARS) != length)
+		return hf_fail(message, HF_EINVAL,
+			       "the %s's name must be 1 to %u of A-Z a-z 0-9 . _ -", what,
+			       HF_REG_NAME_MAX);
+	return 0;
+}
+
+int hf_validate_size(uint64_t size_bytes, struct hf_errmsg *message)
+{
+	if (size_bytes < HF_VOLUME_SIZE_MIN || size_bytes > HF_VOLUME_SIZE_MAX)
+		return hf_fail(message, HF_EINVAL,
+			       "a volume's size is 1MiB to 32TiB, not %llu "
+			       "bytes",
+			       (unsigned long long)size_bytes);
+	if (size_bytes % HF_VOLUME_SIZE_UNIT != 0)
+		return hf_fail(message, HF_EINVAL,
+			       "a volume's size is a multiple of %u bytes; next to %llu is %llu",
+			       HF_VOLUME_SIZE_UNIT, (unsigned long long)size_bytes,
+			       (unsigned long long)((size_bytes | (HF_VOLUME_SIZE_UNIT - 1)) + 1));
+	return 0;
+}
+
+/* iqn.YYYY-MM.domain[:anything] */
+static int is_iqn(const char *name)
+{
+	static const char shape[] = "iqn.dddd-dd.";
+
+	for (size_t i = 0; shape[i]; i++)
+		if (shape[i] == 'd' ? !isdigit((unsigned char)name[i]) : name[i] != shape[i])
+			return 0;
+	name += sizeof shape - 1;
+	return isalnum((unsigned char)name[0]) && name[strspn(name, ISCSI_CHARS)] == '\0';
+}
+
+static int is_hex_name(const char *name, const char *prefix, size_t digits)
+{
+	return strncmp(name, prefix, 4) == 0 && strlen(name) == 4 + digits &&
+	       strspn(name + 4, "0123456789abcdefABCDEF") == digits;
+}
+
+static int is_address(const char *text)
+{
+	char address[INET6_ADDRSTRLEN];
+	const char *slash = strchr(text, '/');
+	size_t length = slash ? (size_t)(slash - text) : strlen(text);
+	unsigned char bytes[16];
+	unsigned long bits;
+	char *end;
+	int v4, v6;
+
+	if (length >= sizeof address)
+		return 0;
+	memcpy(address, text, length);
+	address[length] = '\0';
+	v4 = inet_pton(AF_INET, address, bytes) == 1;
+	v6 = inet_pton(AF_INET6, address, bytes) == 1;
+	if (!slash || (!v4 && !v6))
+		return v4 || v6;
+	bits = strtoul(slash + 1, &end, 10);
+	return isdigit((unsigned char)slash[1]) && *end == '\0' && bits <= (v4 ? 32u : 128u);
+}
+
+int hf_validate_initiator(const char *initiator, struct hf_errmsg *message)
+{
+	if (strlen(initiator) <= HF_REG_IQN_MAX &&
+	    (is_iqn(initiator) || is_hex_name(initiator, "eui.", 16) ||
+	     is_hex_name(initiator, "naa.", 16) || is_hex_name(initiator, "naa.", 32) ||
+	     is_address(initiator)))
+		return 0;
+	return hf_fail(message, HF_EINVAL,
+		       "an initiator is a name such as iqn.2004-10.com.example:host1 (lower case), "
+		       "eui.…, naa.…, or an address such as 192.0.2.7 or 192.0.2.0/24, not `%.60s`",
+		       initiator);
+}
+
+int hf_validate_iqn_prefix(const char *prefix, struct hf_errmsg *message)
+{
+	if (is_iqn(prefix) && !strchr(prefix, ':') && strlen(prefix) <= 150)
+		return 0;
+	return hf_fail(message, HF_EINVAL,
+		       "`iqn_prefix` wants iqn.YYYY-MM.reversed.domain in lower case, not `%.60s`",
+		       prefix);
+}
+
+static int is_printable(const char *text)
+{
+	for (; *text; text++)
+		if (*text < '!' || *text > '~' || *text == ',')
+			return 0;
+	return 1;
+}
+
+static int check_account(const char *what, const char *user, const char *secret,
+			 struct hf_errmsg *message)
+{
+	size_t length = strlen(secret);
+
+	if (!is_printable(user) || strlen(user) > CHAP_USER_MAX)
+		return hf_fail(message, HF_EINVAL,
+			       "the %s user is 1 to %u printable ASCII characters without spaces "
+			       "and commas",
+			       what, CHAP_USER_MAX);
+	if (length < HF_CHAP_SECRET_MIN || length > HF_CHAP_SECRET_MAX)
+		return hf_fail(message, HF_EINVAL,
+			       "the %s secret must have %u to %u characters (some initiators take "
+			       "no more than 16), not %zu",
+			       what, HF_CHAP_SECRET_MIN, HF_CHAP_SECRET_MAX, length);
+	if (!is_printable(secret))
+		return hf_fail(message, HF_EINVAL,
+			       "the %s secret must be printable ASCII without spaces and commas",
+			       what);
+	return 0;
+}
+
+int hf_validate_chap(const char *user, const char *secret, const char *mutual_user,
+		     const char *mutual_secret, struct hf_errmsg *message)
+{
+	int err = 0;
+
+	if (!user[0] != !secret[0] || !mutual_user[0] != !mutual_secret[0])
+		return hf_fail(message, HF_EINVAL, "CHAP needs both, a user and a secret");
+	if (mutual_user[0] && !user[0])
+		return hf_fail(message, HF_EINVAL, "mutual CHAP needs CHAP of the initiator too");
+	if (user[0])
+		err = check_account("CHAP", user, secret, message);
+	if (!err && mutual_user[0])
+		err = check_account("mutual CHAP", mutual_user, mutual_secret, message);
+	/* RFC 7143, 9.2.1: a peer that knows one secret must not be able to reflect it. */
+	if (!err && mutual_user[0] && strcmp(secret, mutual_secret) == 0)
+		err = hf_fail(message, HF_EINVAL, "the two CHAP secrets must differ");
+	return err;
+}
+
+int hf_validate_create(const Holdfast__AdminVolumeCreate *create, struct hf_errmsg *message)
+{
+	int err = hf_validate_name("volume", create->name, message);
+
+	if (!err && create->gateway[0] == '\0')
+		err = hf_fail(message, HF_EINVAL, "a gateway is missing");
+	if (!err)
+		err = hf_validate_size(create->size_bytes, message);
+	if (!err)
+		err = hf_validate_chap(create->chap_user, create->chap_secret, create->mutual_user,
+				       create->mutual_secret, message);
+	if (!err && create->n_initiators > HF_VOLUME_INITIATORS_MAX)
+		err = hf_fail(message, HF_EINVAL, "at most %u initiators",
+			      HF_VOLUME_INITIATORS_MAX);
+	for (size_t i = 0; !err && i < create->n_initiators; i++)
+		err = hf_validate_initiator(create->initiators[i], message);
+	return err;
+}
+
+static int check_reference(const char *what, const char *text, struct hf_errmsg *message)
+{
+	if (text[0] == '\0')
+		return hf_fail(message, HF_EINVAL, "a %s is missing", what);
+	if (strlen(text) > HF_REG_NAME_MAX || strspn(text, NAME_CHARS) != strlen(text))
+		return hf_fail(message, HF_EINVAL, "`%.70s` is neither the id nor the name of a %s",
+			       text, what);
+	return 0;
+}
+
+int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg *message)
+{
+	int err;
+
+	if (request->wait_ms > HF_WAIT_MAX_MS)
+		return hf_fail(message, HF_EINVAL, "waiting is limited to a day");
+	switch (request->kind_case) {
+	case HOLDFAST__ADMIN_REQUEST__KIND_INFO:
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_LIST:
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_LIST:
+		return 0;
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_SHOW:
+		return check_reference("gateway", request->gateway_show->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM:
+		return check_reference("gateway", request->confirm->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACTIVATE:
+		return hf_validate_name("gateway", request->activate->name, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE:
+		return hf_validate_create(request->volume_create, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_SHOW:
+		return check_reference("volume", request->volume_show->volume, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH:
+		err = check_reference("volume", request->volume_attach->volume, message);
+		return err ? err
+			   : check_reference("gateway", request->volume_attach->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH:
+		if (request->volume_detach->force)
+			return hf_fail(message, HF_EUNSUPPORTED,
+				       "a forced detach is not supported yet");
+		return check_reference("volume", request->volume_detach->volume, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DELETE:
+		return check_reference("volume", request->volume_delete->volume, message);
+	default:
+		return hf_fail(message, HF_EUNSUPPORTED, "the provider does not know this request");
+	}
+}

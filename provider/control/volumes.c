@@ -1,0 +1,256 @@
+/* Desired state of volumes (volumes.h). A volume has a placement at each gateway that still knows
+ * it: at most one is attached, the others are detached until a tombstone takes them away. */
+#include "provider/control/volumes.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "provider/control/publish.h"
+#include "provider/control/status.h"
+
+#define LUN_NUMBER 1u
+
+int hf_find_gateway(struct hf_control *control, const char *text, struct hf_reg_gateway *gateway,
+		    struct hf_errmsg *message)
+{
+	uint64_t id;
+	int err;
+
+	if (hf_id_parse(HF_ID_GATEWAY, text, &id) == 0)
+		err = hf_registry_gateway_get(control->reg, id, gateway);
+	else
+		err = hf_registry_gateway_find(control->reg, control->info.tenant, text, gateway);
+	if (err == HF_ENOENT)
+		return hf_fail(message, err, "there is no gateway %s; see `holdfast gateway list`",
+			       text);
+	return err ? hf_fail(message, err, "the registry: %.200s", control->reg->why.text) : 0;
+}
+
+int hf_find_volume(struct hf_control *control, const char *text, struct hf_reg_volume *volume,
+		   struct hf_errmsg *message)
+{
+	uint64_t id;
+	int err;
+
+	if (hf_id_parse(HF_ID_VOLUME, text, &id) == 0)
+		err = hf_registry_volume_get(control->reg, id, volume);
+	else
+		err = hf_registry_volume_find(control->reg, control->info.tenant, text, volume);
+	if (!err && volume->gone)
+		err = HF_ENOENT;
+	if (err == HF_ENOENT)
+		return hf_fail(message, err, "there is no volume %s; see `holdfast volume list`",
+			       text);
+	return err ? hf_fail(message, err, "the registry: %.200s", control->reg->why.text) : 0;
+}
+
+static int check_active(const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
+{
+	if (gateway->state == HF_REG_GATEWAY_ACTIVE)
+		return 0;
+	return hf_fail(message, HF_EACCES, "gateway %s is not active%s", gateway->name,
+		       gateway->state == HF_REG_GATEWAY_CLAIMED ? "; confirm it first" : "");
+}
+
+static int count_placement(void *context, const struct hf_reg_placement *placement)
+{
+	(void)placement;
+	++*(unsigned *)context;
+	return 0;
+}
+
+static int check_room(struct hf_control *control, uint64_t gateway, struct hf_errmsg *message)
+{
+	unsigned count = 0;
+	int err = hf_registry_placement_visit(control->reg, 0, gateway, count_placement, &count);
+
+	if (!err && count >= HF_VOLUMES_PER_GATEWAY_MAX)
+		return hf_fail(message, HF_ENOSPC, "the gateway has its %u volumes",
+			       HF_VOLUMES_PER_GATEWAY_MAX);
+	return err;
+}
+
+int hf_volume_may_create(struct hf_control *control, const char *name,
+			 const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
+{
+	struct hf_reg_volume taken;
+	int err = check_active(gateway, message);
+
+	if (!err && hf_registry_volume_find(control->reg, control->info.tenant, name, &taken) == 0)
+		err = hf_fail(message, HF_EEXIST, "a volume named %s exists", name);
+	return err ? err : check_room(control, gateway->id, message);
+}
+
+/* Ends the transaction; afterwards the gateway's document is on its way. */
+static int finish(struct hf_control *control, int err, const char *who, const char *action,
+		  const struct hf_reg_volume *volume, uint64_t gateway, struct hf_errmsg *message)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	if (!err)
+		hf_control_audit(control, who, action, hf_id_format(HF_ID_VOLUME, volume->id, id),
+				 volume->name);
+	err = hf_registry_end(control->reg, err);
+	if (err == HF_EEXIST)
+		return hf_fail(message, err, "a volume named %s exists", volume->name);
+	if (err)
+		return hf_fail(message, err, "nothing was changed: %.200s", control->reg->why.text);
+	hf_publish_gateway(control, gateway);
+	return 0;
+}
+
+/* Within a transaction: what this gateway is told about the volume from its next generation on. */
+static int place(struct hf_control *control, uint64_t volume, uint64_t gateway,
+		 enum hf_reg_desired desired, uint64_t attach_epoch)
+{
+	struct hf_reg_placement placement = {.volume = volume,
+					     .gateway = gateway,
+					     .desired = desired,
+					     .attach_epoch = attach_epoch};
+	int err = hf_registry_gateway_bump(control->reg, gateway, &placement.version);
+
+	return err ? err : hf_registry_placement_put(control->reg, &placement);
+}
+
+int hf_volume_create(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     struct hf_errmsg *message)
+{
+	int err;
+
+	snprintf(volume->target, sizeof volume->target, "%s:vol-%016" PRIx64,
+		 control->config.iqn_prefix, volume->id);
+	volume->lun = LUN_NUMBER;
+	volume->attach_epoch = 1;
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	err = hf_registry_volume_insert(control->reg, volume);
+	if (!err)
+		err = place(control, volume->id, volume->gateway, HF_REG_ATTACHED, 1);
+	return finish(control, err, who, "volume create", volume, volume->gateway, message);
+}
+
+/* Free to be attached: detached and reported so; or failed, to be tried again where it is. */
+static int check_attachable(struct hf_control *control, const struct hf_reg_volume *volume,
+			    const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
+{
+	char reason[HF_REG_REASON_MAX + 1];
+	struct hf_reg_placement placement;
+	enum hf_status status;
+	int err = hf_status_of_volume(control, volume, &placement, &status, reason);
+
+	if (err)
+		return err;
+	if (status == HF_STATUS_DETACHED)
+		return 0;
+	if (status == HF_STATUS_FAILED && placement.desired == HF_REG_ATTACHED &&
+	    gateway->id == volume->gateway)
+		return 0;
+	if (placement.desired == HF_REG_ATTACHED)
+		return hf_fail(message, HF_EBUSY,
+			       "%s is %s; detach it first (holdfast volume detach %s --wait)",
+			       volume->name, hf_status_text(status), volume->name);
+	return hf_fail(message, HF_EBUSY, "%s is %s; wait until it is detached", volume->name,
+		       hf_status_text(status));
+}
+
+int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
+{
+	int err = check_active(gateway, message);
+
+	if (!err)
+		err = check_attachable(control, volume, gateway, message);
+	if (!err && gateway->id != volume->gateway)
+		err = check_room(control, gateway->id, message);
+	if (err)
+		return err;
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	volume->gateway = gateway->id;
+	volume->attach_epoch++;
+	err = hf_registry_volume_update(control->reg, volume);
+	if (!err)
+		err = place(control, volume->id, gateway->id, HF_REG_ATTACHED,
+			    volume->attach_epoch);
+	return finish(control, err, who, "volume attach", volume, gateway->id, message);
+}
+
+int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     struct hf_errmsg *message)
+{
+	struct hf_reg_placement p;
+	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	if (p.desired == HF_REG_DETACHED)
+		return 0;
+	if (p.desired == HF_REG_DELETED)
+		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	err = place(control, volume->id, volume->gateway, HF_REG_DETACHED, volume->attach_epoch);
+	return finish(control, err, who, "volume detach", volume, volume->gateway, message);
+}
+
+/* ---- Delete ---- */
+
+#define PLACEMENTS_MAX 64u
+
+struct placements {
+	struct hf_reg_placement items[PLACEMENTS_MAX];
+	unsigned count;
+};
+
+static int collect(void *context, const struct hf_reg_placement *placement)
+{
+	struct placements *all = context;
+
+	if (all->count == PLACEMENTS_MAX)
+		return HF_ETOOBIG;
+	all->items[all->count++] = *placement;
+	return 0;
+}
+
+static int check_unused(struct hf_control *control, const struct hf_reg_volume *volume,
+			struct hf_errmsg *message)
+{
+	char reason[HF_REG_REASON_MAX + 1];
+	struct hf_reg_placement placement;
+	enum hf_status status;
+	int err = hf_status_of_volume(control, volume, &placement, &status, reason);
+
+	if (!err && placement.desired == HF_REG_ATTACHED && placement.report.sessions > 0)
+		return hf_fail(message, HF_EBUSY,
+			       "%" PRIu64 " initiator sessions are logged in to %s; log out first, "
+			       "or use --force",
+			       placement.report.sessions, volume->name);
+	return err;
+}
+
+int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     bool force, struct hf_errmsg *message)
+{
+	struct placements all = {.count = 0};
+	int err = force ? 0 : check_unused(control, volume, message);
+
+	if (!err)
+		err = hf_registry_placement_visit(control->reg, volume->id, 0, collect, &all);
+	if (err)
+		return err;
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	for (unsigned i = 0; !err && i < all.count; i++)
+		if (all.items[i].desired != HF_REG_DELETED)
+			err = place(control, volume->id, all.items[i].gateway, HF_REG_DELETED,
+				    all.items[i].attach_epoch);
+	err = finish(control, err, who, "volume delete", volume, volume->gateway, message);
+	for (unsigned i = 0; !err && i < all.count; i++)
+		hf_publish_gateway(control, all.items[i].gateway);
+	return err;
+}

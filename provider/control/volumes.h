@@ -1,0 +1,30 @@
+/* The administrator's changes of desired state: each one transaction of the registry (volume,
+ * placements, generation, audit), after which the document is published. Loop's thread. */
+#ifndef HF_PROVIDER_CONTROL_VOLUMES_H
+#define HF_PROVIDER_CONTROL_VOLUMES_H
+
+#include "provider/control/control.h"
+
+/* By id or name; HF_ENOENT with what is missing. A volume that is gone is not found. */
+int hf_find_gateway(struct hf_control *control, const char *text, struct hf_reg_gateway *gateway,
+		    struct hf_errmsg *message);
+int hf_find_volume(struct hf_control *control, const char *text, struct hf_reg_volume *volume,
+		   struct hf_errmsg *message);
+
+/* A name that is free, at an active gateway with room; HF_EEXIST, HF_EACCES, HF_ENOSPC. */
+int hf_volume_may_create(struct hf_control *control, const char *name,
+			 const struct hf_reg_gateway *gateway, struct hf_errmsg *message);
+/* `volume` is complete but for target, LUN and epoch. */
+int hf_volume_create(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     struct hf_errmsg *message);
+/* HF_EBUSY: not detached. The gateway may be another one; the attach epoch goes up. */
+int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     const struct hf_reg_gateway *gateway, struct hf_errmsg *message);
+/* Nothing to do if it is detached already. */
+int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     struct hf_errmsg *message);
+/* HF_EBUSY while initiators are logged in, unless forced. */
+int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		     bool force, struct hf_errmsg *message);
+
+#endif

@@ -1,0 +1,201 @@
+/* Questions that wait for a state (--wait): looked at whenever something is reported, and once a
+ * second for their deadline. A failure must last before it is the answer, because the gateway tries
+ * again by itself. Loop's thread. */
+#include "provider/control/admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "provider/control/channel.h"
+#include "provider/control/status.h"
+
+#define WAITER_MAGIC    0x77616974u
+#define FAILED_LASTS_MS 3000u
+
+struct waiter {
+	uint32_t magic;
+	struct hf_control *control;
+	struct hf_list entry;
+	struct hf_local_request *request;
+	enum hf_goal goal;
+	uint64_t volume, gateway;
+	char name[HF_REG_NAME_MAX + 1];
+	uint64_t deadline_ms;     /* loop's clock */
+	uint64_t failed_since_ms; /* 0: it is not failed */
+};
+
+static void answer(struct waiter *w, int err, const char *reason, json_t *json)
+{
+	hf_admin_reply(w->request, err, reason, json);
+	hf_list_remove(&w->entry);
+	w->control->waiter_count--;
+	w->magic = 0;
+	free(w);
+}
+
+static json_t *deleted_json(const struct waiter *w)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	return json_pack("{s:s, s:s, s:s}", "volume_id", hf_id_format(HF_ID_VOLUME, w->volume, id),
+			 "name", w->name, "status", "deleted");
+}
+
+static bool reached(enum hf_goal goal, enum hf_status status)
+{
+	return (goal == HF_GOAL_AVAILABLE && status == HF_STATUS_AVAILABLE) ||
+	       (goal == HF_GOAL_DETACHED && status == HF_STATUS_DETACHED);
+}
+
+static void answer_late(struct waiter *w, enum hf_status status, const char *why, json_t *json)
+{
+	char reason[HF_REG_REASON_MAX + 64];
+
+	snprintf(reason, sizeof reason, "%s is still %s%s%s", w->name, hf_status_text(status),
+		 why[0] ? ": " : "", why);
+	answer(w, HF_ETIMEDOUT, reason, json);
+}
+
+static void check_volume(struct waiter *w, uint64_t now_ms)
+{
+	char why[HF_REG_REASON_MAX + 1];
+	struct hf_reg_placement placement;
+	struct hf_reg_volume volume;
+	enum hf_status status;
+	int err = hf_registry_volume_get(w->control->reg, w->volume, &volume);
+
+	if (err == HF_ENOENT || (!err && volume.gone)) {
+		answer(w, w->goal == HF_GOAL_GONE ? 0 : HF_ENOENT,
+		       w->goal == HF_GOAL_GONE ? "" : "the volume was deleted", deleted_json(w));
+		return;
+	}
+	if (!err)
+		err = hf_status_of_volume(w->control, &volume, &placement, &status, why);
+	if (err) {
+		answer(w, err, "the registry does not answer", NULL);
+		return;
+	}
+	if (status != HF_STATUS_FAILED)
+		w->failed_since_ms = 0;
+	else if (w->failed_since_ms == 0)
+		w->failed_since_ms = now_ms;
+	if (reached(w->goal, status))
+		answer(w, 0, "", hf_status_volume_json(w->control, &volume));
+	else if (w->failed_since_ms && now_ms >= w->failed_since_ms + FAILED_LASTS_MS)
+		answer(w, placement.report.error > 0 ? -placement.report.error : HF_EIO, why,
+		       hf_status_volume_json(w->control, &volume));
+	else if (now_ms >= w->deadline_ms)
+		answer_late(w, status, why, hf_status_volume_json(w->control, &volume));
+}
+
+static void check_gateway(struct waiter *w, uint64_t now_ms)
+{
+	struct hf_reg_gateway gateway;
+	int err = hf_registry_gateway_get(w->control->reg, w->gateway, &gateway);
+
+	if (err)
+		answer(w, err, "the registry does not answer", NULL);
+	else if (gateway.state == HF_REG_GATEWAY_REFUSED)
+		answer(w, HF_EACCES, gateway.reason, hf_status_gateway_json(w->control, &gateway));
+	else if (hf_channel_find(w->control, w->gateway))
+		answer(w, 0, "", hf_status_gateway_json(w->control, &gateway));
+	else if (now_ms >= w->deadline_ms)
+		answer(w, HF_ETIMEDOUT, "the gateway has not connected with its certificate yet",
+		       hf_status_gateway_json(w->control, &gateway));
+}
+
+static void check(struct waiter *w)
+{
+	uint64_t now_ms = uv_now(w->control->loop);
+
+	HF_CHECK_MAGIC(w, WAITER_MAGIC);
+	if (w->goal == HF_GOAL_HELD)
+		check_gateway(w, now_ms);
+	else
+		check_volume(w, now_ms);
+}
+
+static struct waiter *add(struct hf_control *control, struct hf_local_request *request,
+			  enum hf_goal goal, uint32_t wait_ms)
+{
+	struct waiter *w;
+
+	if (control->waiter_count >= HF_WAITERS_MAX) {
+		hf_admin_reply(request, HF_EAGAIN,
+			       "the change is accepted, but too many wait already", NULL);
+		return NULL;
+	}
+	w = calloc(1, sizeof *w);
+	HF_ASSERT(w);
+	w->magic = WAITER_MAGIC;
+	w->control = control;
+	w->request = request;
+	w->goal = goal;
+	w->deadline_ms = uv_now(control->loop) + wait_ms;
+	hf_list_push_back(&control->waiters, &w->entry);
+	control->waiter_count++;
+	return w;
+}
+
+void hf_wait_volume(struct hf_control *control, struct hf_local_request *request,
+		    const struct hf_reg_volume *volume, enum hf_goal goal, uint32_t wait_ms)
+{
+	char why[HF_REG_REASON_MAX + 1] = "";
+	struct hf_reg_placement placement;
+	enum hf_status status;
+	struct waiter *w;
+
+	if (wait_ms == 0 || goal == HF_GOAL_NONE) {
+		if (goal != HF_GOAL_NONE)
+			hf_status_of_volume(control, volume, &placement, &status, why);
+		hf_admin_reply(request, 0, why, hf_status_volume_json(control, volume));
+		return;
+	}
+	w = add(control, request, goal, wait_ms);
+	if (!w)
+		return;
+	w->volume = volume->id;
+	snprintf(w->name, sizeof w->name, "%s", volume->name);
+	check(w);
+}
+
+void hf_wait_gateway(struct hf_control *control, struct hf_local_request *request,
+		     const struct hf_reg_gateway *gateway, enum hf_goal goal, uint32_t wait_ms)
+{
+	struct waiter *w;
+
+	if (wait_ms == 0 || goal == HF_GOAL_NONE) {
+		hf_admin_reply(request, 0, "", hf_status_gateway_json(control, gateway));
+		return;
+	}
+	w = add(control, request, goal, wait_ms);
+	if (!w)
+		return;
+	w->gateway = gateway->id;
+	snprintf(w->name, sizeof w->name, "%s", gateway->name);
+	check(w);
+}
+
+void hf_admin_changed(struct hf_control *control, uint64_t volume, uint64_t gateway)
+{
+	hf_list_for_each_safe (cursor, &control->waiters) {
+		struct waiter *w = hf_container_of(cursor, struct waiter, entry);
+
+		if ((volume && w->volume == volume) || (gateway && w->gateway == gateway))
+			check(w);
+	}
+}
+
+void hf_waiting_tick(struct hf_control *control)
+{
+	hf_list_for_each_safe (cursor, &control->waiters)
+		check(hf_container_of(cursor, struct waiter, entry));
+}
+
+void hf_waiting_close(struct hf_control *control)
+{
+	hf_list_for_each_safe (cursor, &control->waiters)
+		answer(hf_container_of(cursor, struct waiter, entry), HF_ECANCELED,
+		       "the provider stops; the change itself is kept", NULL);
+}
