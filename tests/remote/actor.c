@@ -1,0 +1,214 @@
+/* The actors of tests/remote/actor.h. */
+#include "tests/remote/actor.h"
+#include "base/assert.h"
+#include "base/bytes.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void advanced(void *context, uint64_t recovery_point)
+{
+	struct actor *actor = context;
+
+	HF_ASSERT(!actor->in_call && recovery_point > actor->counted);
+	HF_ASSERT(recovery_point == hf_remote_recovery_point(actor->remote));
+	actor->counted = recovery_point;
+	actor->counted_calls++;
+}
+
+static void fenced(void *context)
+{
+	struct actor *actor = context;
+
+	HF_ASSERT(!actor->in_call && !actor->fenced);
+	actor->fenced = true;
+}
+
+static void opened(struct hf_remote_open *open)
+{
+	struct actor *actor = hf_container_of(open, struct actor, open);
+
+	HF_ASSERT(!actor->in_call && !actor->opened);
+	actor->opened = true;
+	actor->remote = open->remote;
+	if (open->status == 0)
+		actor->counted = hf_remote_recovery_point(open->remote);
+}
+
+void actor_init(struct actor *actor, struct mem_store *store, uint64_t who)
+{
+	memset(actor, 0, sizeof *actor);
+	mem_env_init(&actor->env, store, who);
+	actor->who = who;
+}
+
+void actor_open(struct actor *actor, uint64_t epoch)
+{
+	actor->opened = false;
+	actor->open = (struct hf_remote_open){
+		.env = &actor->env.env,
+		.tenant = ACTOR_TENANT,
+		.volume = ACTOR_VOLUME,
+		.wrap_key = {1, 2, 3},
+		.attach_epoch = epoch,
+		.size_bytes = epoch ? ACTOR_SIZE : 0,
+		.claim = epoch != 0,
+		.create = epoch != 0,
+		.advanced = advanced,
+		.fenced = fenced,
+		.context = actor,
+		.opened = opened,
+	};
+	actor->in_call = true;
+	hf_remote_open_start(&actor->open);
+	actor->in_call = false;
+}
+
+void actor_run(struct actor *actor, const bool *flag)
+{
+	mem_run(&actor->env, flag);
+}
+
+void actor_open_now(struct actor *actor, uint64_t epoch, int status)
+{
+	actor_open(actor, epoch);
+	actor_run(actor, &actor->opened);
+	if (actor->open.status != status)
+		print_error("opened with %d: %s\n", actor->open.status, actor->open.message.text);
+	assert_int_equal(actor->open.status, status);
+}
+
+static void uploaded(struct hf_remote_upload *upload)
+{
+	struct actor_upload *own = hf_container_of(upload, struct actor_upload, upload);
+
+	HF_ASSERT(!own->done && !((struct actor *)upload->owner)->in_call);
+	own->done = true;
+}
+
+void actor_upload(struct actor *actor)
+{
+	struct actor_upload *own = &actor->uploads[actor->upload_count];
+	uint64_t sequence = actor->upload_count ? own[-1].upload.last_sequence + 1
+						: hf_remote_recovery_point(actor->remote) + 1;
+
+	HF_ASSERT(actor->upload_count < ACTOR_UPLOADS_MAX);
+	actor->upload_count++;
+	memset(own, 0, sizeof *own);
+	hf_put_le64(own->block, actor->who);
+	hf_put_le64(own->block + 8, sequence);
+	own->extent =
+		(struct hf_object_extent){.lba = sequence - 1, .length = 1, .kind = HF_EXTENT_DATA};
+	own->upload = (struct hf_remote_upload){
+		.first_sequence = sequence,
+		.last_sequence = sequence,
+		.extents = &own->extent,
+		.extent_count = 1,
+		.payload = own->block,
+		.payload_bytes = sizeof own->block,
+		.done = uploaded,
+		.owner = actor,
+	};
+	actor->in_call = true;
+	hf_remote_upload(actor->remote, &own->upload);
+	actor->in_call = false;
+}
+
+static void closed(void *context)
+{
+	((struct actor *)context)->closed = true;
+}
+
+void actor_end(struct actor *actor, bool died)
+{
+	actor->env.dead = died;
+	if (actor->open.impl) {
+		hf_remote_open_cancel(&actor->open);
+		actor_run(actor, &actor->opened);
+	}
+	if (actor->remote) {
+		hf_remote_close(actor->remote, closed, actor);
+		actor_run(actor, &actor->closed);
+		actor->remote = NULL;
+	}
+	for (unsigned i = 0; i < actor->upload_count; i++)
+		HF_ASSERT(actor->uploads[i].done);
+	HF_ASSERT(hf_list_empty(&actor->env.ios) && hf_list_empty(&actor->env.timers));
+}
+
+/* ---- Reading histories ----------------------------------------------------------------------- */
+
+static void read_done(struct hf_remote_read *read)
+{
+	*(bool *)read->owner = true;
+}
+
+/* Answers what a read needs, and nothing else that is under way. */
+static void run_gets(struct actor *actor, const bool *flag)
+{
+	for (unsigned i = 0; !*flag; i++) {
+		struct hf_store_io *io;
+
+		mem_settle(&actor->env);
+		if (*flag)
+			return;
+		io = mem_pending(&actor->env, i);
+		HF_ASSERT(io);
+		if (io->op != HF_STORE_GET)
+			continue;
+		mem_answer(&actor->env, io, MEM_OK);
+		i = 0;
+	}
+}
+
+static uint64_t read_block(struct actor *actor, const struct hf_extent *extent)
+{
+	uint8_t block[512];
+	bool done = false;
+	struct hf_remote_read read = {
+		.place = extent->place,
+		.length = 1,
+		.buffer = block,
+		.done = read_done,
+		.owner = &done,
+	};
+
+	hf_remote_read(actor->remote, &read);
+	run_gets(actor, &done);
+	assert_int_equal(read.status, 0);
+	assert_int_equal(hf_get_le64(block + 8), extent->lba + 1);
+	return hf_get_le64(block);
+}
+
+uint64_t actor_view(struct actor *actor, uint64_t *who)
+{
+	const struct hf_extmap *map = hf_remote_map(actor->remote);
+	uint64_t recovery_point = hf_remote_recovery_point(actor->remote);
+	struct hf_extent extent;
+
+	HF_ASSERT(recovery_point < ACTOR_WRITES_MAX);
+	for (uint64_t lba = 0; lba < recovery_point; lba++) {
+		assert_true(hf_extmap_find(map, lba, 1, &extent));
+		who[lba + 1] = read_block(actor, &extent);
+	}
+	assert_false(hf_extmap_find(map, recovery_point, ACTOR_SIZE / 512, &extent));
+	return recovery_point;
+}
+
+uint64_t actor_history(struct mem_store *store, uint64_t *who)
+{
+	struct actor reader;
+	uint64_t recovery_point = 0;
+
+	actor_init(&reader, store, 0x9999);
+	actor_open(&reader, 0);
+	actor_run(&reader, &reader.opened);
+	if (reader.open.status == 0)
+		recovery_point = actor_view(&reader, who);
+	else
+		assert_int_equal(reader.open.status, HF_ENOENT);
+	actor_end(&reader, false);
+	return recovery_point;
+}

@@ -1,0 +1,51 @@
+/* An actor of the tests: a process with one volume's remote side, that writes recognisable blocks.
+ * Write `sequence` of an actor goes to LBA `sequence` - 1 and says who wrote it, so that a reader
+ * can tell whose history the store holds. */
+#ifndef HF_TESTS_REMOTE_ACTOR_H
+#define HF_TESTS_REMOTE_ACTOR_H
+
+#include "remote/remote.h"
+#include "tests/remote/mem_env.h"
+
+#define ACTOR_TENANT      0xaau
+#define ACTOR_VOLUME      0xbbu
+#define ACTOR_SIZE        (1u << 20)
+#define ACTOR_UPLOADS_MAX 8u
+#define ACTOR_WRITES_MAX  64u
+
+struct actor {
+	struct mem_env env;
+	struct hf_remote_open open;
+	struct hf_remote *remote;
+	bool opened, closed, fenced;
+	uint64_t counted; /* the last `advanced`, or the recovery point at opening */
+	uint64_t counted_calls;
+	uint64_t who; /* written into each block */
+	struct actor_upload {
+		struct hf_remote_upload upload;
+		struct hf_object_extent extent;
+		uint8_t block[512];
+		bool done;
+	} uploads[ACTOR_UPLOADS_MAX];
+	unsigned upload_count;
+	bool in_call; /* to assert that no callback comes from inside a call */
+};
+
+void actor_init(struct actor *actor, struct mem_store *store, uint64_t who);
+/* Starts opening; `opened` tells. Claiming with this epoch, or reading when it is 0. */
+void actor_open(struct actor *actor, uint64_t epoch);
+/* One write as one object, the next of this actor. */
+void actor_upload(struct actor *actor);
+/* Opens, runs until open; asserts the status. */
+void actor_open_now(struct actor *actor, uint64_t epoch, int status);
+void actor_run(struct actor *actor, const bool *flag);
+/* Ends it orderly or, when the process `died`, without any further effect on the store. */
+void actor_end(struct actor *actor, bool died);
+
+/* Who wrote each write 1 … the recovery point of the store, as a fresh reader sees it: asserts that
+ * nothing past the recovery point is in the map. Returns the recovery point; 0 if nothing began. */
+uint64_t actor_history(struct mem_store *store, uint64_t *who);
+/* The same for an open actor's own map. */
+uint64_t actor_view(struct actor *actor, uint64_t *who);
+
+#endif
