@@ -46,6 +46,11 @@ void actor_init(struct actor *actor, struct mem_store *store, uint64_t who)
 
 void actor_open(struct actor *actor, uint64_t epoch)
 {
+	actor_open_with(actor, epoch, NULL);
+}
+
+void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_remote_cache *cache)
+{
 	actor->opened = false;
 	actor->open = (struct hf_remote_open){
 		.env = &actor->env.env,
@@ -56,6 +61,7 @@ void actor_open(struct actor *actor, uint64_t epoch)
 		.size_bytes = epoch ? ACTOR_SIZE : 0,
 		.claim = epoch != 0,
 		.create = epoch != 0,
+		.cache = cache,
 		.advanced = advanced,
 		.fenced = fenced,
 		.context = actor,
