@@ -16,8 +16,9 @@ struct hf_store;
 
 /* Where and how. Strings are copied at open. */
 struct hf_store_config {
-	/* "dir:/absolute/path", or "s3+https://HOST[:PORT]/BUCKET[/PREFIX]", or "s3+http://…" for
-	 * loopback tests. Path-style addressing. */
+	/* "dir:/absolute/path" (the folder must exist; an empty one becomes a new store), or
+	 * "s3+https://HOST[:PORT]/BUCKET[/PREFIX]", or "s3+http://…" for loopback tests. Path-style
+	 * addressing. */
 	const char *url;
 	const char *region;        /* NULL: us-east-1 */
 	const char *access_key;    /* S3; never logged */
@@ -32,6 +33,7 @@ struct hf_store_config {
  * the reason in `message`. */
 int hf_store_open(uv_loop_t *loop, const struct hf_store_config *config, struct hf_store **store,
 		  struct hf_errmsg *message);
+/* `deadline_ns` is on uv_hrtime(). */
 void hf_store_submit(struct hf_store *store, struct hf_store_io *io);
 /* What the endpoint was found to do, probed with an object under ".holdfast-probe/". */
 struct hf_store_features {
@@ -40,7 +42,8 @@ struct hf_store_features {
 void hf_store_probe(struct hf_store *store,
 		    void (*probed)(void *context, int status, const struct hf_store_features *),
 		    void *context);
-/* New credentials (the channel renews them); operations under way keep the old. */
+/* New credentials (the channel renews them); attempts under way keep the old, later tries of the
+ * same operation use the new. 0 or HF_EINVAL, HF_ENOMEM (then nothing changed). */
 int hf_store_set_credentials(struct hf_store *store, const char *access_key, const char *secret_key,
 			     const char *session_token);
 /* Fails everything under way with HF_ECANCELED; memory is freed before `closed`. */

@@ -1,11 +1,9 @@
 /* The directory store: an object is a file. This file is its asynchronous half, on the store's
- * loop: each operation becomes one job of libuv's worker threads (store_dir_files.c and
- * store_dir_list.c do the blocking work). A job that has begun cannot be taken back: a deadline or
+ * loop: each operation becomes one job of libuv's worker threads (store_dir_root.c, _files.c and
+ * _list.c do the blocking work). A job that has begun cannot be taken back: a deadline or
  * a close that comes later waits for it. */
 #include "remote/store_dir.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +15,8 @@
 
 struct dir_store {
 	struct hf_store base;
-	int root;
+	char *path;
+	char id[HF_DIR_ID_MAX];
 	struct hf_list ops; /* jobs that have not come back */
 };
 
@@ -50,11 +49,17 @@ static int execute(int root, struct hf_store_io *io)
 static void run(uv_work_t *work)
 {
 	struct dir_op *op = hf_container_of(work, struct dir_op, work);
+	int root;
 
-	if (uv_hrtime() >= op->deadline_ns)
+	if (uv_hrtime() >= op->deadline_ns) {
 		op->status = HF_ETIMEDOUT;
-	else
-		op->status = execute(op->store->root, op->io);
+		return;
+	}
+	op->status = hf_dir_root(op->store->path, op->store->id, &root);
+	if (op->status)
+		return;
+	op->status = execute(root, op->io);
+	close(root);
 }
 
 static void ran(uv_work_t *work, int uv_status)
@@ -105,7 +110,7 @@ static void dir_destroy(struct hf_store *base)
 {
 	struct dir_store *store = hf_container_of(base, struct dir_store, base);
 
-	close(store->root);
+	free(store->path);
 	free(store);
 }
 
@@ -128,28 +133,14 @@ int hf_store_dir_open(uv_loop_t *loop, const char *path, struct hf_store **store
 	if (!dir)
 		return HF_ENOMEM;
 	hf_list_init(&dir->ops);
-	/* A missing folder may be a disk that is not mounted: never made here. */
-	dir->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir->root < 0) {
-		err = hf_fail(message, hf_err_from_errno(errno), "store folder %s: %s", path,
-			      strerror(errno));
-		goto err_after_alloc;
-	}
-	err = hf_dir_clean(dir->root);
+	dir->path = strdup(path);
+	err = dir->path ? hf_dir_prepare(path, dir->id, message) : HF_ENOMEM;
+	if (err == 0)
+		err = hf_store_base_init(&dir->base, &dir_ops, loop);
 	if (err) {
-		hf_fail(message, err, "store folder %s: cannot be written: %s", path,
-			hf_err_text(err));
-		goto err_after_root;
+		dir_destroy(&dir->base);
+		return err;
 	}
-	err = hf_store_base_init(&dir->base, &dir_ops, loop);
-	if (err)
-		goto err_after_root;
 	*store = &dir->base;
 	return 0;
-
-err_after_root:
-	close(dir->root);
-err_after_alloc:
-	free(dir);
-	return err;
 }

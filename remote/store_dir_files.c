@@ -12,7 +12,6 @@
  * belongs to nobody and is removed when the next process opens the store. */
 #include "remote/store_dir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -108,10 +107,16 @@ static int error_of(int errno_value)
 
 static bool is_reserved(const char *name)
 {
-	size_t length = strlen(HF_DIR_TEMPORARY);
+	static const char *const reserved[] = {HF_DIR_TEMPORARY, HF_DIR_MARKER};
 
-	return strncmp(name, HF_DIR_TEMPORARY, length) == 0 &&
-	       (name[length] == '/' || name[length] == '\0');
+	for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
+		size_t length = strlen(reserved[i]);
+
+		if (strncmp(name, reserved[i], length) == 0 &&
+		    (name[length] == '/' || name[length] == '\0'))
+			return true;
+	}
+	return false;
 }
 
 static int write_all(int fd, const char *data, size_t length)
@@ -298,35 +303,4 @@ int hf_dir_delete(int root, const char *name)
 			break;
 	way_close(&way);
 	return err == ENOENT ? 0 : error_of(err);
-}
-
-static void clean_file(int temporary, const char *name)
-{
-	int fd = openat(temporary, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		unlinkat(temporary, name, 0);
-	close(fd);
-}
-
-int hf_dir_clean(int root)
-{
-	int fd = enter(root, HF_DIR_TEMPORARY, true);
-	struct dirent *entry;
-	DIR *dir;
-
-	if (fd < 0)
-		return error_of(errno);
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return HF_ENOMEM;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		if (entry->d_name[0] != '.')
-			clean_file(fd, entry->d_name);
-	closedir(dir);
-	return 0;
 }

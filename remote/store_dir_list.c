@@ -104,7 +104,8 @@ static int read_entries(int folder, bool is_root, struct entries *entries)
 		char kind;
 
 		if (!hf_store_name_is_valid(entry->d_name) ||
-		    (is_root && strcmp(entry->d_name, HF_DIR_TEMPORARY) == 0))
+		    (is_root && (strcmp(entry->d_name, HF_DIR_TEMPORARY) == 0 ||
+				 strcmp(entry->d_name, HF_DIR_MARKER) == 0)))
 			continue;
 		kind = kind_of(folder, entry);
 		if (kind)
@@ -199,18 +200,11 @@ static int walk_folder(struct walk *walk, int folder, unsigned depth)
 int hf_dir_list(int root, struct hf_store_io *io)
 {
 	struct walk walk = {.io = io, .limit = io->limit};
-	int fd, err;
 
 	if (walk.limit == 0 || walk.limit > HF_STORE_LIST_MAX)
 		walk.limit = HF_STORE_LIST_MAX;
 	io->names = calloc(walk.limit, sizeof *io->names);
 	if (!io->names)
 		return HF_ENOMEM;
-	/* An own description of the root: readdir positions are shared by duplicates. */
-	fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return hf_err_from_errno(errno);
-	err = walk_folder(&walk, fd, 0);
-	close(fd);
-	return err;
+	return walk_folder(&walk, root, 0);
 }

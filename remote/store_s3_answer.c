@@ -35,7 +35,6 @@ static enum hf_s3_verdict judge_transport(struct hf_s3_op *op, CURLcode code, in
 		*status = HF_ENOMEM;
 		return HF_S3_FINAL;
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		*status = HF_EINVAL;
 		return HF_S3_FINAL;
 	case CURLE_WRITE_ERROR:

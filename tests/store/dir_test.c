@@ -95,6 +95,54 @@ static void temporary_files(void **state)
 	store_test_close(&test);
 }
 
+static void move_folder(const char *from, const char *to)
+{
+	assert_int_equal(rename(from, to), 0);
+}
+
+/* A root that is not there, or is another store's, is a store that is away: never an empty one
+ * (invariant 6). When it is back, so is everything in it. */
+static void root_away(void **state)
+{
+	struct hf_store_config config = {0};
+	struct store_test test, other;
+	struct hf_store *second;
+	struct hf_store_io io;
+	char away[80], url[80];
+	size_t length;
+	void *body;
+
+	(void)state;
+	store_test_open(&test, "dir");
+	store_test_open(&other, "dir");
+	assert_int_equal(store_test_put(&test, "a/b", "x", 1, true, 0), 0);
+	snprintf(away, sizeof away, "%s-away", test.folder);
+	for (int kind = 0; kind < 3; kind++) { /* no folder, an empty one, another store */
+		move_folder(test.folder, away);
+		if (kind == 1)
+			assert_int_equal(mkdir(test.folder, 0700), 0);
+		if (kind == 2)
+			move_folder(other.folder, test.folder);
+		assert_int_equal(store_test_get(&test, "a/b", 0, 0, &body, &length, 0), HF_ECONN);
+		assert_int_equal(store_test_list(&test, &io, "", "", 0), HF_ECONN);
+		assert_int_equal(store_test_put(&test, "a/c", "x", 1, true, 0), HF_ECONN);
+		assert_int_equal(store_test_delete(&test, "a/b"), HF_ECONN);
+		if (kind == 1)
+			assert_int_equal(rmdir(test.folder), 0);
+		if (kind == 2)
+			move_folder(test.folder, other.folder);
+		move_folder(away, test.folder);
+	}
+	assert_int_equal(store_test_get(&test, "a/b", 0, 0, &body, &length, 0), 0);
+	free(body);
+	/* A folder that holds something else is not taken for a store. */
+	snprintf(url, sizeof url, "dir:%s/a", test.folder);
+	config.url = url;
+	assert_int_equal(hf_store_open(&test.loop, &config, &second, NULL), HF_EINVAL);
+	store_test_close(&other);
+	store_test_close(&test);
+}
+
 /* A name below a file, and a file where a folder is: refused, never a lost object. */
 static void files_and_folders(void **state)
 {
@@ -187,11 +235,9 @@ static void bad_urls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_left_behind),
-		cmocka_unit_test(temporary_files),
-		cmocka_unit_test(files_and_folders),
-		cmocka_unit_test(folders_under_races),
-		cmocka_unit_test(bad_urls),
+		cmocka_unit_test(nothing_left_behind), cmocka_unit_test(temporary_files),
+		cmocka_unit_test(files_and_folders),   cmocka_unit_test(root_away),
+		cmocka_unit_test(folders_under_races), cmocka_unit_test(bad_urls),
 	};
 
 	return cmocka_run_group_tests_name("directory store", tests, NULL, NULL);
