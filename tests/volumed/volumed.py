@@ -114,7 +114,7 @@ class Volumed:
 
     def objects(self):
         return [os.path.join(root, name) for root, _, names in os.walk(self.store)
-                for name in names if ".holdfast" not in root]
+                for name in names if ".holdfast" not in os.path.join(root, name)]
 
     def log_text(self):
         with open(self.log, encoding="utf-8") as f:
