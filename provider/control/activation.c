@@ -84,9 +84,9 @@ static int tell_issued(struct activation_connection *c, const struct hf_reg_gate
 {
 	struct hf_control *control = c->control;
 	Holdfast__ActivateIssued issued = HOLDFAST__ACTIVATE_ISSUED__INIT;
-	char *endpoint = control->config.channel_advertise[0] ? control->config.channel_advertise
-							      : control->config.channel_listen;
+	char text[HF_REG_PORTAL_MAX + 1], *endpoint = text;
 
+	hf_control_endpoint(control, text, sizeof text);
 	issued.gateway = gateway->id;
 	issued.tenant = gateway->tenant;
 	issued.certificate.data = (uint8_t *)(uintptr_t)activation->certificate;

@@ -23,6 +23,20 @@ uint64_t hf_control_wall_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+void hf_control_endpoint(const struct hf_control *control, char *text, size_t size)
+{
+	const struct hf_control_config *config = &control->config;
+	const char *colon = strrchr(config->channel_listen, ':');
+
+	if (config->channel_advertise[0])
+		snprintf(text, size, "%s", config->channel_advertise);
+	else if (control->channel_listener && strcmp(colon, ":0") == 0)
+		snprintf(text, size, "%.*s:%u", (int)(colon - config->channel_listen),
+			 config->channel_listen, hf_listener_port(control->channel_listener));
+	else
+		snprintf(text, size, "%s", config->channel_listen);
+}
+
 void hf_control_audit(struct hf_control *control, const char *who, const char *action,
 		      const char *object, const char *detail)
 {

@@ -66,14 +66,14 @@ struct hf_control {
 	size_t certificate_length, authority_length;
 	int64_t certificate_renew_s; /* since 1970 */
 	uint8_t authority_key[HF_KEY_BYTES], signer_key[HF_KEY_BYTES];
-	bool asking_trust, trusted;
+	bool asking_trust, trusted, trust_warned;
 	uint64_t signer_away_since_ms; /* 0: it answers; for people */
 
 	/* store.c */
 	uint8_t store_sealed[HF_REG_SECRET_MAX]; /* encrypted by the signer */
 	size_t store_sealed_length;
 	char *store_ca; /* PEM text */
-	bool asking_store, store_ready;
+	bool asking_store, store_ready, store_warned;
 
 	/* channel.c, activation.c */
 	struct hf_listener *channel_listener, *activation_listener;
@@ -97,6 +97,8 @@ struct hf_control {
 
 /* Milliseconds since 1970. */
 uint64_t hf_control_wall_ms(void);
+/* Where gateways are told to connect to, "host:port". */
+void hf_control_endpoint(const struct hf_control *control, char *text, size_t size);
 void hf_control_audit(struct hf_control *control, const char *who, const char *action,
 		      const char *object, const char *detail);
 

@@ -249,6 +249,7 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 json_t *hf_status_info_json(struct hf_control *control)
 {
 	char id[HF_ID_TEXT_MAX], fingerprint[HF_FINGERPRINT_TEXT_MAX];
+	char endpoint[HF_REG_PORTAL_MAX + 1];
 	json_t *object = json_object();
 
 	set_text(object, "version", HF_VERSION);
@@ -266,9 +267,8 @@ json_t *hf_status_info_json(struct hf_control *control)
 	if (control->activation_listener)
 		set_number(object, "activation_port",
 			   hf_listener_port(control->activation_listener));
-	set_text(object, "channel_advertise",
-		 control->config.channel_advertise[0] ? control->config.channel_advertise
-						      : control->config.channel_listen);
+	hf_control_endpoint(control, endpoint, sizeof endpoint);
+	set_text(object, "channel_advertise", endpoint);
 	set_text(object, "store_url", control->config.store_url);
 	set_number(object, "connections", control->channel_count);
 	set_number(object, "activations", control->activation_count);

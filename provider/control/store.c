@@ -183,8 +183,9 @@ static void secret_answered(void *context, int err, const char *reason,
 		control->store_sealed_length = answer->secret.len;
 		err = remember(control, asking->fingerprint);
 	}
-	if (err)
+	if (err && !control->store_warned)
 		hf_warn("the store's credentials are not encrypted yet: %s", reason);
+	control->store_warned = err != 0;
 	control->store_ready = err == 0;
 	free(asking);
 }
@@ -247,8 +248,11 @@ void hf_store_settings_tick(struct hf_control *control)
 {
 	struct hf_errmsg message = {""};
 
-	if (!control->store_ready && !control->asking_store && prepare(control, &message) != 0)
+	if (control->store_ready || control->asking_store || prepare(control, &message) == 0)
+		return;
+	if (!control->store_warned)
 		hf_warn("the store's settings: %s", message.text);
+	control->store_warned = true;
 }
 
 void hf_store_settings_close(struct hf_control *control)

@@ -141,9 +141,13 @@ static void certificate_answered(void *context, int err, const char *reason,
 		err = adopt(control, answer->certificate.data, answer->certificate.len,
 			    answer->ca_certificate.data, answer->ca_certificate.len);
 	if (err) {
-		hf_warn("no certificate of our own yet: %s", err == HF_EINVAL ? "unfit" : reason);
+		if (!control->trust_warned)
+			hf_warn("waiting for a certificate of our own: %s",
+				reason[0] ? reason : hf_err_text(err));
+		control->trust_warned = true;
 		return;
 	}
+	control->trust_warned = false;
 	memcpy(control->signer_key, answer->signer_key.data, HF_KEY_BYTES);
 	err = keep(control, &message);
 	if (!err && !control->stopping)

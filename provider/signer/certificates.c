@@ -101,8 +101,10 @@ int hf_signer_certificate(struct hf_signer *signer, const Holdfast__SignerCertif
 	}
 	err = hf_certificate_issue(&issue, &result->certificate, &result->certificate_length,
 				   reason);
-	if (!err)
-		hf_info("issued a certificate for %s sgw-%016" PRIx64 ", %" PRIu64 " days",
-			order->server ? "the provider," : "gateway", order->gateway, days);
+	if (!err && order->server)
+		hf_info("issued a certificate for the provider, %" PRIu64 " days", days);
+	else if (!err)
+		hf_info("issued a certificate for sgw-%016" PRIx64 ", %" PRIu64 " days",
+			order->gateway, days);
 	return err;
 }

@@ -1,0 +1,20 @@
+/* The contract of provider/registry/registry.h as tests that any implementation runs: it gives the
+ * functions below, and its main calls registry_contract_run. */
+#ifndef HF_TESTS_PROVIDER_REGISTRY_CONTRACT_H
+#define HF_TESTS_PROVIDER_REGISTRY_CONTRACT_H
+
+#include "provider/registry/registry.h"
+
+struct registry_implementation {
+	const char *name;
+	/* An empty place for a database; called before each test. */
+	void (*prepare)(void);
+	/* Opens what is at the place, also again after a close. */
+	int (*open)(uint64_t now_ms, struct hf_registry **reg, struct hf_errmsg *message);
+	/* Takes the place away. */
+	void (*clean)(void);
+};
+
+int registry_contract_run(const struct registry_implementation *implementation);
+
+#endif
