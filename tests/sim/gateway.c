@@ -1,0 +1,383 @@
+/* The gateway of tests/sim/gateway.h. */
+#include <string.h>
+
+#include "cache/wlog.h"
+#include "tests/sim/gateway.h"
+
+#define HOST         0u
+#define PATIENCE_NS  (600 * HF_NS_PER_S) /* virtual; what takes longer hangs */
+#define TENANT       7u
+#define SEGMENT_SIZE (64u << 10)
+
+/* The listener: every append passes here on its way from the core to the log. */
+static struct model *listening;
+
+void __real_hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append);
+void __wrap_hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append);
+
+void __wrap_hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append)
+{
+	if (listening)
+		model_appended(listening, append);
+	__real_hf_wlog_append(log, append);
+}
+
+static void alarmed(void *context, uint64_t volume, const char *text)
+{
+	struct gateway *gateway = context;
+
+	if (!gateway->expect_alarms)
+		model_fail(gateway->model, "alarm of volume %llx: %s", (unsigned long long)volume,
+			   text);
+}
+
+void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model)
+{
+	memset(gateway, 0, sizeof *gateway);
+	gateway->sim = sim;
+	gateway->model = model;
+	gateway->ring[0] = 1;
+	listening = model;
+}
+
+/* ---- The process -------------------------------------------------------------------------------
+ */
+
+static bool format_done;
+
+static void formatted(struct hf_wlog_format *format)
+{
+	(void)format;
+	format_done = true;
+}
+
+void gateway_format(struct gateway *gateway)
+{
+	struct hf_wlog_format *format = sim_keep_alloc(sizeof *format);
+
+	format->env = sim_env(gateway->sim, HOST);
+	format->uuid[0] = (uint8_t)(sim_random(gateway->sim) | 1);
+	format->segment_bytes = SEGMENT_SIZE;
+	format->done = formatted;
+	format_done = false;
+	sim_select(gateway->sim, HOST);
+	hf_wlog_format_start(format);
+	if (!sim_wait_flag(gateway->sim, &format_done, PATIENCE_NS) || format->status != 0)
+		model_fail(gateway->model, "formatting: %d %s", format->status,
+			   format->message.text);
+	sim_keep_free(format);
+}
+
+static void core_opened(struct hf_core_open *open)
+{
+	struct gateway *gateway = hf_container_of(open, struct gateway, open);
+
+	gateway->opened = true;
+}
+
+bool gateway_boot(struct gateway *gateway)
+{
+	struct hf_core_config *config = &gateway->open.config;
+
+	memset(&gateway->open, 0, sizeof gateway->open);
+	config->env = sim_env(gateway->sim, HOST);
+	config->object_bytes = 12u << 10;
+	config->object_timer_ms = 30;
+	config->uploads_max = 4;
+	config->read_deadline_ms = 300000;
+	config->claims_look_ms = 40;
+	config->cache_bytes = 256u << 10;
+	config->requests_max = 16;
+	config->context = gateway;
+	config->alarm = alarmed;
+	gateway->open.opened = core_opened;
+	gateway->opened = false;
+	sim_select(gateway->sim, HOST);
+	hf_core_open_start(&gateway->open);
+	if (!sim_wait_flag(gateway->sim, &gateway->opened, PATIENCE_NS)) {
+		model_fail(gateway->model, "opening hangs");
+		return false;
+	}
+	gateway->core = gateway->open.core;
+	if (!gateway->core)
+		model_fail(gateway->model, "opening: %s (%s)", hf_err_name(gateway->open.status),
+			   gateway->open.message.text);
+	return gateway->core != NULL;
+}
+
+static void change_done(struct hf_volume_change *change)
+{
+	*(bool *)change->owner = true;
+}
+
+static bool change_wait(struct gateway *gateway, unsigned volume, const char *what)
+{
+	struct hf_volume_change *change = &gateway->changes[volume];
+
+	if (!sim_wait_flag(gateway->sim, &gateway->changes_done[volume], PATIENCE_NS))
+		model_fail(gateway->model, "%s of volume %u hangs", what, volume);
+	else if (change->status != 0)
+		model_fail(gateway->model, "%s of volume %u: %s (%s)", what, volume,
+			   hf_err_name(change->status), change->message.text);
+	return gateway->model->problem[0] == '\0';
+}
+
+static void change_prepare(struct gateway *gateway, unsigned index, bool create)
+{
+	const struct model_volume *volume = &gateway->model->volumes[index];
+	struct hf_volume_change *change = &gateway->changes[index];
+
+	memset(change, 0, sizeof *change);
+	change->config.tenant = TENANT;
+	change->config.volume = volume->number;
+	change->config.size_bytes = volume->size_bytes;
+	change->config.attach_epoch = volume->epoch;
+	change->config.write_cache = volume->write_cache;
+	change->config.create = create;
+	memset(change->config.wrap_key, 0x5a, sizeof change->config.wrap_key);
+	change->done = change_done;
+	change->owner = &gateway->changes_done[index];
+	gateway->changes_done[index] = false;
+}
+
+bool gateway_attach(struct gateway *gateway, bool create)
+{
+	sim_select(gateway->sim, HOST);
+	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
+		change_prepare(gateway, i, create);
+		hf_core_attach(gateway->core, &gateway->changes[i]);
+	}
+	for (unsigned i = 0; i < gateway->model->volume_count; i++)
+		if (!change_wait(gateway, i, "attaching"))
+			return false;
+	return true;
+}
+
+bool gateway_detach(struct gateway *gateway, unsigned volume)
+{
+	sim_select(gateway->sim, HOST);
+	change_prepare(gateway, volume, false);
+	hf_core_detach(gateway->core, &gateway->changes[volume]);
+	return change_wait(gateway, volume, "detaching");
+}
+
+static bool close_done;
+
+static void core_closed(void *context)
+{
+	(void)context;
+	close_done = true;
+}
+
+bool gateway_close(struct gateway *gateway)
+{
+	close_done = false;
+	sim_select(gateway->sim, HOST);
+	hf_core_close(gateway->core, core_closed, NULL);
+	if (!sim_wait_flag(gateway->sim, &close_done, PATIENCE_NS))
+		model_fail(gateway->model, "closing hangs");
+	gateway->core = NULL;
+	return close_done;
+}
+
+void gateway_died(struct gateway *gateway, bool ring_dies)
+{
+	gateway->core = NULL;
+	gateway->undelivered = 0;
+	if (ring_dies) {
+		for (unsigned i = 0; i < gateway->flight_count; i++)
+			gateway->flight[i]->dropped = true;
+		gateway->flight_count = 0;
+		gateway->ring[0]++;
+	}
+}
+
+/* ---- The shim ----------------------------------------------------------------------------------
+ */
+
+static void request_done(struct hf_request *request)
+{
+	struct gateway *gateway = request->owner;
+	struct model_op *op = hf_container_of(request, struct model_op, request);
+
+	gateway->undelivered++;
+	model_ended(gateway->model, op);
+}
+
+void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived)
+{
+	struct hf_request *request = &op->request;
+
+	memset(request, 0, sizeof *request);
+	request->op = op->op;
+	request->flags = op->fua ? HF_REQUEST_FUA : 0;
+	request->volume = gateway->model->volumes[op->volume].number;
+	memcpy(request->id.ring, gateway->ring, sizeof gateway->ring);
+	request->id.id = op->stamp;
+	if (op->op != HF_OP_UNMAP && op->range_count > 0) {
+		request->offset = (uint64_t)op->ranges[0].lba * HF_UNIT;
+		request->length = (uint64_t)op->ranges[0].length * HF_UNIT;
+	}
+	request->data = op->data;
+	request->data_length = op->data_length;
+	request->done = request_done;
+	request->owner = gateway;
+	op->window = gateway->flight[0]->stamp;
+	model_submitted(gateway->model, op, survived);
+	sim_select(gateway->sim, HOST);
+	hf_core_submit(gateway->core, request);
+}
+
+static void op_release(struct model_op *op)
+{
+	op->delivered = true;
+	sim_keep_free(op->data);
+	sim_keep_free(op->before);
+	op->data = NULL;
+	op->before = NULL;
+}
+
+void gateway_deliver(struct gateway *gateway, bool all)
+{
+	unsigned kept = 0;
+	uint64_t oldest;
+
+	for (unsigned i = 0; i < gateway->flight_count; i++) {
+		struct model_op *op = gateway->flight[i];
+
+		if (op->ended && (all || sim_random_below(gateway->sim, 3) > 0)) {
+			gateway->undelivered--;
+			op_release(op);
+		} else {
+			gateway->flight[kept++] = op;
+		}
+	}
+	gateway->flight_count = kept;
+	oldest = kept > 0 ? gateway->flight[0]->stamp : gateway->model->op_count;
+	sim_select(gateway->sim, HOST);
+	hf_core_ring_progress(gateway->core, gateway->ring, oldest);
+}
+
+void gateway_resubmit(struct gateway *gateway)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < gateway->flight_count; i++) {
+		struct model_op *op = gateway->flight[i];
+
+		/* What changes nothing is not worth repeating. */
+		if (op->op == HF_OP_READ || op->op == HF_OP_FLUSH)
+			op->dropped = true;
+		else
+			gateway->flight[kept++] = op;
+	}
+	gateway->flight_count = kept;
+	for (unsigned i = 0; i < kept; i++)
+		gateway_submit(gateway, gateway->flight[i], gateway->flight[i]->sequence != 0);
+}
+
+bool gateway_idle(struct gateway *gateway)
+{
+	return gateway->undelivered == gateway->flight_count;
+}
+
+static bool idle_or_wrong(void *context)
+{
+	struct gateway *gateway = context;
+
+	return gateway_idle(gateway) || gateway->model->problem[0] != '\0';
+}
+
+bool gateway_settle(struct gateway *gateway)
+{
+	if (!sim_wait(gateway->sim, idle_or_wrong, gateway, PATIENCE_NS))
+		model_fail(gateway->model, "%u requests hang",
+			   gateway->flight_count - gateway->undelivered);
+	return gateway->model->problem[0] == '\0';
+}
+
+/* ---- Checks ------------------------------------------------------------------------------------
+ */
+
+void gateway_note_points(struct gateway *gateway)
+{
+	struct hf_volume_status status;
+
+	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
+		struct model_volume *volume = &gateway->model->volumes[i];
+
+		if (hf_core_volume_status(gateway->core, volume->number, &status) != 0)
+			continue;
+		if (status.recovery_point > status.last_sequence)
+			model_fail(gateway->model, "volume %u: recovery point past the log", i);
+		if (status.recovery_point < volume->published)
+			model_fail(gateway->model, "volume %u: recovery point went back", i);
+		else
+			volume->published = status.recovery_point;
+		if (volume->published == volume->base_sequence + volume->count &&
+		    status.lag_bytes != 0)
+			model_fail(gateway->model, "volume %u: lag without writes", i);
+		model_settle(volume, volume->published);
+	}
+}
+
+void gateway_check_survival(struct gateway *gateway)
+{
+	struct hf_volume_status status;
+
+	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
+		struct model_volume *volume = &gateway->model->volumes[i];
+		int found = hf_core_volume_status(gateway->core, volume->number, &status);
+
+		if (found != 0) {
+			model_fail(gateway->model, "volume %u was forgotten", i);
+			return;
+		}
+		if (status.last_sequence < volume->promised)
+			model_fail(gateway->model,
+				   "invariant 1: volume %u came back at record %llu, but %llu was "
+				   "acknowledged as durable",
+				   i, (unsigned long long)status.last_sequence,
+				   (unsigned long long)volume->promised);
+		model_cut(gateway->model, volume, status.last_sequence);
+		volume->promised = status.last_sequence; /* and is durable now */
+	}
+}
+
+static bool check_read_done;
+
+static void check_read_ended(struct hf_request *request)
+{
+	(void)request;
+	check_read_done = true;
+}
+
+static void check_volume(struct gateway *gateway, struct model_volume *volume)
+{
+	struct hf_request *request = sim_keep_alloc(sizeof *request);
+	uint8_t *bytes = sim_keep_alloc(volume->size_bytes);
+
+	request->op = HF_OP_READ;
+	request->volume = volume->number;
+	request->length = request->data_length = (uint32_t)volume->size_bytes;
+	request->data = bytes;
+	request->done = check_read_ended;
+	check_read_done = false;
+	sim_select(gateway->sim, HOST);
+	hf_core_submit(gateway->core, request);
+	if (!sim_wait_flag(gateway->sim, &check_read_done, PATIENCE_NS))
+		model_fail(gateway->model, "reading a volume hangs");
+	else if (request->status != 0)
+		model_fail(gateway->model, "reading a volume: %s", hf_err_name(request->status));
+	else
+		model_compare(gateway->model, volume, bytes, volume->behind, "local content");
+	sim_keep_free(bytes);
+	sim_keep_free(request);
+}
+
+void gateway_check_content(struct gateway *gateway)
+{
+	for (unsigned i = 0; i < gateway->model->volume_count; i++)
+		if (gateway->model->problem[0] == '\0')
+			check_volume(gateway, &gateway->model->volumes[i]);
+}

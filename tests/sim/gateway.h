@@ -1,0 +1,56 @@
+/* A gateway in the simulated world: one process with a volume core on host 0, and a shim that
+ * submits the model's requests and remembers, across deaths of the process, what it has not seen
+ * the end of. */
+#ifndef HF_TESTS_SIM_GATEWAY_H
+#define HF_TESTS_SIM_GATEWAY_H
+
+#include "tests/sim/model.h"
+#include "tests/sim/sim_env.h"
+
+#define GATEWAY_DEPTH_MAX 24u /* requests that the shim has under way */
+
+struct gateway {
+	struct sim *sim;
+	struct model *model;
+	struct hf_core *core; /* NULL between processes */
+	struct hf_core_open open;
+	bool opened;
+	uint8_t ring[16];
+	/* What the shim has submitted and not seen the end of, by id. */
+	struct model_op *flight[GATEWAY_DEPTH_MAX];
+	unsigned flight_count;
+	unsigned undelivered; /* of them have ended, and the shim has not looked yet */
+	bool changes_done[MODEL_VOLUMES_MAX];
+	struct hf_volume_change changes[MODEL_VOLUMES_MAX];
+	bool expect_alarms;
+};
+
+void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model);
+/* A new, empty log on the disk. */
+void gateway_format(struct gateway *gateway);
+/* Starts the process and waits until its core is open. */
+bool gateway_boot(struct gateway *gateway);
+/* Attaches every volume and waits. `create`: they are new. */
+bool gateway_attach(struct gateway *gateway, bool create);
+bool gateway_detach(struct gateway *gateway, unsigned volume);
+/* Stops the process in good order. */
+bool gateway_close(struct gateway *gateway);
+/* The process is gone (sim_kill or sim_power_cut was called). `ring_dies`: the shim with it. */
+void gateway_died(struct gateway *gateway, bool ring_dies);
+
+void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived);
+/* The shim takes in some of the completions, in order; all: every one. */
+void gateway_deliver(struct gateway *gateway, bool all);
+/* After a boot: submits again what is unfinished, in order. */
+void gateway_resubmit(struct gateway *gateway);
+bool gateway_idle(struct gateway *gateway);
+/* Waits until nothing is under way. */
+bool gateway_settle(struct gateway *gateway);
+/* Cuts the model to what survived, checks it against the promises. */
+void gateway_check_survival(struct gateway *gateway);
+/* Reads every volume through the core and compares it with the model; nothing is under way. */
+void gateway_check_content(struct gateway *gateway);
+/* Notes recovery points as published. */
+void gateway_note_points(struct gateway *gateway);
+
+#endif

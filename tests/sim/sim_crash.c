@@ -1,0 +1,397 @@
+/* Invariants 1 and 2 under thousands of deaths. Each seed is one world: a gateway with several
+ * volumes on a small log whose segments are reused many times, a shim that keeps requests under
+ * way (overlapping writes, COMPARE AND WRITE, UNMAP of several ranges, flushes, with and without
+ * write cache), a store whose answers come out of order and fail now and then. A life ends by a
+ * kill, by a loss of power at any event, or with the local disk lost for good. After each death:
+ *
+ *   - the volume came back with at least what was promised, no append cut in two, and holds exactly
+ *     the writes that survived (1);
+ *   - what the shim had not seen the end of is submitted again with the same ids and executed once;
+ *   - the remote copy, read without the gateway, is exactly a prefix of the writes, which reaches
+ *     the published recovery point and holds nothing that a sync had not covered (2).
+ *
+ * Usage: sim_crash [--recoveries N] [--seeds N] [--seed N] [-v]. A failing seed is printed;
+ * --seed replays it. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/sim/gateway.h"
+#include "tests/sim/reader.h"
+
+#define LIVES_MAX 25u
+#define DISK_SIZE (1536u << 10)
+
+struct totals {
+	uint64_t recoveries, kills, power_cuts, losses, detaches, requests, remote_checks;
+};
+
+static uint64_t current_seed;
+static bool verbose;
+
+static uint32_t below(struct sim *sim, uint32_t bound)
+{
+	return (uint32_t)sim_random_below(sim, bound);
+}
+
+/* ---- Requests ----------------------------------------------------------------------------------
+ */
+
+static struct model_range random_range(struct sim *sim, const struct model_volume *volume,
+				       uint32_t length_max)
+{
+	struct model_range range;
+
+	range.length = 1 + below(sim, length_max);
+	/* Most of the time on a few hot units, so that writes overlap. */
+	if (below(sim, 3) > 0)
+		range.lba = below(sim, 24);
+	else
+		range.lba = below(sim, volume->units - range.length + 1);
+	return range;
+}
+
+static void fill_write(struct model *model, struct model_op *op, uint8_t *bytes)
+{
+	for (uint32_t u = 0; u < op->ranges[0].length; u++)
+		model_unit(model, op->stamp, op->ranges[0].lba + u, bytes + u * HF_UNIT);
+}
+
+/* Mostly what the volume will hold when its turn comes; else one byte is wrong. */
+static void fill_compare(struct sim *sim, struct model *model, struct model_op *op)
+{
+	const struct model_volume *volume = &model->volumes[op->volume];
+	uint32_t length = op->ranges[0].length;
+
+	op->data_length = 2 * length * HF_UNIT;
+	op->data = sim_keep_alloc(op->data_length);
+	for (uint32_t u = 0; u < length; u++)
+		model_unit(model, volume->ahead[op->ranges[0].lba + u], op->ranges[0].lba + u,
+			   op->data + u * HF_UNIT);
+	if (below(sim, 4) == 0)
+		op->data[below(sim, length * HF_UNIT)] ^= 0x40;
+	fill_write(model, op, op->data + length * HF_UNIT);
+}
+
+static void fill_unmap(struct sim *sim, struct model_op *op, const struct model_volume *volume)
+{
+	struct hf_ring_range *ranges;
+
+	op->range_count = 1 + below(sim, MODEL_RANGES_MAX);
+	op->data_length = op->range_count * (uint32_t)sizeof *ranges;
+	op->data = sim_keep_alloc(op->data_length);
+	ranges = (struct hf_ring_range *)(void *)op->data;
+	for (unsigned i = 0; i < op->range_count; i++) {
+		op->ranges[i] = random_range(sim, volume, 16);
+		ranges[i].offset = (uint64_t)op->ranges[i].lba * HF_UNIT;
+		ranges[i].length = (uint64_t)op->ranges[i].length * HF_UNIT;
+	}
+}
+
+static enum hf_op random_op(struct sim *sim)
+{
+	uint32_t draw = below(sim, 100);
+
+	if (draw < 45)
+		return HF_OP_WRITE;
+	if (draw < 60)
+		return HF_OP_READ;
+	if (draw < 72)
+		return HF_OP_COMPARE_AND_WRITE;
+	if (draw < 82)
+		return HF_OP_UNMAP;
+	if (draw < 88)
+		return HF_OP_WRITE_SAME;
+	return draw < 92 ? HF_OP_ZERO : HF_OP_FLUSH;
+}
+
+static struct model_op *random_request(struct sim *sim, struct model *model)
+{
+	struct model_op *op = model_op_new(model);
+	const struct model_volume *volume;
+
+	op->volume = (uint8_t)below(sim, model->volume_count);
+	volume = &model->volumes[op->volume];
+	op->op = random_op(sim);
+	op->fua = below(sim, 4) == 0;
+	op->range_count = 1;
+	op->ranges[0] = random_range(sim, volume, op->op == HF_OP_COMPARE_AND_WRITE ? 8 : 20);
+	op->data_length = op->ranges[0].length * HF_UNIT;
+	switch (op->op) {
+	case HF_OP_READ:
+		op->data = sim_keep_alloc(op->data_length);
+		break;
+	case HF_OP_WRITE:
+		op->data = sim_keep_alloc(op->data_length);
+		fill_write(model, op, op->data);
+		break;
+	case HF_OP_COMPARE_AND_WRITE:
+		fill_compare(sim, model, op);
+		break;
+	case HF_OP_WRITE_SAME:
+		op->zeros = below(sim, 3) == 0;
+		op->data_length = HF_UNIT;
+		op->data = sim_keep_alloc(HF_UNIT);
+		if (!op->zeros)
+			model_unit(model, op->stamp, op->ranges[0].lba, op->data);
+		break;
+	case HF_OP_UNMAP:
+		fill_unmap(sim, op, volume);
+		break;
+	default:
+		op->data_length = 0;
+		if (op->op == HF_OP_FLUSH)
+			op->range_count = 0;
+		break;
+	}
+	return op;
+}
+
+/* ---- Lives -------------------------------------------------------------------------------------
+ */
+
+/* Works for a number of events; whatever is under way then stays so. */
+static void live(struct gateway *gateway, struct totals *totals)
+{
+	struct sim *sim = gateway->sim;
+	uint32_t steps = 20 + below(sim, below(sim, 4) == 0 ? 4000 : 900);
+	uint32_t depth = 1 + below(sim, 16);
+	bool outage = below(sim, 6) == 0;
+
+	if (outage)
+		sim_store_outage(sim, true);
+	while (steps-- > 0 && gateway->model->problem[0] == '\0') {
+		if (gateway->flight_count < depth && below(sim, 2) == 0) {
+			struct model_op *op = random_request(sim, gateway->model);
+
+			gateway->flight[gateway->flight_count++] = op;
+			gateway_submit(gateway, op, false);
+			totals->requests++;
+		}
+		sim_step(sim);
+		if (below(sim, 4) == 0)
+			gateway_deliver(gateway, false);
+		if (below(sim, 64) == 0)
+			gateway_note_points(gateway);
+	}
+	gateway_note_points(gateway);
+	if (outage && below(sim, 2) == 0)
+		sim_store_outage(sim, false);
+}
+
+/* Sometimes a volume leaves in good order and comes back: nothing may be missing. */
+static void detach_and_return(struct gateway *gateway, struct totals *totals)
+{
+	unsigned index = below(gateway->sim, gateway->model->volume_count);
+	struct model_volume *volume = &gateway->model->volumes[index];
+
+	sim_store_outage(gateway->sim, false);
+	if (!gateway_settle(gateway))
+		return;
+	gateway_deliver(gateway, true);
+	if (!gateway_detach(gateway, index))
+		return;
+	volume->published = volume->promised = volume->base_sequence + volume->count;
+	model_settle(volume, volume->published);
+	volume->epoch++;
+	if (!gateway_attach(gateway, false))
+		return;
+	gateway_check_survival(gateway);
+	gateway_check_content(gateway);
+	totals->detaches++;
+}
+
+static void lose_disk(struct gateway *gateway, const uint64_t *points)
+{
+	struct model *model = gateway->model;
+
+	sim_disk_replace(gateway->sim, 0, 0);
+	gateway_format(gateway);
+	for (unsigned i = 0; i < model->volume_count; i++) {
+		struct model_volume *volume = &model->volumes[i];
+
+		volume->promised = points[i];
+		model_cut(model, volume, points[i]);
+		model_settle(volume, points[i]);
+	}
+}
+
+/* Back up, and everything as it must be. `points`: what the remote copy held at the death. */
+static void recover(struct gateway *gateway, const uint64_t *points, bool lost)
+{
+	struct model *model = gateway->model;
+	bool away = !lost && below(gateway->sim, 8) == 0;
+
+	if (!gateway_boot(gateway))
+		return;
+	for (unsigned i = 0; i < model->volume_count; i++)
+		if (points[i] > model->volumes[i].promised)
+			model->volumes[i].promised = points[i];
+	if (!lost)
+		gateway_check_survival(gateway);
+	sim_store_outage(gateway->sim, away);
+	if (model->problem[0] != '\0' || !gateway_attach(gateway, false))
+		return;
+	if (lost)
+		gateway_check_survival(gateway);
+	if (!away)
+		gateway_check_content(gateway);
+	if (model->problem[0] != '\0')
+		return;
+	gateway_resubmit(gateway);
+	if (below(gateway->sim, 4) > 0)
+		return;
+	sim_store_outage(gateway->sim, false);
+	if (gateway_settle(gateway))
+		gateway_check_content(gateway);
+}
+
+static void die(struct gateway *gateway, struct totals *totals)
+{
+	uint64_t points[MODEL_VOLUMES_MAX] = {0};
+	struct sim *sim = gateway->sim;
+	uint32_t how = below(sim, 100);
+	bool check = below(sim, 2) == 0 || how >= 90;
+
+	if (how < 40) {
+		sim_kill(sim, 0);
+		gateway_died(gateway, false);
+		totals->kills++;
+	} else {
+		sim_power_cut(sim, 0);
+		gateway_died(gateway, how >= 90 || below(sim, 2) == 0);
+		totals->power_cuts++;
+	}
+	if (check) {
+		reader_check(sim, gateway->model, points);
+		totals->remote_checks++;
+	}
+	if (how >= 90 && gateway->model->problem[0] == '\0') {
+		lose_disk(gateway, points);
+		totals->losses++;
+	}
+	if (gateway->model->problem[0] == '\0')
+		recover(gateway, points, how >= 90);
+	totals->recoveries++;
+}
+
+static void setup_volumes(struct sim *sim, struct model *model)
+{
+	model->volume_count = 2 + below(sim, 2);
+	for (unsigned i = 0; i < model->volume_count; i++) {
+		struct model_volume *volume = &model->volumes[i];
+
+		volume->number = 0x1000 + i;
+		volume->units = 8 * (8 + below(sim, 56));
+		volume->size_bytes = (uint64_t)volume->units * HF_UNIT;
+		volume->write_cache = below(sim, 2) == 0;
+		volume->epoch = 1;
+	}
+}
+
+static struct sim_config world_config(uint64_t seed)
+{
+	struct sim_config config = {.seed = seed, .disk_size_bytes = {DISK_SIZE}};
+
+	config.store_delay_ns = 5 * HF_NS_PER_MS;
+	if (seed % 3 == 0)
+		config.store_error_chance = 20000;
+	if (seed % 4 == 1)
+		config.write_error_chance = 500;
+	if (seed % 4 == 2)
+		config.sync_error_chance = 500;
+	return config;
+}
+
+/* True if all went well. */
+static bool run_seed(uint64_t seed, struct totals *totals)
+{
+	struct sim_config config = world_config(seed);
+	struct sim *sim = sim_create(&config);
+	struct model *model = sim_keep_alloc(sizeof *model);
+	struct gateway *gateway = sim_keep_alloc(sizeof *gateway);
+	bool good;
+
+	current_seed = seed;
+	model_init(model);
+	gateway_init(gateway, sim, model);
+	setup_volumes(sim, model);
+	gateway->expect_alarms = config.write_error_chance > 0 || config.sync_error_chance > 0;
+	gateway_format(gateway);
+	if (gateway_boot(gateway) && gateway_attach(gateway, true))
+		for (unsigned life = 0; life < LIVES_MAX && model->problem[0] == '\0'; life++) {
+			live(gateway, totals);
+			if (model->problem[0] == '\0' && below(sim, 20) == 0)
+				detach_and_return(gateway, totals);
+			if (model->problem[0] == '\0')
+				die(gateway, totals);
+		}
+	good = model->problem[0] == '\0';
+	if (!good)
+		printf("seed %llu: %s\n", (unsigned long long)seed, model->problem);
+	sim_destroy(sim);
+	model_free(model);
+	sim_keep_free(model);
+	sim_keep_free(gateway);
+	return good;
+}
+
+/* ---- The program -------------------------------------------------------------------------------
+ */
+
+static void aborted(int signal_number)
+{
+	char text[64];
+	int length = snprintf(text, sizeof text, "seed %llu: died of signal %d\n",
+			      (unsigned long long)current_seed, signal_number);
+
+	if (write(STDOUT_FILENO, text, (size_t)length) < 0)
+		_exit(3);
+	_exit(2);
+}
+
+static void print_totals(const struct totals *totals, uint64_t seeds)
+{
+	printf("%llu seeds, %llu recoveries: %llu kills, %llu losses of power, %llu of them with "
+	       "the disk; %llu detaches, %llu requests, %llu checks of the remote copy\n",
+	       (unsigned long long)seeds, (unsigned long long)totals->recoveries,
+	       (unsigned long long)totals->kills, (unsigned long long)totals->power_cuts,
+	       (unsigned long long)totals->losses, (unsigned long long)totals->detaches,
+	       (unsigned long long)totals->requests, (unsigned long long)totals->remote_checks);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t recoveries = 20000, seeds = UINT64_MAX, seed = 1, count = 0;
+	struct totals totals = {0};
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "-v") == 0) {
+			verbose = true;
+		} else if (strcmp(argv[i], "--recoveries") == 0 && i + 1 < argc) {
+			recoveries = strtoull(argv[++i], NULL, 10);
+		} else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
+			seeds = strtoull(argv[++i], NULL, 10);
+		} else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
+			seed = strtoull(argv[++i], NULL, 10);
+			seeds = 1;
+		} else {
+			fprintf(stderr,
+				"usage: sim_crash [--recoveries N] [--seeds N] [--seed N] [-v]\n");
+			return 2;
+		}
+	}
+	setenv("HOLDFAST_LOG", "error", 0);
+	signal(SIGABRT, aborted);
+	signal(SIGSEGV, aborted);
+	for (; count < seeds && totals.recoveries < recoveries; count++, seed++) {
+		if (!run_seed(seed, &totals))
+			return 1;
+		if (verbose)
+			print_totals(&totals, count + 1);
+	}
+	print_totals(&totals, count);
+	return 0;
+}
