@@ -193,8 +193,9 @@ struct hf_core_volume {
 	struct hf_remote *remote;
 	struct hf_remote_open open;
 	bool opening, closing_remote;
-	uint64_t next_upload; /* first sequence that no object holds */
-	unsigned uploads;     /* objects under way */
+	uint64_t next_upload;   /* first sequence that no object holds */
+	unsigned uploads;       /* objects under way */
+	struct hf_list objects; /* of them, being read back, oldest first */
 	/* The next object: records next_upload … gather_last, of those before gather_next. */
 	uint64_t gather_next, gather_last, gather_bytes;
 	unsigned gather_records;

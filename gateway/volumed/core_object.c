@@ -21,8 +21,9 @@ struct core_object {
 	uint8_t *payload;
 	size_t payload_bytes;
 	struct hf_list todo; /* pieces to read */
+	struct hf_list link; /* volume->objects, until uploaded */
 	unsigned under_way, restarts;
-	bool restart;
+	bool restart, ready;
 	uint64_t bad_units;
 	struct hf_object_extent *extents;
 	struct hf_remote_upload upload;
@@ -57,10 +58,29 @@ static void object_end(struct core_object *object)
 {
 	struct hf_core_volume *volume = object->volume;
 
+	hf_list_remove(&object->link);
 	object_clear(object);
 	object->magic = 0;
 	free(object);
 	hf_core_object_ended(volume);
+}
+
+/* The remote side closes: what is not handed to it ends as soon as nothing of it is under way. */
+static void objects_stop(struct hf_core_volume *volume)
+{
+	hf_list_for_each_safe (cursor, &volume->objects) {
+		struct core_object *object = hf_container_of(cursor, struct core_object, link);
+
+		if (object->under_way == 0)
+			object_end(object);
+	}
+}
+
+static bool object_is_stopped(const struct core_object *object)
+{
+	const struct hf_core_volume *volume = object->volume;
+
+	return volume->closing_remote || !volume->remote || volume->core->closing;
 }
 
 /* ---- Uploading ---------------------------------------------------------------------------------
@@ -109,22 +129,23 @@ static unsigned object_extents(struct core_object *object)
 	return count;
 }
 
-static void object_upload(struct core_object *object)
+static void object_alarm(const struct core_object *object)
 {
 	struct hf_core_volume *volume = object->volume;
 
-	if (volume->closing_remote || !volume->remote || volume->core->closing) {
-		object_end(object);
-		return;
-	}
-	if (object->bad_units > 0) {
-		volume->bad_extents++;
-		hf_core_alarm(volume->core, volume->config.volume,
-			      "%llu bytes of writes %llu to %llu were lost in the log: reads of "
-			      "them fail until they are overwritten",
-			      (unsigned long long)object->bad_units * HF_UNIT,
-			      (unsigned long long)object->first, (unsigned long long)object->last);
-	}
+	volume->bad_extents++;
+	hf_core_alarm(volume->core, volume->config.volume,
+		      "%llu bytes of writes %llu to %llu were lost in the log: reads of them fail "
+		      "until they are overwritten",
+		      (unsigned long long)object->bad_units * HF_UNIT,
+		      (unsigned long long)object->first, (unsigned long long)object->last);
+}
+
+static void object_upload(struct core_object *object)
+{
+	hf_list_remove(&object->link);
+	if (object->bad_units > 0)
+		object_alarm(object);
 	object->upload.first_sequence = object->first;
 	object->upload.last_sequence = object->last;
 	object->upload.extent_count = object_extents(object);
@@ -132,7 +153,23 @@ static void object_upload(struct core_object *object)
 	object->upload.payload = object->payload;
 	object->upload.payload_bytes = object->payload_bytes;
 	object->upload.done = object_uploaded;
-	hf_remote_upload(volume->remote, &object->upload);
+	hf_remote_upload(object->volume->remote, &object->upload);
+}
+
+/* The remote side takes objects in order, and a later one may be read back first. */
+static void object_ready(struct core_object *object)
+{
+	struct hf_list *objects = &object->volume->objects;
+
+	object->ready = true;
+	while (!hf_list_empty(objects)) {
+		struct core_object *oldest =
+			hf_container_of(objects->next, struct core_object, link);
+
+		if (!oldest->ready)
+			return;
+		object_upload(oldest);
+	}
 }
 
 /* ---- Reading back ------------------------------------------------------------------------------
@@ -180,7 +217,7 @@ static void object_restart(struct core_object *object)
 	if (++object->restarts > RESTARTS_MAX) {
 		hf_core_volume_stop(object->volume, HF_VOLUME_FAILED, HF_ECORRUPT,
 				    "the log does not hold records that are not uploaded yet");
-		object_end(object);
+		objects_stop(object->volume);
 		return;
 	}
 	object_clear(object);
@@ -216,9 +253,8 @@ static void object_read(struct core_object *object)
 	struct hf_core_volume *volume = object->volume;
 	struct hf_list *entry;
 
-	if (volume->closing_remote || !volume->remote || volume->core->closing) {
-		if (object->under_way == 0)
-			object_end(object);
+	if (object_is_stopped(object)) {
+		objects_stop(volume);
 		return;
 	}
 	if (object->restart) {
@@ -234,7 +270,7 @@ static void object_read(struct core_object *object)
 		hf_wlog_read(volume->core->log, &piece->read);
 	}
 	if (object->under_way == 0)
-		object_upload(object);
+		object_ready(object);
 }
 
 /* ---- Laying out --------------------------------------------------------------------------------
@@ -329,6 +365,7 @@ void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_
 	object->first = first;
 	object->last = last;
 	hf_list_init(&object->todo);
+	hf_list_push_back(&volume->objects, &object->link);
 	object_prepare(object);
 	object_read(object);
 }

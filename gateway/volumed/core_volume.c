@@ -107,6 +107,7 @@ struct hf_core_volume *hf_core_volume_create(struct hf_core *core,
 	hf_list_init(&volume->unsynced);
 	hf_list_init(&volume->locks);
 	hf_list_init(&volume->parked);
+	hf_list_init(&volume->objects);
 	hf_list_init(&volume->attaching);
 	hf_list_init(&volume->leaving);
 	hf_list_push_back(&core->volumes, &volume->link);

@@ -1,7 +1,9 @@
 /* The world of tests/core/core_world.h. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cache/wlog.h"
 #include "tests/core/core_world.h"
 
@@ -39,6 +41,8 @@ struct core_world *world_create(uint64_t seed)
 				    .store_delay_ns = 5 * HF_NS_PER_MS};
 	struct core_world *world = sim_keep_alloc(sizeof *world);
 
+	setenv("HOLDFAST_LOG", "error", 0);
+	hf_log_init("core_test");
 	world->sim = sim_create(&config);
 	world->read_deadline_ms = 2000;
 	for (unsigned i = 0; i < WORLD_HOSTS; i++)

@@ -310,6 +310,9 @@ void gateway_note_points(struct gateway *gateway)
 			continue;
 		if (status.recovery_point > status.last_sequence)
 			model_fail(gateway->model, "volume %u: recovery point past the log", i);
+		if (status.recovery_point < volume->published &&
+		    status.state == HF_VOLUME_OPENING)
+			continue; /* the store has not been asked yet since the start */
 		if (status.recovery_point < volume->published)
 			model_fail(gateway->model, "volume %u: recovery point went back", i);
 		else
