@@ -69,16 +69,19 @@ struct hf_wlog_append {
 	const void *payload;
 	size_t payload_bytes;
 	bool durable; /* done after the sync; false: after the write (write-cache=on) */
-	bool reserve; /* may use the space kept for control records */
-	int status;   /* 0, HF_ECANCELED (log closing); an I/O error is retried on fresh
-			 segments and never reported while the disk has any */
+	bool reserve; /* may use the space kept for control records, and then overtakes appends
+			 that wait for space */
+	int status;   /* 0; HF_ECANCELED (log closing); HF_ETOOBIG (more than half a segment with
+			 its header); an I/O error is retried on fresh segments and never reported
+		       */
 	void (*done)(struct hf_wlog_append *append);
 	struct hf_list link;
 	void *impl;
 };
 
-/* A read of payload: `length` units at `place` (inside one record's payload), verified against the
- * record's checksums. `buffer` needs HF_DISK_ALIGN alignment. Status: 0, HF_EIO, HF_ECORRUPT, or
+/* A read of payload: `length` units at `place`, inside the payload of one record or of neighbouring
+ * records of a batch that continue each other in place and LBA, verified against their checksums.
+ * `buffer` needs HF_DISK_ALIGN alignment. Status: 0, HF_EIO, HF_ECORRUPT, or
  * HF_ENOENT when the segment was recycled (look the address up again). The segment is pinned until
  * done. */
 struct hf_wlog_read {
@@ -97,17 +100,21 @@ struct hf_wlog;
 
 struct hf_wlog_owner {
 	void *context;
-	/* Recovery: each record in log order, after what lay past durable-through was written again
-	 * and synced, with its final place. `payload` for STATE and CONTROL only (`length` bytes).
-	 */
+	/* Recovery: each record in log order, with the place where it was found; `payload` for
+	 * STATE and CONTROL only (`length` bytes). What then moves to a fresh segment is told by
+	 * `moved`, before `opened`. May be called before an open that fails. A segment that was
+	 * recycled may come back if it was not reused before the crash. */
 	void (*recovered)(void *context, const struct hf_wlog_record *record, const void *payload);
-	/* A failed sync or write: the record was written again; its place is new. Called in log
-	 * order, before its append is done (durable) or after (write-cache). */
+	/* A start, or a failed sync or write: the record was written again; place and batch are
+	 * new, the old place is gone. Called in log order, before its append is done (durable) or
+	 * after (write-cache). Not called for STATE. */
 	void (*moved)(void *context, const struct hf_wlog_record *record);
 	/* Durable-through advanced: every batch up to `batch` is covered by a sync. */
 	void (*durable)(void *context, uint64_t batch);
 	/* A new segment opens: write the control state to `buffer`, return its length in bytes. It
-	 * must contain the effect of every record appended before (their order is the log's). */
+	 * must contain the effect of every record appended before (their order is the log's). At a
+	 * start it is called after `recovered` gave everything. `capacity` is a quarter of a
+	 * segment, at most HF_WLOG_STATE_MAX. */
 	size_t (*state)(void *context, void *buffer, size_t capacity);
 	/* A condition a person should know of (invariant 8): bad batch below durable-through … */
 	void (*alarm)(void *context, const char *text);
@@ -119,8 +126,10 @@ struct hf_wlog_config {
 	struct hf_env *env;
 	unsigned disk; /* env's disk number */
 	const struct hf_wlog_owner *owner;
-	uint64_t idle_sync_ms;     /* sync written but unsynced batches after this long; 0: 1000 */
-	unsigned reserve_segments; /* kept for control records and recovery; 0: 2 */
+	uint64_t idle_sync_ms; /* sync written but unsynced batches after this long; 0: 1000 */
+	/* Segments that ordinary appends leave free: the last for recovery, the others for control
+	 * records. 0: 2, the least. */
+	unsigned reserve_segments;
 };
 
 /* Formats the disk: superblock, empty table, zero-filled segments. `uuid` is the log's new name.
@@ -167,7 +176,8 @@ struct hf_wlog_flush {
 void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush);
 
 /* The owner needs nothing in this (closed) segment any more: what it held is in the store and a
- * durable UPLOADED or STATE record says so. It is reused once the last reader is done. */
+ * durable UPLOADED or STATE record says so. It is reused once the last reader is done. Harmless for
+ * a segment that is unknown or active. Segments that hold only old STATE go by themselves. */
 void hf_wlog_recycle(struct hf_wlog *log, uint64_t segment_serial);
 
 /* Stops after the batch under way: queued appends are done with HF_ECANCELED, then `closed`. */
@@ -175,7 +185,8 @@ void hf_wlog_close(struct hf_wlog *log, void (*closed)(void *context), void *con
 
 uint64_t hf_wlog_durable_through(const struct hf_wlog *log);
 uint64_t hf_wlog_active_segment(const struct hf_wlog *log);
-uint64_t hf_wlog_free_bytes(const struct hf_wlog *log); /* payload space not in use */
+/* Space that ordinary appends may still take, and all they ever may: without the reserve. */
+uint64_t hf_wlog_free_bytes(const struct hf_wlog *log);
 uint64_t hf_wlog_total_bytes(const struct hf_wlog *log);
 /* Bytes written to the disk since open, for metrics. */
 uint64_t hf_wlog_written_bytes(const struct hf_wlog *log);

@@ -1,0 +1,413 @@
+/* The committer of the write log: what the lane does next, group commit, rolling to the next
+ * segment, syncs on demand and when idle. See wlog_private.h for the order of things.
+ *
+ * What a sync covers. Writes and syncs never overlap, so a sync covers everything in `unsynced`.
+ * After a failed write or sync nothing there is trusted: it is written again elsewhere
+ * (wlog_relocate.c) before any of it is reported durable. */
+#include "base/crc32c.h"
+#include "cache/wlog_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_FIRST_MS 10u
+#define RETRY_LAST_MS  2000u
+
+/* ---- The lane -------------------------------------------------------------------------------- */
+
+static void lane_done(struct hf_disk_io *io)
+{
+	struct hf_wlog *log = hf_container_of(io, struct hf_wlog, lane);
+
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	log->lane_next(log, io->status);
+}
+
+void hf_wlog_lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
+			unsigned iov_count, void (*next)(struct hf_wlog *log, int status))
+{
+	HF_ASSERT(log->busy);
+	log->lane.op = HF_DISK_WRITE;
+	log->lane.disk = log->config.disk;
+	log->lane.offset = offset;
+	log->lane.iov = iov;
+	log->lane.iov_count = iov_count;
+	log->lane.done = lane_done;
+	log->lane_next = next;
+	for (unsigned i = 0; i < iov_count; i++)
+		log->written_bytes += iov[i].iov_len;
+	hf_env_disk_submit(log->env, &log->lane);
+}
+
+void hf_wlog_lane_sync(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status))
+{
+	HF_ASSERT(log->busy);
+	log->lane.op = HF_DISK_SYNC;
+	log->lane.disk = log->config.disk;
+	log->lane.done = lane_done;
+	log->lane_next = next;
+	hf_env_disk_submit(log->env, &log->lane);
+}
+
+void hf_wlog_lane_free(struct hf_wlog *log)
+{
+	log->busy = false;
+	hf_wlog_pump(log);
+}
+
+static void retry_fired(struct hf_timer *timer)
+{
+	struct hf_wlog *log = hf_container_of(timer, struct hf_wlog, retry_timer);
+
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	log->retry_next(log);
+}
+
+void hf_wlog_retry_later(struct hf_wlog *log, unsigned tries, void (*next)(struct hf_wlog *log))
+{
+	uint64_t wait_ms = RETRY_FIRST_MS << (tries < 8 ? tries : 8);
+
+	if (wait_ms > RETRY_LAST_MS)
+		wait_ms = RETRY_LAST_MS;
+	log->retry_next = next;
+	log->retry_timer.fired = retry_fired;
+	hf_env_timer_set(log->env, &log->retry_timer,
+			 hf_env_now_ns(log->env) + wait_ms * HF_NS_PER_MS);
+}
+
+/* ---- Done ------------------------------------------------------------------------------------ */
+
+void hf_wlog_batch_done(struct wlog_batch *batch, bool all, int status)
+{
+	hf_list_for_each_safe (link, &batch->appends) {
+		struct hf_wlog_append *append = hf_container_of(link, struct hf_wlog_append, link);
+
+		if (append->durable && !all)
+			continue;
+		hf_list_remove(&append->link);
+		append->status = status;
+		append->done(append);
+	}
+}
+
+static bool holds_before(const struct hf_list *batches, uint64_t ordinal)
+{
+	hf_list_for_each (link, batches)
+		if (hf_container_of(link, struct wlog_batch, link)->ordinal < ordinal)
+			return true;
+	return false;
+}
+
+/* A flush waits for everything that was there when it came: batches are made in order, so for
+ * those of an ordinal below its own. */
+static bool covers(const struct hf_wlog *log, const struct hf_wlog_flush *flush)
+{
+	return !holds_before(&log->unsynced, flush->through) &&
+	       !holds_before(&log->queue, flush->through) &&
+	       (!log->writing || log->writing->ordinal >= flush->through);
+}
+
+void hf_wlog_end_flushes(struct hf_wlog *log)
+{
+	struct hf_list ready;
+
+	hf_list_init(&ready);
+	hf_list_for_each_safe (link, &log->flushes) {
+		if (!covers(log, hf_container_of(link, struct hf_wlog_flush, link)))
+			continue;
+		hf_list_remove(link);
+		hf_list_push_back(&ready, link);
+	}
+	for (struct hf_list *link; (link = hf_list_pop_front(&ready)) != NULL;) {
+		struct hf_wlog_flush *flush = hf_container_of(link, struct hf_wlog_flush, link);
+
+		flush->status = 0;
+		flush->done(flush);
+	}
+}
+
+void hf_wlog_became_durable(struct hf_wlog *log, uint64_t through)
+{
+	struct hf_list covered;
+	struct hf_list *link;
+
+	hf_list_init(&covered);
+	hf_list_splice_back(&covered, &log->unsynced);
+	log->durable_through = log->keep_through = through;
+	log->want_sync = false;
+	log->tries = 0;
+	if (log->active->first_batch <= through)
+		hf_wlog_drop_old_states(log);
+	if (!log->opening)
+		log->config.owner->durable(log->config.owner->context, through);
+	while ((link = hf_list_pop_front(&covered)) != NULL) {
+		struct wlog_batch *batch = hf_container_of(link, struct wlog_batch, link);
+
+		hf_wlog_batch_done(batch, true, 0);
+		hf_wlog_batch_put(log, batch);
+	}
+	hf_wlog_end_flushes(log);
+}
+
+/* ---- Writing a batch ------------------------------------------------------------------------- */
+
+static void batch_written(struct hf_wlog *log, int status)
+{
+	struct wlog_batch *batch = log->writing;
+	struct hf_wlogfmt_head head;
+
+	log->writing = NULL;
+	hf_list_push_back(&log->unsynced, &batch->link);
+	if (status) {
+		hf_wlog_alarm(log, "write of batch %llu to segment %llu failed: %s",
+			      (unsigned long long)batch->new_spot.batch,
+			      (unsigned long long)batch->new_spot.serial, hf_err_text(status));
+		log->must_relocate = true;
+		hf_wlog_lane_free(log);
+		return;
+	}
+	HF_ASSERT(hf_wlogfmt_head_decode(&head, batch->header, batch->used_bytes) == 0);
+	hf_wlog_segment_add(log->active, &head, batch->header);
+	log->prev_crc = head.crc;
+	hf_wlog_batch_settle(batch, &batch->new_spot);
+	log->last_was_mark = batch->record_count == 0;
+	log->want_sync |= batch->durable || log->last_was_mark;
+	hf_wlog_batch_done(batch, false, 0);
+	hf_wlog_lane_free(log);
+}
+
+static void batch_write(struct hf_wlog *log, struct wlog_batch *batch)
+{
+	struct hf_wlogfmt_head head;
+
+	log->busy = true;
+	hf_list_remove(&batch->link);
+	log->writing = batch;
+	batch->new_spot.serial = log->active->serial;
+	batch->new_spot.batch = log->next_batch++;
+	batch->new_spot.offset = log->active->used_bytes;
+	hf_wlog_batch_seal(log, batch, &batch->new_spot, &head);
+	hf_wlog_lane_write(log,
+			   hf_wlog_slot_offset(log, log->active->slot) + batch->new_spot.offset,
+			   batch->iov, hf_wlog_batch_pad(batch), batch_written);
+}
+
+/* ---- Syncing --------------------------------------------------------------------------------- */
+
+static void batches_synced(struct hf_wlog *log, int status)
+{
+	if (status) {
+		hf_wlog_alarm(log, "sync of segment %llu failed: %s",
+			      (unsigned long long)log->active->serial, hf_err_text(status));
+		log->must_relocate = true;
+	} else
+		hf_wlog_became_durable(log, log->next_batch - 1);
+	hf_wlog_lane_free(log);
+}
+
+static void sync_start(struct hf_wlog *log)
+{
+	log->busy = true;
+	hf_wlog_lane_sync(log, batches_synced);
+}
+
+/* ---- Rolling to the next segment ------------------------------------------------------------- */
+
+static void roll_committed(struct hf_wlog *log, int status)
+{
+	struct wlog_batch *state;
+
+	HF_ASSERT(status == 0); /* the table is tried until it is written */
+	hf_wlog_segment_commit(log, log->fresh, log->next_batch);
+	log->fresh = NULL;
+	state = hf_wlog_state_batch(log);
+	hf_list_push_front(&log->queue, &state->link);
+	hf_wlog_lane_free(log);
+}
+
+static void footer_build(struct hf_wlog *log, struct wlog_segment *segment, uint32_t body_offset)
+{
+	uint32_t body_room = log->super.segment_bytes - HF_WLOG_BLOCK - body_offset;
+	struct hf_wlogfmt_footer footer = {
+		.serial = segment->serial,
+		.first_batch = segment->first_batch,
+		.last_batch = segment->last_batch,
+		.durable_through = log->durable_through,
+		.body_offset = body_offset,
+		.body_bytes = segment->body_bytes,
+		.body_crc = hf_crc32c(0, segment->body, segment->body_bytes),
+		.batch_count = (uint32_t)(segment->last_batch - segment->first_batch + 1),
+	};
+	uint8_t *bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, body_room + HF_WLOG_BLOCK));
+
+	memcpy(footer.uuid, log->super.uuid, sizeof footer.uuid);
+	memset(bytes, 0, body_room);
+	memcpy(bytes, segment->body, segment->body_bytes);
+	hf_wlogfmt_footer_encode(&footer, bytes + body_room);
+	log->footer = bytes;
+	log->lane_iov.iov_base = bytes;
+	log->lane_iov.iov_len = body_room + HF_WLOG_BLOCK;
+}
+
+static void footer_done(struct hf_wlog *log, int status)
+{
+	free(log->footer);
+	log->footer = NULL;
+	free(log->active->body);
+	log->active->body = NULL;
+	log->active->body_bytes = log->active->body_capacity = 0;
+	/* A footer saves time and may be missing; the device's trouble shows in the next write. */
+	(void)status;
+	log->active->open = false;
+	log->fresh = hf_wlog_segment_new(log);
+	log->fresh->first_batch = log->next_batch;
+	log->fresh->open = true;
+	hf_wlog_table_write(log, roll_committed);
+}
+
+static void roll(struct hf_wlog *log)
+{
+	struct wlog_segment *segment = log->active;
+	uint32_t body_offset =
+		log->super.segment_bytes - HF_WLOG_BLOCK - hf_wlogfmt_block_up(segment->body_bytes);
+
+	log->busy = true;
+	if (body_offset < segment->used_bytes || segment->used_bytes == 0) {
+		footer_done(log, 0);
+		return;
+	}
+	footer_build(log, segment, body_offset);
+	hf_wlog_lane_write(log, hf_wlog_slot_offset(log, segment->slot) + body_offset,
+			   &log->lane_iov, 1, footer_done);
+}
+
+/* ---- What next ------------------------------------------------------------------------------- */
+
+/* With room left for the footer that the segment needs afterwards; a segment that holds only its
+ * STATE takes any batch, footer or not. */
+static bool fits(const struct hf_wlog *log, const struct wlog_batch *batch)
+{
+	const struct wlog_segment *segment = log->active;
+	uint64_t end = (uint64_t)segment->used_bytes + hf_wlog_batch_total_bytes(batch);
+	uint64_t body = (uint64_t)segment->body_bytes + batch->used_bytes;
+
+	if (segment->other_records == 0)
+		return end <= log->super.segment_bytes;
+	return end + hf_wlogfmt_block_up(body) + HF_WLOG_BLOCK <= log->super.segment_bytes;
+}
+
+/* Ordinary appends leave the reserve alone: they neither take its segments nor fill one that a
+ * control record had to open. */
+static bool may_go(const struct hf_wlog *log, const struct wlog_batch *batch)
+{
+	uint32_t least = batch->reserve ? WLOG_LIVE_MIN_FREE : log->config.reserve_segments;
+
+	if (batch->state)
+		return true;
+	if (fits(log, batch))
+		return batch->reserve || log->free_count >= least;
+	return log->free_count > least;
+}
+
+static struct wlog_batch *next_batch(const struct hf_wlog *log)
+{
+	bool first = true;
+
+	hf_list_for_each (link, &log->queue) {
+		struct wlog_batch *batch = hf_container_of(link, struct wlog_batch, link);
+
+		if ((first || batch->reserve) && may_go(log, batch))
+			return batch;
+		first = false;
+	}
+	return NULL;
+}
+
+/* What is unsynced always fits one segment beside its STATE, should it have to move. */
+static bool too_much_unsynced(const struct hf_wlog *log, const struct wlog_batch *batch)
+{
+	uint64_t bytes = hf_wlog_batch_total_bytes(batch);
+
+	hf_list_for_each (link, &log->unsynced)
+		bytes += hf_wlog_batch_total_bytes(hf_container_of(link, struct wlog_batch, link));
+	return !hf_list_empty(&log->unsynced) && bytes > log->batch_max;
+}
+
+static void idle_fired(struct hf_timer *timer)
+{
+	struct hf_wlog *log = hf_container_of(timer, struct hf_wlog, idle_timer);
+
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	if (!hf_list_empty(&log->unsynced) || log->writing)
+		log->want_sync = true;
+	else
+		log->want_mark = true;
+	hf_wlog_pump(log);
+}
+
+static void idle_arm(struct hf_wlog *log)
+{
+	bool marked = log->last_was_mark || log->durable_through == 0;
+
+	if (log->idle_timer.armed || (hf_list_empty(&log->unsynced) && marked))
+		return;
+	log->idle_timer.fired = idle_fired;
+	hf_env_timer_set(log->env, &log->idle_timer,
+			 hf_env_now_ns(log->env) + log->config.idle_sync_ms * HF_NS_PER_MS);
+}
+
+static bool write_next(struct hf_wlog *log)
+{
+	struct wlog_batch *batch = next_batch(log);
+
+	if (!batch)
+		return false;
+	if (too_much_unsynced(log, batch))
+		sync_start(log);
+	else if (fits(log, batch))
+		batch_write(log, batch);
+	else if (!hf_list_empty(&log->unsynced))
+		sync_start(log); /* the table says that a closed segment is durable */
+	else
+		roll(log);
+	return true;
+}
+
+static bool mark_next(struct hf_wlog *log)
+{
+	struct wlog_batch *mark;
+
+	log->want_mark = false;
+	if (log->last_was_mark || !hf_list_empty(&log->unsynced))
+		return false;
+	mark = hf_wlog_batch_get(log, 0);
+	if (!fits(log, mark)) {
+		hf_wlog_batch_put(log, mark);
+		return false;
+	}
+	batch_write(log, mark);
+	return true;
+}
+
+void hf_wlog_pump(struct hf_wlog *log)
+{
+	bool sync_wanted;
+
+	if (log->busy || log->opening)
+		return;
+	if (log->closing)
+		hf_wlog_cancel_queue(log);
+	sync_wanted = log->want_sync || log->closing || !hf_list_empty(&log->flushes);
+	if (log->must_relocate)
+		hf_wlog_relocate(log);
+	else if (log->want_sync && !hf_list_empty(&log->unsynced))
+		sync_start(log);
+	else if (!log->closing && write_next(log))
+		return;
+	else if (sync_wanted && !hf_list_empty(&log->unsynced))
+		sync_start(log);
+	else if (log->closing && hf_wlog_nothing_left(log))
+		hf_wlog_soon(log); /* the end */
+	else if (!log->closing && (!log->want_mark || !mark_next(log)))
+		idle_arm(log);
+}

@@ -1,0 +1,259 @@
+/* Opening a write log: superblock and segment table, then recovery of the segments
+ * (wlog_recover.c), then everything past durable-through to a fresh segment (wlog_relocate.c). A
+ * log that is damaged where it was durable is refused with the place. */
+#include "cache/wlog_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOAD_BYTES (1u << 20)
+
+/* ---- Loading --------------------------------------------------------------------------------- */
+
+static void load_next(struct wlog_load *load);
+
+static void load_done(struct hf_disk_io *io)
+{
+	struct wlog_load *load = hf_container_of(io, struct wlog_load, io);
+
+	HF_CHECK_MAGIC(load->log, WLOG_MAGIC);
+	load->got += load->iov.iov_len;
+	if (io->status || load->got == load->length)
+		load->next(load->log, io->status);
+	else
+		load_next(load);
+}
+
+static void load_next(struct wlog_load *load)
+{
+	size_t left = load->length - load->got;
+
+	load->iov.iov_base = load->bytes + load->got;
+	load->iov.iov_len = left < LOAD_BYTES ? left : LOAD_BYTES;
+	load->io.op = HF_DISK_READ;
+	load->io.disk = load->log->config.disk;
+	load->io.offset = load->offset + load->got;
+	load->io.iov = &load->iov;
+	load->io.iov_count = 1;
+	load->io.done = load_done;
+	hf_env_disk_submit(load->log->env, &load->io);
+}
+
+void hf_wlog_load(struct hf_wlog *log, uint64_t offset, void *bytes, size_t length,
+		  void (*next)(struct hf_wlog *log, int status))
+{
+	log->load.log = log;
+	log->load.offset = offset;
+	log->load.bytes = bytes;
+	log->load.length = length;
+	log->load.got = 0;
+	log->load.next = next;
+	load_next(&log->load);
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static void open_end(struct hf_wlog *log, int status)
+{
+	struct hf_wlog_open *open = log->opening;
+
+	log->opening = NULL;
+	log->busy = false;
+	open->status = status;
+	open->wlog = status ? NULL : log;
+	if (status)
+		hf_wlog_destroy(log);
+	open->opened(open);
+}
+
+static void open_relocated(struct hf_wlog *log, int status)
+{
+	log->relocated = NULL;
+	if (status)
+		hf_fail(&log->opening->message, status,
+			"log on disk %u: no fresh segment can be written: %s", log->config.disk,
+			hf_err_text(status));
+	else
+		hf_wlog_soon(log);
+	open_end(log, status);
+}
+
+static void open_recovered(struct hf_wlog *log, int status)
+{
+	if (status) {
+		open_end(log, status);
+		return;
+	}
+	log->must_relocate = true;
+	log->relocated = open_relocated;
+	hf_wlog_relocate(log);
+}
+
+/* ---- Segment table --------------------------------------------------------------------------- */
+
+static int by_serial(const void *a, const void *b)
+{
+	const struct hf_wlogfmt_entry *x = *(const struct hf_wlogfmt_entry *const *)a;
+	const struct hf_wlogfmt_entry *y = *(const struct hf_wlogfmt_entry *const *)b;
+
+	return x->serial < y->serial ? -1 : x->serial > y->serial;
+}
+
+static int adopt(struct hf_wlog *log, struct hf_wlogfmt_entry **entries, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct hf_wlogfmt_entry *entry = entries[i];
+		struct wlog_segment *segment;
+
+		if (i > 0 &&
+		    (entry->serial == entries[i - 1]->serial || entries[i - 1]->last_batch == 0 ||
+		     entry->first_batch <= entries[i - 1]->last_batch))
+			return HF_ECORRUPT;
+		segment =
+			hf_wlog_segment_known(log, (uint32_t)(entry - log->entries), entry->serial);
+		hf_wlog_segment_commit(log, segment, entry->first_batch);
+		segment->open = entry->last_batch == 0;
+		segment->last_batch = entry->last_batch;
+	}
+	if (log->active && !log->active->open)
+		log->active = NULL;
+	return 0;
+}
+
+/* What the table names; a segment reserved for a rewriting that was not committed is free. */
+static void segments_adopt(struct hf_wlog *log)
+{
+	struct hf_wlogfmt_entry **used =
+		wlog_must(calloc(log->super.segment_count, sizeof(struct hf_wlogfmt_entry *)));
+	uint32_t count = 0;
+	int err;
+
+	for (uint32_t i = 0; i < log->super.segment_count; i++)
+		if (log->entries[i].serial && log->entries[i].first_batch)
+			used[count++] = &log->entries[i];
+	qsort(used, count, sizeof(struct hf_wlogfmt_entry *), by_serial);
+	err = adopt(log, used, count);
+	free(used);
+	if (err) {
+		hf_fail(&log->opening->message, err,
+			"log on disk %u: the segment table contradicts itself", log->config.disk);
+		open_end(log, err);
+		return;
+	}
+	log->durable_through = log->table.durable_through;
+	hf_wlog_recover(log, open_recovered);
+}
+
+/* Only one copy of the table is whole. If the other was torn by a crash, no segment is newer than
+ * the whole one says; if it is damage, one may be, and going on would lose it. */
+static void probe_next(struct hf_wlog *log, int status)
+{
+	struct hf_wlogfmt_head head;
+
+	if (!status && log->next_slot > 0 &&
+	    hf_wlogfmt_head_decode(&head, log->table_bytes, HF_WLOG_BLOCK) == 0 &&
+	    memcmp(head.uuid, log->super.uuid, sizeof head.uuid) == 0 &&
+	    head.serial >= log->table.next_serial)
+		status = hf_fail(&log->opening->message, HF_ECORRUPT,
+				 "log on disk %u: segment table copy %u (offset %llu) is damaged: "
+				 "slot %u holds segment %llu, which the other copy does not know",
+				 log->config.disk, !log->table_good,
+				 (unsigned long long)log->super.table_offset[!log->table_good],
+				 log->next_slot - 1, (unsigned long long)head.serial);
+	else if (status)
+		hf_fail(&log->opening->message, status, "log on disk %u: slot %u cannot be read",
+			log->config.disk, log->next_slot - 1);
+	if (status) {
+		open_end(log, status);
+		return;
+	}
+	if (log->next_slot < log->super.segment_count) {
+		hf_wlog_load(log, hf_wlog_slot_offset(log, log->next_slot++), log->table_bytes,
+			     HF_WLOG_BLOCK, probe_next);
+		return;
+	}
+	log->next_slot = 0;
+	segments_adopt(log);
+}
+
+static void tables_read(struct hf_wlog *log, int status)
+{
+	struct hf_wlogfmt_table tables[2];
+	uint8_t *copies = log->table_copies;
+	int errs[2];
+
+	if (status) {
+		hf_fail(&log->opening->message, status,
+			"log on disk %u: the segment table cannot be read", log->config.disk);
+		open_end(log, status);
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		errs[i] = hf_wlogfmt_table_decode(&log->super, &tables[i], log->entries,
+						  copies + i * (size_t)log->super.table_bytes);
+	if (errs[0] && errs[1]) {
+		hf_fail(&log->opening->message, errs[0],
+			"log on disk %u: both copies of the segment table (offsets %llu and %llu) "
+			"are damaged",
+			log->config.disk, (unsigned long long)log->super.table_offset[0],
+			(unsigned long long)log->super.table_offset[1]);
+		open_end(log, errs[0]);
+		return;
+	}
+	log->table_good = errs[0] || (!errs[1] && tables[1].version > tables[0].version);
+	hf_wlogfmt_table_decode(&log->super, &log->table, log->entries,
+				copies + log->table_good * (size_t)log->super.table_bytes);
+	if (errs[0] || errs[1])
+		probe_next(log, 0);
+	else
+		segments_adopt(log);
+}
+
+/* ---- Superblock ------------------------------------------------------------------------------ */
+
+static void supers_read(struct hf_wlog *log, int status)
+{
+	uint8_t *blocks = log->table_copies;
+	uint64_t disk_bytes = log->env->disk_size_bytes[log->config.disk];
+
+	if (!status) {
+		status = hf_wlogfmt_super_decode(&log->super, blocks);
+		if (status == HF_ENOENT) /* says nothing about the copy */
+			status = hf_wlogfmt_super_decode(&log->super, blocks + HF_WLOG_BLOCK);
+		else if (status &&
+			 hf_wlogfmt_super_decode(&log->super, blocks + HF_WLOG_BLOCK) == 0)
+			status = 0;
+	}
+	if (status) {
+		hf_fail(&log->opening->message, status, "log on disk %u: superblock: %s",
+			log->config.disk, hf_err_text(status));
+	} else if (log->super.disk_bytes > disk_bytes) {
+		status = hf_fail(&log->opening->message, HF_ECORRUPT,
+				 "log on disk %u: formatted for %llu bytes, the disk has %llu",
+				 log->config.disk, (unsigned long long)log->super.disk_bytes,
+				 (unsigned long long)disk_bytes);
+	}
+	if (status) {
+		open_end(log, status);
+		return;
+	}
+	hf_wlog_provide(log);
+	free(log->table_copies);
+	log->table_copies =
+		wlog_must(aligned_alloc(HF_WLOG_BLOCK, 2 * (size_t)log->super.table_bytes));
+	hf_wlog_load(log, log->super.table_offset[0], log->table_copies,
+		     2 * (size_t)log->super.table_bytes, tables_read);
+}
+
+void hf_wlog_open_start(struct hf_wlog_open *open)
+{
+	struct hf_wlog *log = wlog_must(hf_wlog_create(&open->config));
+
+	HF_ASSERT(open->opened && open->config.disk < log->env->disk_count);
+	open->wlog = NULL;
+	open->message.text[0] = '\0';
+	open->segments_read = open->batches = open->records = open->rewritten_records = 0;
+	log->opening = open;
+	log->table_copies = wlog_must(aligned_alloc(HF_WLOG_BLOCK, 2 * HF_WLOG_BLOCK));
+	hf_wlog_load(log, 0, log->table_copies, 2 * HF_WLOG_BLOCK, supers_read);
+}

@@ -1,0 +1,409 @@
+/* Recovery of the segments that the table names. The newest, which is open, is read whole, since
+ * its end is what a crash cut; where it ends is decided first. Then the closed ones in order, by
+ * their footers (or whole, where a crash left none), then the newest: their records go to the
+ * owner in log order, and what has to move is loaded as batches for wlog_relocate.c.
+ *
+ * The end. The run of good headers of the newest segment ends the log if no header after it (nor
+ * the table) says that a sync covered the batch that is missing; otherwise the log is damaged and
+ * is refused. Past durable-through a batch whose payload fails its CRCs ends the log too. What was
+ * durable is known to be there, so payload damage below is left to be found by reads.
+ *
+ * What moves: everything past durable-through, and the whole newest segment if it is at most half
+ * full, so that restarts do not use up segments. */
+#include "base/crc32c.h"
+#include "cache/wlog_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct wlog_recovery {
+	void (*next)(struct hf_wlog *log, int status);
+	uint32_t index;                  /* of the closed segment in `live` being read */
+	uint64_t newest_state;           /* serial of the segment with the newest STATE; 0: none */
+	struct wlog_scan newest, closed; /* the open segment's, and of the one being read */
+	uint8_t *newest_bytes;
+	uint8_t *bytes; /* of the closed segment: its footer's body or all of it */
+	struct hf_wlogfmt_footer footer;
+	bool whole; /* `bytes` is all of it */
+	/* Where delivery is. */
+	struct wlog_segment *segment;
+	struct wlog_scan *scan;
+	uint32_t batch;
+	size_t at;
+	struct hf_wlogfmt_record record; /* whose payload is being read */
+	uint8_t *payload;
+	void (*delivered)(struct hf_wlog *log);
+};
+
+static void closed_next(struct hf_wlog *log);
+static void deliver(struct hf_wlog *log);
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static void recovery_end(struct hf_wlog *log, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	void (*next)(struct hf_wlog *, int) = recovery->next;
+
+	hf_wlog_scan_free(&recovery->newest);
+	hf_wlog_scan_free(&recovery->closed);
+	free(recovery->newest_bytes);
+	free(recovery->bytes);
+	free(recovery->payload);
+	free(recovery);
+	log->recovery = NULL;
+	next(log, status);
+}
+
+static void refuse(struct hf_wlog *log, const struct wlog_segment *segment, uint32_t offset,
+		   int err, const char *what)
+{
+	hf_fail(&log->opening->message, err,
+		"log on disk %u: segment %llu (slot %u), offset %u: %s", log->config.disk,
+		(unsigned long long)segment->serial, segment->slot, offset, what);
+	recovery_end(log, err);
+}
+
+static struct wlog_batch *batch_of(struct hf_wlog *log, const struct wlog_found *found,
+				   const uint8_t *bytes)
+{
+	const struct hf_wlogfmt_head *head = &found->head;
+	struct hf_wlogfmt_record record;
+	struct wlog_batch *batch;
+	uint64_t units = 0;
+	size_t at = HF_WLOGFMT_HEAD;
+
+	while (hf_wlogfmt_record_next(head, found->header, &at, &record)) {
+		units += hf_wlogfmt_payload_units(record.type, record.length);
+		if (record.type == HF_RECORD_STATE)
+			at = SIZE_MAX; /* alone in its batch */
+	}
+	if (at == SIZE_MAX || head->record_count == 0)
+		return NULL;
+	batch = hf_wlog_batch_get(log, head->payload_bytes);
+	if (head->used_bytes > batch->header_capacity) {
+		hf_wlog_batch_put(log, batch);
+		return NULL;
+	}
+	memcpy(batch->header, found->header, head->used_bytes);
+	memcpy(batch->payload, bytes + head->offset + head->header_bytes, head->payload_bytes);
+	batch->used_bytes = head->used_bytes;
+	batch->payload_bytes = (uint32_t)(units * HF_UNIT);
+	batch->record_count = head->record_count;
+	batch->spot.serial = head->serial;
+	batch->spot.batch = head->batch;
+	batch->spot.offset = head->offset;
+	return batch;
+}
+
+static void load_tail(struct hf_wlog *log)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	const struct wlog_scan *scan = &recovery->newest;
+
+	log->keep_through = log->durable_through;
+	if (scan->count > 0 && scan->end <= log->super.segment_bytes / 2)
+		log->keep_through = scan->first_batch - 1;
+	for (uint32_t i = 0; i < scan->count; i++) {
+		struct wlog_batch *batch;
+
+		if (scan->found[i].head.batch <= log->keep_through)
+			continue;
+		batch = batch_of(log, &scan->found[i], recovery->newest_bytes);
+		if (!batch)
+			continue;
+		hf_list_push_back(&log->unsynced, &batch->link);
+		log->opening->rewritten_records += batch->record_count;
+	}
+	recovery_end(log, 0);
+}
+
+/* STATE of the newest segment, once it is there, stands for all that only older STATEs hold. */
+static void drop_states_before(struct hf_wlog *log, uint64_t serial)
+{
+	for (uint32_t i = log->live_count; i-- > 0;)
+		if (log->live[i]->serial < serial && log->live[i]->other_records == 0)
+			hf_wlog_segment_drop(log, log->live[i]);
+}
+
+static void newest_delivered(struct hf_wlog *log)
+{
+	drop_states_before(log, log->recovery->newest_state);
+	load_tail(log);
+}
+
+/* ---- Delivery to the owner ------------------------------------------------------------------- */
+
+static void deliver_one(struct hf_wlog *log, const struct hf_wlogfmt_record *from,
+			const uint8_t *payload)
+{
+	const struct wlog_recovery *recovery = log->recovery;
+	const struct hf_wlog_owner *owner = log->config.owner;
+	struct hf_wlog_record record;
+
+	hf_wlog_record_of(&recovery->scan->found[recovery->batch].head, from, &record);
+	owner->recovered(owner->context, &record, payload);
+	log->opening->records++;
+}
+
+/* Control that fails its checksum is lost; only what a newer STATE repeats may be. */
+static bool deliver_control(struct hf_wlog *log, const uint8_t *payload)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	const struct hf_wlogfmt_head *head = &recovery->scan->found[recovery->batch].head;
+
+	if (hf_wlogfmt_record_verify(&recovery->record, payload)) {
+		deliver_one(log, &recovery->record, payload);
+		return true;
+	}
+	if (recovery->segment->serial < recovery->newest_state) {
+		hf_wlog_alarm(log,
+			      "control record in segment %llu at offset %u is damaged; a newer "
+			      "one holds",
+			      (unsigned long long)head->serial, head->offset);
+		return true;
+	}
+	refuse(log, recovery->segment, head->offset, HF_ECORRUPT,
+	       "control state fails its checksum");
+	return false;
+}
+
+static void control_read(struct hf_wlog *log, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+
+	if (status) {
+		refuse(log, recovery->segment, 0, status, "control state cannot be read");
+		return;
+	}
+	if (deliver_control(log, recovery->payload))
+		deliver(log);
+}
+
+/* True if delivery goes on now. */
+static bool deliver_payload(struct hf_wlog *log, const uint8_t *whole)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	const struct hf_wlogfmt_head *head = &recovery->scan->found[recovery->batch].head;
+	uint64_t units = hf_wlogfmt_payload_units(recovery->record.type, recovery->record.length);
+	uint32_t offset =
+		head->offset + head->header_bytes + recovery->record.payload_unit * HF_UNIT;
+
+	if (whole || units == 0)
+		return deliver_control(log, whole ? whole + offset : recovery->payload);
+	free(recovery->payload);
+	recovery->payload = wlog_must(aligned_alloc(HF_DISK_ALIGN, units * HF_UNIT));
+	hf_wlog_load(log, hf_wlog_slot_offset(log, recovery->segment->slot) + offset,
+		     recovery->payload, units * HF_UNIT, control_read);
+	return false;
+}
+
+static void deliver(struct hf_wlog *log)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	const uint8_t *whole = recovery->scan == &recovery->newest ? recovery->newest_bytes
+			       : recovery->whole                   ? recovery->bytes
+								   : NULL;
+
+	while (recovery->batch < recovery->scan->count) {
+		const struct wlog_found *found = &recovery->scan->found[recovery->batch];
+
+		if (!hf_wlogfmt_record_next(&found->head, found->header, &recovery->at,
+					    &recovery->record)) {
+			recovery->batch++;
+			recovery->at = HF_WLOGFMT_HEAD;
+			log->opening->batches++;
+			continue;
+		}
+		if (recovery->record.type != HF_RECORD_STATE &&
+		    recovery->record.type != HF_RECORD_CONTROL)
+			deliver_one(log, &recovery->record, NULL);
+		else if (!deliver_payload(log, whole))
+			return;
+	}
+	recovery->delivered(log);
+}
+
+/* The segment's index from its headers, then its records to the owner. */
+static void deliver_segment(struct hf_wlog *log, struct wlog_segment *segment,
+			    struct wlog_scan *scan, void (*delivered)(struct hf_wlog *log))
+{
+	struct wlog_recovery *recovery = log->recovery;
+
+	for (uint32_t i = 0; i < scan->count; i++)
+		hf_wlog_segment_add(segment, &scan->found[i].head, scan->found[i].header);
+	free(segment->body);
+	segment->body = NULL;
+	segment->body_bytes = segment->body_capacity = 0;
+	recovery->segment = segment;
+	recovery->scan = scan;
+	recovery->batch = 0;
+	recovery->at = HF_WLOGFMT_HEAD;
+	recovery->delivered = delivered;
+	log->opening->segments_read++;
+	if (scan->count > 0)
+		log->prev_crc = scan->found[scan->count - 1].head.crc;
+	deliver(log);
+}
+
+/* ---- Closed segments ------------------------------------------------------------------------- */
+
+static void closed_delivered(struct hf_wlog *log)
+{
+	struct wlog_recovery *recovery = log->recovery;
+
+	hf_wlog_scan_free(&recovery->closed);
+	free(recovery->bytes);
+	recovery->bytes = NULL;
+	recovery->index++;
+	closed_next(log);
+}
+
+static void scan_begin(struct hf_wlog *log, struct wlog_scan *scan,
+		       const struct wlog_segment *segment)
+{
+	hf_wlog_scan_free(scan);
+	memset(scan, 0, sizeof *scan);
+	scan->super = &log->super;
+	scan->serial = segment->serial;
+	scan->first_batch = segment->first_batch;
+}
+
+static void whole_read(struct hf_wlog *log, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	struct wlog_segment *segment = log->live[recovery->index];
+
+	if (status) {
+		refuse(log, segment, 0, status, "cannot be read");
+		return;
+	}
+	scan_begin(log, &recovery->closed, segment);
+	hf_wlog_scan_segment(&recovery->closed, recovery->bytes, segment->last_batch);
+	if (segment->first_batch + recovery->closed.count != segment->last_batch + 1) {
+		refuse(log, segment, recovery->closed.end, HF_ECORRUPT,
+		       "a batch that was durable is missing or damaged");
+		return;
+	}
+	deliver_segment(log, segment, &recovery->closed, closed_delivered);
+}
+
+static void read_whole(struct hf_wlog *log, struct wlog_segment *segment)
+{
+	struct wlog_recovery *recovery = log->recovery;
+
+	free(recovery->bytes);
+	recovery->bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, log->super.segment_bytes));
+	recovery->whole = true;
+	hf_wlog_load(log, hf_wlog_slot_offset(log, segment->slot), recovery->bytes,
+		     log->super.segment_bytes, whole_read);
+}
+
+static void body_read(struct hf_wlog *log, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	struct wlog_segment *segment = log->live[recovery->index];
+	const struct hf_wlogfmt_footer *footer = &recovery->footer;
+
+	scan_begin(log, &recovery->closed, segment);
+	if (status || hf_crc32c(0, recovery->bytes, footer->body_bytes) != footer->body_crc ||
+	    hf_wlog_scan_body(&recovery->closed, recovery->bytes, footer->body_bytes) != 0 ||
+	    recovery->closed.count != footer->batch_count)
+		read_whole(log, segment);
+	else
+		deliver_segment(log, segment, &recovery->closed, closed_delivered);
+}
+
+static void trailer_read(struct hf_wlog *log, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	struct wlog_segment *segment = log->live[recovery->index];
+	struct hf_wlogfmt_footer *footer = &recovery->footer;
+	uint32_t bytes;
+
+	if (status ||
+	    hf_wlogfmt_footer_decode(footer, log->super.segment_bytes, recovery->bytes) != 0 ||
+	    memcmp(footer->uuid, log->super.uuid, sizeof footer->uuid) != 0 ||
+	    footer->serial != segment->serial || footer->first_batch != segment->first_batch ||
+	    footer->last_batch != segment->last_batch) {
+		read_whole(log, segment);
+		return;
+	}
+	bytes = hf_wlogfmt_block_up(footer->body_bytes);
+	free(recovery->bytes);
+	recovery->bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, bytes + HF_WLOG_BLOCK));
+	hf_wlog_load(log, hf_wlog_slot_offset(log, segment->slot) + footer->body_offset,
+		     recovery->bytes, bytes ? bytes : HF_WLOG_BLOCK, body_read);
+}
+
+static void closed_next(struct hf_wlog *log)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	struct wlog_segment *segment;
+
+	if (recovery->index == log->live_count || log->live[recovery->index] == log->active) {
+		if (log->active)
+			deliver_segment(log, log->active, &recovery->newest, newest_delivered);
+		else
+			newest_delivered(log);
+		return;
+	}
+	segment = log->live[recovery->index];
+	recovery->whole = false;
+	recovery->bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, HF_WLOG_BLOCK));
+	hf_wlog_load(log,
+		     hf_wlog_slot_offset(log, segment->slot) + log->super.segment_bytes -
+			     HF_WLOG_BLOCK,
+		     recovery->bytes, HF_WLOG_BLOCK, trailer_read);
+}
+
+/* ---- The newest segment ---------------------------------------------------------------------- */
+
+static void newest_read(struct hf_wlog *log, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	struct wlog_scan *scan = &recovery->newest;
+	struct wlog_segment *segment = log->active;
+
+	if (status) {
+		refuse(log, segment, 0, status, "cannot be read");
+		return;
+	}
+	scan_begin(log, scan, segment);
+	scan->durable_through = log->durable_through;
+	hf_wlog_scan_segment(scan, recovery->newest_bytes, 0);
+	hf_wlog_scan_past(scan, recovery->newest_bytes);
+	if (scan->first_batch + scan->count <= scan->durable_through) {
+		refuse(log, segment, scan->end, HF_ECORRUPT,
+		       "a batch that was durable is missing or damaged");
+		return;
+	}
+	hf_wlog_scan_cut_torn(scan, recovery->newest_bytes);
+	log->durable_through = scan->durable_through;
+	if (scan->last_seen >= log->next_batch)
+		log->next_batch = scan->last_seen + 1;
+	if (scan->count > 0)
+		recovery->newest_state = segment->serial;
+	closed_next(log);
+}
+
+void hf_wlog_recover(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status))
+{
+	struct wlog_recovery *recovery = wlog_must(calloc(1, sizeof *recovery));
+
+	log->recovery = recovery;
+	recovery->next = next;
+	log->next_batch = log->durable_through + 1;
+	for (uint32_t i = 0; i < log->live_count; i++)
+		if (!log->live[i]->open)
+			recovery->newest_state = log->live[i]->serial;
+	if (!log->active) {
+		closed_next(log);
+		return;
+	}
+	if (log->active->first_batch > log->next_batch)
+		log->next_batch = log->active->first_batch;
+	recovery->newest_bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, log->super.segment_bytes));
+	hf_wlog_load(log, hf_wlog_slot_offset(log, log->active->slot), recovery->newest_bytes,
+		     log->super.segment_bytes, newest_read);
+}
