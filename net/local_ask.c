@@ -116,7 +116,7 @@ int hf_local_ask(const char *path, const uint8_t *bytes, size_t length, uint64_t
 {
 	uint64_t until_ms = now_ms() + deadline_ms;
 	uint8_t *frame;
-	int fd, err;
+	int fd = -1, err;
 
 	if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
 		return hf_fail(message, HF_EINVAL, "%s: a socket's path has at most 107 bytes",
