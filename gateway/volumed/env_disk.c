@@ -142,7 +142,7 @@ int hf_env_committer_start(struct hf_env_committer *committer, struct hf_env_uv 
 	pthread_mutex_init(&committer->lock, NULL);
 	pthread_cond_init(&committer->filled, NULL);
 	hf_list_init(&committer->queue);
-	snprintf(name, sizeof name, "hf-commit-%u", number);
+	snprintf(name, sizeof name, "hf-commit-%u", number % HF_ENV_DISKS_MAX);
 	err = hf_env_thread_start(&committer->thread, name, committer_run, committer);
 	committer->started = err == 0;
 	return err;

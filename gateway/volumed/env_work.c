@@ -35,7 +35,7 @@ int hf_env_workers_start(struct hf_env_uv *env, unsigned count)
 	pthread_cond_init(&workers->filled, NULL);
 	hf_list_init(&workers->queue);
 	while (!err && workers->count < count) {
-		snprintf(name, sizeof name, "hf-work-%u", workers->count);
+		snprintf(name, sizeof name, "hf-work-%u", workers->count % HF_ENV_WORKERS_MAX);
 		err = hf_env_thread_start(&workers->threads[workers->count], name, worker_run, env);
 		workers->count += err == 0;
 	}
