@@ -163,6 +163,7 @@ static void log_recovered(void *context, const struct hf_wlog_record *record, co
 	struct hf_core_volume *volume;
 
 	hf_core_segment_note(core, record->place.source, false);
+	hf_core_segment_durable(core, record->place.source);
 	switch (record->type) {
 	case HF_RECORD_DATA:
 	case HF_RECORD_ZERO:
