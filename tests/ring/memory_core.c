@@ -11,12 +11,14 @@
 #include "base/list.h"
 
 #define FILE_BYTES (1ull << 34) /* sparse */
+#define BATCH      5u           /* requests executed at once when they rest before */
 
 struct hf_core {
 	struct memory_core_config config;
 	struct memory_disk *disk;
-	struct hf_list queue;
-	uv_timer_t timer;
+	struct hf_list queue, cancelled;
+	uv_timer_t timer, cancel_timer;
+	unsigned handles_open;
 	bool held;
 };
 
@@ -185,8 +187,6 @@ static void run(struct hf_core *core, struct hf_request *request)
 	const struct memory_volume *volume = volume_of(core, request->volume);
 	struct memory_result *result = place_of(core, &request->id);
 
-	if (request->status == HF_ECANCELED)
-		return;
 	if (!volume || !volume->attached) {
 		request->status = HF_ENOTREADY;
 		return;
@@ -218,7 +218,12 @@ static void turn(uv_timer_t *timer)
 	if (core->held)
 		return;
 	hf_list_init(&batch);
-	hf_list_splice_back(&batch, &core->queue);
+	for (unsigned i = 0; i < BATCH || core->config.delay_ms == 0; i++) {
+		link = hf_list_pop_front(&core->queue);
+		if (!link)
+			break;
+		hf_list_push_back(&batch, link);
+	}
 	hf_list_for_each (at, &batch)
 		run(core, hf_container_of(at, struct hf_request, link));
 	while ((link = hf_list_pop_front(&batch)) != NULL) {
@@ -243,15 +248,29 @@ void hf_core_submit(struct hf_core *core, struct hf_request *request)
 	arm(core);
 }
 
+static void end_cancelled(uv_timer_t *timer)
+{
+	struct hf_core *core = timer->data;
+	struct hf_list *link;
+
+	while ((link = hf_list_pop_front(&core->cancelled)) != NULL) {
+		struct hf_request *request = hf_container_of(link, struct hf_request, link);
+
+		request->status = HF_ECANCELED;
+		request->done(request);
+	}
+}
+
 void hf_core_cancel(struct hf_core *core, struct hf_request *request)
 {
-	hf_list_for_each (at, &core->queue) {
-		if (at == &request->link) {
-			request->status = HF_ECANCELED;
-			core->held = false; /* what was held back may end */
-			arm(core);
-			return;
-		}
+	if (core->config.commits_at_once && request->id.id % 2 == 0)
+		return;
+	hf_list_for_each_safe (at, &core->queue) {
+		if (at != &request->link)
+			continue;
+		hf_list_remove(&request->link);
+		hf_list_push_back(&core->cancelled, &request->link);
+		uv_timer_start(&core->cancel_timer, end_cancelled, 0, 0);
 	}
 }
 
@@ -338,8 +357,11 @@ struct hf_core *memory_core_open(const struct memory_core_config *config)
 	if (core->disk->end_offset == 0)
 		core->disk->end_offset = (sizeof *core->disk + 4095) / 4096 * 4096;
 	hf_list_init(&core->queue);
+	hf_list_init(&core->cancelled);
 	uv_timer_init(config->loop, &core->timer);
-	core->timer.data = core;
+	uv_timer_init(config->loop, &core->cancel_timer);
+	core->timer.data = core->cancel_timer.data = core;
+	core->handles_open = 2;
 	return core;
 }
 
@@ -347,6 +369,8 @@ static void core_closed(uv_handle_t *handle)
 {
 	struct hf_core *core = handle->data;
 
+	if (--core->handles_open > 0)
+		return;
 	munmap(core->disk, FILE_BYTES);
 	free(core);
 }
@@ -355,4 +379,5 @@ void memory_core_close(struct hf_core *core)
 {
 	HF_ASSERT(hf_list_empty(&core->queue));
 	uv_close((uv_handle_t *)&core->timer, core_closed);
+	uv_close((uv_handle_t *)&core->cancel_timer, core_closed);
 }

@@ -42,8 +42,12 @@ struct memory_core_config {
 	uv_loop_t *loop;
 	const char *path; /* of the file; made if absent */
 	void (*step)(enum memory_step step, const struct hf_request *request); /* may be NULL */
-	/* Requests rest this long before they are executed, in milliseconds. */
+	/* Requests rest this long before they are executed, in milliseconds, and go in small
+	 * batches; 0: all of them in the next turn of the loop. */
 	uint64_t delay_ms;
+	/* Every other request is in the committer's hands at once: it cannot be cancelled any more.
+	 */
+	bool commits_at_once;
 	void (*volume_changed)(void *context, uint64_t volume);
 	void *context;
 };
