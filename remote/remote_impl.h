@@ -182,7 +182,8 @@ struct hf_opening {
 
 	uint8_t keyring[HF_KEYRING_BYTES], claim_bytes[HF_CLAIM_BYTES];
 	struct hf_claim own;
-	uint64_t newest_claim; /* seen so far; 0: none */
+	char found[HF_STORE_NAME_MAX + 1]; /* beside a key ring that is missing */
+	uint64_t newest_claim;             /* seen so far; 0: none */
 
 	/* The base that is continued, or read; then what its own incarnation added. */
 	struct hf_object_id candidate; /* incarnation that is asked for its base, counting down */

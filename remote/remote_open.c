@@ -308,32 +308,27 @@ static void write_keyring(struct hf_opening *opening)
 	hf_opening_submit(opening, keyring_written);
 }
 
-/* Only where nothing is may a key ring be made: a new one would bury what an old one opens. */
+/* Only where nothing is may a key ring be made: a new one would bury what an old one opens. What is
+ * there may be another creator's doing, who made the key ring since we asked: ask once more. */
 static void volume_listed(struct hf_retry *retry, int status)
 {
 	struct hf_opening *opening = hf_opening_of(retry, status);
-	char first[HF_STORE_NAME_MAX + 1] = "", tombstone[HF_STORE_NAME_MAX + 1];
-	char keyring[HF_STORE_NAME_MAX + 1];
+	char tombstone[HF_STORE_NAME_MAX + 1];
 
 	if (!opening)
 		return;
 	if (retry->io.name_count)
-		memcpy(first, retry->io.names[0].name, sizeof first);
+		memcpy(opening->found, retry->io.names[0].name, sizeof opening->found);
 	free(retry->io.names);
 	hf_name_tombstone(tombstone, opening->open->tenant, opening->open->volume);
-	hf_name_keyring(keyring, opening->open->tenant, opening->open->volume);
-	if (!first[0]) {
+	if (!opening->found[0]) {
 		write_keyring(opening);
-	} else if (strcmp(first, keyring) == 0) {
-		read_keyring(opening); /* made since we looked */
-	} else if (strcmp(first, tombstone) == 0) {
+	} else if (strcmp(opening->found, tombstone) == 0) {
 		hf_fail(&opening->open->message, HF_ENOENT, "%s: the volume is being deleted",
-			first);
+			tombstone);
 		hf_opening_fail(opening, HF_ENOENT);
 	} else {
-		hf_fail(&opening->open->message, HF_ECORRUPT,
-			"%s is there, but the key ring %s is missing", first, keyring);
-		hf_opening_fail(opening, HF_ECORRUPT);
+		read_keyring(opening);
 	}
 }
 
@@ -346,6 +341,13 @@ static void keyring_missing(struct hf_opening *opening)
 		hf_fail(&opening->open->message, HF_ENOENT,
 			"no such volume in the store: %s is not there", opening->retry.io.name);
 		hf_opening_fail(opening, HF_ENOENT);
+		return;
+	}
+	if (opening->found[0]) {
+		hf_fail(&opening->open->message, HF_ECORRUPT,
+			"%s is there, but the key ring %s is missing", opening->found,
+			opening->retry.io.name);
+		hf_opening_fail(opening, HF_ECORRUPT);
 		return;
 	}
 	io = hf_opening_io(opening, HF_STORE_LIST);

@@ -211,7 +211,11 @@ static void check_one_holder(struct player *players, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		struct actor *actor = &players[i].actor;
 
-		if (!players[i].playing || !actor->remote)
+		if (!players[i].playing)
+			continue;
+		CHECK(actor->opened);
+		CHECK(actor->open.status == 0 || actor->open.status == HF_EFENCED);
+		if (!actor->remote)
 			continue;
 		hf_remote_look(actor->remote);
 		mem_settle(&actor->env);
@@ -426,11 +430,67 @@ static void claims_without_a_base_are_passed_over(void **state)
 	actor_end(&actor, false);
 }
 
+/* Answers the actor's operations up to and without the PUT of a name that ends like this. */
+static void run_to_put(struct actor *actor, const char *part)
+{
+	for (;;) {
+		struct hf_store_io *io = mem_pending(&actor->env, 0);
+
+		assert_non_null(io);
+		if (io->op == HF_STORE_PUT && strstr(io->name, part))
+			return;
+		mem_answer(&actor->env, io, MEM_OK);
+	}
+}
+
+/* Whoever was overtaken between claim and open is told so, and not that something is damaged. */
+static void an_overtaken_claimer_is_fenced_at_once(void **state)
+{
+	struct actor slow, fast;
+
+	(void)state;
+	prepare();
+	mem_copy(&store, &initial);
+	actor_init(&slow, &store, 1);
+	actor_open(&slow, 1);
+	run_to_put(&slow, "/base");
+	actor_init(&fast, &store, 2);
+	actor_open_now(&fast, 1, 0);
+	actor_run(&slow, &slow.opened);
+	assert_int_equal(slow.open.status, HF_EFENCED);
+	actor_end(&slow, false);
+	actor_end(&fast, false);
+}
+
+/* A claim, a base or a key ring whose answer was lost is recognised as one's own. */
+static void lost_answers_cost_no_further_claim(void **state)
+{
+	static const char *const parts[] = {"/keyring", "/claims/", "/base"};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct actor actor;
+
+		mem_store_free(&store);
+		actor_init(&actor, &store, 1);
+		actor_open(&actor, 1);
+		run_to_put(&actor, parts[i]);
+		mem_answer(&actor.env, mem_pending(&actor.env, 0), MEM_LOST);
+		actor_run(&actor, &actor.opened);
+		assert_int_equal(actor.open.status, 0);
+		assert_int_equal(hf_remote_start(actor.remote), 1);
+		assert_int_equal(store.count, 3);
+		actor_end(&actor, false);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_lower_epoch_never_claims),
 		cmocka_unit_test(claims_without_a_base_are_passed_over),
+		cmocka_unit_test(an_overtaken_claimer_is_fenced_at_once),
+		cmocka_unit_test(lost_answers_cost_no_further_claim),
 		cmocka_unit_test(two_claimers_race_for_a_volume),
 		cmocka_unit_test(two_claimers_race_to_create),
 		cmocka_unit_test(a_claimer_takes_over_from_a_busy_holder),
