@@ -1,0 +1,370 @@
+/* The verbs `status` and `activation`: what the gateway's daemons answer on their sockets, for
+ * people and as JSON. Blocking; main thread. */
+#include "base/ids.h"
+#include "gateway/cli/cli.h"
+#include "net/local.h"
+#include "proto/local.pb-c.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEADLINE_MS      5000u
+#define RUN_DIR_VARIABLE "HOLDFAST_GATEWAY_RUN"
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+/* Packs, asks, and gives the answer's bytes (malloc'ed). */
+static int ask(const char *run_dir, const char *socket_name, const ProtobufCMessage *question,
+	       uint8_t **bytes, size_t *length, struct hf_errmsg *message)
+{
+	size_t size = protobuf_c_message_get_packed_size(question);
+	uint8_t *packed = malloc(size + 1);
+	char path[PATH_MAX];
+	int err;
+
+	if (!packed)
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	protobuf_c_message_pack(question, packed);
+	snprintf(path, sizeof path, "%s/%s", run_dir, socket_name);
+	err = hf_local_ask(path, packed, size, DEADLINE_MS, bytes, length, message);
+	free(packed);
+	return err;
+}
+
+static int ask_agent(const char *run_dir, const Holdfast__ConsoleRequest *question,
+		     Holdfast__ConsoleAnswer **answer, struct hf_errmsg *message)
+{
+	uint8_t *bytes = NULL;
+	size_t length;
+	int err = ask(run_dir, "agent.sock", &question->base, &bytes, &length, message);
+
+	if (err)
+		return hf_fail_in(message, err, "holdfast-agent does not answer");
+	*answer = holdfast__console_answer__unpack(NULL, length, bytes);
+	free(bytes);
+	if (!*answer)
+		return hf_fail(message, HF_EPROTO, "holdfast-agent: the answer makes no sense");
+	if ((*answer)->error) {
+		err = hf_fail(message, -(*answer)->error, "%s", (*answer)->reason);
+		holdfast__console_answer__free_unpacked(*answer, NULL);
+		*answer = NULL;
+	}
+	return err;
+}
+
+static int ask_agent_status(const char *run_dir, Holdfast__ConsoleAnswer **answer,
+			    struct hf_errmsg *message)
+{
+	Holdfast__ConsoleStatusRequest status = HOLDFAST__CONSOLE_STATUS_REQUEST__INIT;
+	Holdfast__ConsoleRequest question = HOLDFAST__CONSOLE_REQUEST__INIT;
+	int err;
+
+	question.kind_case = HOLDFAST__CONSOLE_REQUEST__KIND_STATUS;
+	question.status = &status;
+	err = ask_agent(run_dir, &question, answer, message);
+	if (!err && !(*answer)->status) {
+		holdfast__console_answer__free_unpacked(*answer, NULL);
+		*answer = NULL;
+		err = hf_fail(message, HF_EPROTO, "holdfast-agent: the answer makes no sense");
+	}
+	return err;
+}
+
+static int ask_volumed(const char *run_dir, Holdfast__VolumedAnswer **answer,
+		       struct hf_errmsg *message)
+{
+	Holdfast__VolumedStatusRequest status = HOLDFAST__VOLUMED_STATUS_REQUEST__INIT;
+	Holdfast__VolumedRequest question = HOLDFAST__VOLUMED_REQUEST__INIT;
+	uint8_t *bytes = NULL;
+	size_t length;
+	int err;
+
+	question.kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_STATUS;
+	question.status = &status;
+	err = ask(run_dir, "volumed.sock", &question.base, &bytes, &length, message);
+	if (err)
+		return hf_fail_in(message, err, "holdfast-volumed does not answer");
+	*answer = holdfast__volumed_answer__unpack(NULL, length, bytes);
+	free(bytes);
+	if (*answer && (*answer)->error == 0 && (*answer)->status)
+		return 0;
+	err = *answer && (*answer)->error ? -(*answer)->error : HF_EPROTO;
+	hf_fail(message, err, "holdfast-volumed: %s",
+		*answer && (*answer)->error ? (*answer)->reason : "the answer makes no sense");
+	holdfast__volumed_answer__free_unpacked(*answer, NULL);
+	*answer = NULL;
+	return err;
+}
+
+/* ---- As JSON --------------------------------------------------------------------------------- */
+
+static json_t *text_or_null(const char *text)
+{
+	return text && text[0] ? json_string(text) : json_null();
+}
+
+static void set(json_t *object, const char *name, uint64_t value)
+{
+	json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+static json_t *strings(char **texts, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_string(texts[i]));
+	return list;
+}
+
+static json_t *agent_json(const Holdfast__ConsoleStatus *status)
+{
+	json_t *said = json_object();
+
+	json_object_set_new(said, "gateway_id", text_or_null(status->gateway_id));
+	json_object_set_new(said, "activation_state", text_or_null(status->activation_state));
+	json_object_set_new(said, "activation_key", text_or_null(status->activation_key));
+	json_object_set_new(said, "fingerprint", text_or_null(status->fingerprint));
+	json_object_set_new(said, "claimed_by", text_or_null(status->claimed_by));
+	json_object_set_new(said, "connection_state", text_or_null(status->connection_state));
+	set(said, "connection_epoch", status->connection_epoch);
+	set(said, "incarnation", status->incarnation);
+	set(said, "generation", status->generation);
+	json_object_set_new(said, "problems", strings(status->problems, status->n_problems));
+	json_object_set_new(said, "last_error", text_or_null(status->last_error));
+	return said;
+}
+
+static json_t *volume_json(const Holdfast__VolumedVolume *volume)
+{
+	char text[HF_ID_TEXT_MAX];
+	json_t *said = json_object();
+
+	json_object_set_new(said, "volume_id",
+			    json_string(hf_id_format(HF_ID_VOLUME, volume->volume, text)));
+	json_object_set_new(said, "state", text_or_null(volume->state_text));
+	json_object_set_new(said, "reason", text_or_null(volume->reason));
+	set(said, "size_bytes", volume->size_bytes);
+	set(said, "attach_epoch", volume->attach_epoch);
+	set(said, "start", volume->start);
+	set(said, "recovery_point", volume->recovery_point);
+	set(said, "last_sequence", volume->last_sequence);
+	set(said, "recovery_point_lag_bytes", volume->lag_bytes);
+	json_object_set_new(said, "recovery_point_age_seconds",
+			    json_real((double)volume->age_ms / 1000));
+	set(said, "read_ops", volume->read_ops);
+	set(said, "read_bytes", volume->read_bytes);
+	set(said, "write_ops", volume->write_ops);
+	set(said, "write_bytes", volume->write_bytes);
+	set(said, "uploaded_objects", volume->uploaded_objects);
+	set(said, "uploaded_bytes", volume->uploaded_bytes);
+	set(said, "fetched_bytes", volume->fetched_bytes);
+	set(said, "bad_extents", volume->bad_extents);
+	return said;
+}
+
+static json_t *volumed_json(const Holdfast__VolumedStatus *status)
+{
+	json_t *said = json_object(), *volumes = json_array();
+
+	for (size_t i = 0; i < status->n_volumes; i++)
+		json_array_append_new(volumes, volume_json(status->volumes[i]));
+	set(said, "pid", status->pid);
+	set(said, "log_total_bytes", status->log_total_bytes);
+	set(said, "log_free_bytes", status->log_free_bytes);
+	set(said, "log_written_bytes", status->log_written_bytes);
+	json_object_set_new(said, "store_reachable", json_boolean(status->store_reachable));
+	set(said, "requests_under_way", status->requests_under_way);
+	set(said, "uploads_under_way", status->uploads_under_way);
+	set(said, "rings", status->rings);
+	json_object_set_new(said, "alarms", strings(status->alarms, status->n_alarms));
+	json_object_set_new(said, "volumes", volumes);
+	return said;
+}
+
+static void print_json(json_t *said)
+{
+	json_dumpf(said, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(said);
+}
+
+/* ---- For people ------------------------------------------------------------------------------ */
+
+static void print_line(const char *name, const char *value)
+{
+	if (value && value[0])
+		printf("%-12s %s\n", name, value);
+}
+
+static void print_activation(const Holdfast__ConsoleStatus *status)
+{
+	print_line("activation", status->activation_state);
+	print_line("key", status->activation_key);
+	print_line("fingerprint", status->fingerprint);
+	print_line("claimed by", status->claimed_by);
+}
+
+static void print_agent(const Holdfast__ConsoleStatus *status)
+{
+	print_line("gateway", status->gateway_id);
+	print_activation(status);
+	print_line("provider", status->connection_state);
+	printf("%-12s %" PRIu64 "\n", "generation", status->generation);
+	for (size_t i = 0; i < status->n_problems; i++)
+		print_line("problem", status->problems[i]);
+	print_line("last error", status->last_error);
+}
+
+static void print_volumed(const Holdfast__VolumedStatus *status)
+{
+	char text[HF_ID_TEXT_MAX];
+
+	print_line("store", status->store_reachable ? "reachable" : "away");
+	printf("%-12s %.1f of %.1f MiB free\n", "buffer",
+	       (double)status->log_free_bytes / (1 << 20),
+	       (double)status->log_total_bytes / (1 << 20));
+	for (size_t i = 0; i < status->n_alarms; i++)
+		print_line("alarm", status->alarms[i]);
+	if (status->n_volumes == 0)
+		printf("no volumes\n");
+	else
+		printf("%-20s %-10s %10s %12s %8s  %s\n", "VOLUME", "STATE", "SIZE MiB",
+		       "LAG BYTES", "AGE s", "REASON");
+	for (size_t i = 0; i < status->n_volumes; i++) {
+		const Holdfast__VolumedVolume *volume = status->volumes[i];
+
+		printf("%-20s %-10s %10.1f %12" PRIu64 " %8.1f  %s\n",
+		       hf_id_format(HF_ID_VOLUME, volume->volume, text), volume->state_text,
+		       (double)volume->size_bytes / (1 << 20), volume->lag_bytes,
+		       (double)volume->age_ms / 1000, volume->reason);
+	}
+}
+
+/* ---- Verbs ----------------------------------------------------------------------------------- */
+
+struct arguments {
+	const char *run_dir;
+	bool json;
+	const char *positional[1];
+	int count;
+};
+
+static int parse(const char *verb, int argc, char **argv, struct arguments *arguments, int max)
+{
+	const struct hf_cli_option options[] = {
+		{.name = "--run-dir", .value = &arguments->run_dir},
+		{.name = "--json", .flag = &arguments->json},
+		{.name = NULL},
+	};
+
+	arguments->count = hf_cli_parse(verb, argc, argv, options, arguments->positional, max);
+	if (arguments->count < 0)
+		return HF_EINVAL;
+	if (!arguments->run_dir)
+		arguments->run_dir = getenv(RUN_DIR_VARIABLE);
+	if (arguments->run_dir && arguments->run_dir[0])
+		return 0;
+	fprintf(stderr, "%s %s: where are the gateway's sockets? Give --run-dir or set %s\n",
+		HF_CLI_NAME, verb, RUN_DIR_VARIABLE);
+	return HF_EINVAL;
+}
+
+/* What one daemon said, or that it does not answer. */
+static void put_part(json_t *said, const char *name, json_t *part, const struct hf_errmsg *message)
+{
+	char error_name[32];
+
+	json_object_set_new(said, name, part ? part : json_null());
+	snprintf(error_name, sizeof error_name, "%s_error", name);
+	if (!part)
+		json_object_set_new(said, error_name, json_string(message->text));
+}
+
+int hf_cli_status(int argc, char **argv)
+{
+	struct hf_errmsg agent_message = {""}, volumed_message = {""};
+	Holdfast__ConsoleAnswer *agent = NULL;
+	Holdfast__VolumedAnswer *volumed = NULL;
+	struct arguments arguments = {NULL};
+	int err = parse("status", argc, argv, &arguments, 0), agent_err, volumed_err;
+
+	if (err)
+		return hf_err_exit_status(err);
+	agent_err = ask_agent_status(arguments.run_dir, &agent, &agent_message);
+	volumed_err = ask_volumed(arguments.run_dir, &volumed, &volumed_message);
+	if (arguments.json) {
+		json_t *said = json_object();
+
+		put_part(said, "agent", agent ? agent_json(agent->status) : NULL, &agent_message);
+		put_part(said, "volumed", volumed ? volumed_json(volumed->status) : NULL,
+			 &volumed_message);
+		print_json(said);
+	} else {
+		if (agent)
+			print_agent(agent->status);
+		if (volumed)
+			print_volumed(volumed->status);
+	}
+	if (agent_err)
+		err = hf_cli_fail("status", agent_err, &agent_message);
+	if (volumed_err)
+		err = hf_cli_fail("status", volumed_err, &volumed_message);
+	if (agent)
+		holdfast__console_answer__free_unpacked(agent, NULL);
+	if (volumed)
+		holdfast__volumed_answer__free_unpacked(volumed, NULL);
+	return err;
+}
+
+static int refuse(const struct arguments *arguments)
+{
+	char reason[] = "refused at the gateway's console";
+	Holdfast__ConsoleRequest question = HOLDFAST__CONSOLE_REQUEST__INIT;
+	Holdfast__ConsoleAnswer *answer = NULL;
+	struct hf_errmsg message = {""};
+	int err;
+
+	question.kind_case = HOLDFAST__CONSOLE_REQUEST__KIND_REFUSE_ACTIVATION;
+	question.refuse_activation = reason;
+	err = ask_agent(arguments->run_dir, &question, &answer, &message);
+	if (err)
+		return hf_cli_fail("activation refuse", err, &message);
+	holdfast__console_answer__free_unpacked(answer, NULL);
+	if (!arguments->json)
+		printf("the activation is refused\n");
+	else
+		print_json(json_pack("{s:b}", "refused", 1));
+	return 0;
+}
+
+int hf_cli_activation(int argc, char **argv)
+{
+	Holdfast__ConsoleAnswer *answer = NULL;
+	struct arguments arguments = {NULL};
+	struct hf_errmsg message = {""};
+	int err = parse("activation", argc, argv, &arguments, 1);
+
+	if (err)
+		return hf_err_exit_status(err);
+	if (arguments.count == 1 && strcmp(arguments.positional[0], "refuse") == 0)
+		return refuse(&arguments);
+	if (arguments.count == 1) {
+		fprintf(stderr, "%s activation: \"%s\"? Only \"refuse\" can stand here\n",
+			HF_CLI_NAME, arguments.positional[0]);
+		return 2;
+	}
+	err = ask_agent_status(arguments.run_dir, &answer, &message);
+	if (err)
+		return hf_cli_fail("activation", err, &message);
+	if (arguments.json)
+		print_json(agent_json(answer->status));
+	else
+		print_activation(answer->status);
+	holdfast__console_answer__free_unpacked(answer, NULL);
+	return 0;
+}
