@@ -174,6 +174,10 @@ static void run_listed(struct hf_retry *retry, int status)
 			continue;
 		gap = number != opening->run + 1;
 		opening->run += !gap;
+		if (gap)
+			hf_warn("object %s is there, but not all before it: nothing past object "
+				"%016" PRIx64 " of that start counts",
+				after, opening->run);
 	}
 	gap = gap || !retry->io.more || !retry->io.name_count;
 	free(retry->io.names);
