@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char help_text[] =
@@ -45,6 +46,7 @@ static bool asks_for_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	setenv("HOLDFAST_LOG", "warn", 0); /* a person reads this: no news is good news */
 	hf_log_init(HF_CLI_NAME);
 	signal(SIGPIPE, SIG_IGN);
 	if (asks_for_help(argc, argv)) {
