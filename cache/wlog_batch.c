@@ -9,13 +9,11 @@
 
 /* ---- Buffers --------------------------------------------------------------------------------- */
 
-static struct wlog_batch *batch_new(struct hf_wlog *log, uint32_t payload_capacity)
+static struct wlog_batch *batch_new(uint32_t payload_capacity)
 {
 	struct wlog_batch *batch = wlog_must(calloc(1, sizeof *batch));
 
-	batch->header_capacity = log->super.segment_bytes / 2;
-	if (batch->header_capacity > 16 * HF_WLOG_BLOCK)
-		batch->header_capacity = 16 * HF_WLOG_BLOCK;
+	batch->header_capacity = HF_WLOG_HEADER_MAX;
 	batch->payload_capacity = payload_capacity;
 	batch->header = wlog_must(aligned_alloc(HF_WLOG_BLOCK, batch->header_capacity));
 	batch->payload = wlog_must(aligned_alloc(HF_WLOG_BLOCK, payload_capacity));
@@ -36,12 +34,12 @@ struct wlog_batch *hf_wlog_batch_get(struct hf_wlog *log, uint32_t payload_bytes
 	struct wlog_batch *batch;
 
 	if (payload_bytes > log->gather_bytes)
-		batch = batch_new(log, hf_wlogfmt_block_up(payload_bytes));
+		batch = batch_new(hf_wlogfmt_block_up(payload_bytes));
 	else if (!hf_list_empty(&log->pool)) {
 		batch = hf_container_of(hf_list_pop_front(&log->pool), struct wlog_batch, link);
 		log->pool_count--;
 	} else
-		batch = batch_new(log, log->gather_bytes);
+		batch = batch_new(log->gather_bytes);
 	batch->ordinal = log->next_ordinal++;
 	batch->reserve = batch->state = batch->durable = false;
 	batch->used_bytes = HF_WLOGFMT_HEAD;
@@ -161,6 +159,31 @@ int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 	append->impl = batch;
 	batch->durable |= append->durable;
 	return 0;
+}
+
+/* ---- Batches found on disk ------------------------------------------------------------------- */
+
+bool hf_wlog_batch_takes(const struct hf_wlog *log, const struct wlog_batch *batch,
+			 uint32_t record_bytes, uint32_t payload_bytes)
+{
+	const struct need need = {payload_bytes, record_bytes};
+
+	return takes(batch, &need, log->gather_bytes);
+}
+
+void hf_wlog_batch_absorb(struct wlog_batch *batch, const struct hf_wlogfmt_head *head,
+			  const uint8_t *header, const uint8_t *payload)
+{
+	uint32_t first_unit = batch->payload_bytes / HF_UNIT;
+	uint64_t units = hf_wlogfmt_records_shift(head, header, first_unit,
+						  batch->header + batch->used_bytes);
+
+	memcpy(batch->payload + batch->payload_bytes, payload, units * HF_UNIT);
+	batch->used_bytes += head->used_bytes - HF_WLOGFMT_HEAD;
+	batch->payload_bytes += (uint32_t)(units * HF_UNIT);
+	batch->record_count += head->record_count;
+	HF_ASSERT(batch->used_bytes <= batch->header_capacity &&
+		  batch->payload_bytes <= batch->payload_capacity);
 }
 
 struct wlog_batch *hf_wlog_state_batch(struct hf_wlog *log)

@@ -217,7 +217,12 @@ static void roll_committed(struct hf_wlog *log, int status)
 {
 	struct wlog_batch *state;
 
-	HF_ASSERT(status == 0); /* the table is tried until it is written */
+	if (status) { /* the disk is gone and the log is closing */
+		hf_wlog_segment_drop(log, log->fresh);
+		log->fresh = NULL;
+		hf_wlog_lane_free(log);
+		return;
+	}
 	hf_wlog_segment_commit(log, log->fresh, log->next_batch);
 	log->fresh = NULL;
 	state = hf_wlog_state_batch(log);
@@ -327,10 +332,24 @@ static struct wlog_batch *next_batch(const struct hf_wlog *log)
 static bool too_much_unsynced(const struct hf_wlog *log, const struct wlog_batch *batch)
 {
 	uint64_t bytes = hf_wlog_batch_total_bytes(batch);
+	unsigned count = 0;
 
-	hf_list_for_each (link, &log->unsynced)
+	hf_list_for_each (link, &log->unsynced) {
 		bytes += hf_wlog_batch_total_bytes(hf_container_of(link, struct wlog_batch, link));
-	return !hf_list_empty(&log->unsynced) && bytes > log->batch_max;
+		count++;
+	}
+	return count >= WLOG_UNSYNCED_MAX || (count > 0 && bytes > log->batch_max);
+}
+
+/* A flush for which only the sync is missing does not wait for those who go on writing. */
+static bool flush_is_ripe(const struct hf_wlog *log)
+{
+	const struct hf_wlog_flush *flush;
+
+	if (hf_list_empty(&log->flushes))
+		return false;
+	flush = hf_container_of(log->flushes.next, struct hf_wlog_flush, link);
+	return !holds_before(&log->queue, flush->through);
 }
 
 static void idle_fired(struct hf_timer *timer)
@@ -397,7 +416,8 @@ void hf_wlog_pump(struct hf_wlog *log)
 		return;
 	if (log->closing)
 		hf_wlog_cancel_queue(log);
-	sync_wanted = log->want_sync || log->closing || !hf_list_empty(&log->flushes);
+	log->want_sync |= flush_is_ripe(log);
+	sync_wanted = log->closing || !hf_list_empty(&log->flushes);
 	if (log->must_relocate)
 		hf_wlog_relocate(log);
 	else if (log->want_sync && !hf_list_empty(&log->unsynced))

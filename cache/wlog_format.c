@@ -276,6 +276,25 @@ bool hf_wlogfmt_record_next(const struct hf_wlogfmt_head *head, const void *byte
 	return true;
 }
 
+uint64_t hf_wlogfmt_records_shift(const struct hf_wlogfmt_head *head, const void *header,
+				  uint32_t first_unit, void *bytes)
+{
+	struct hf_wlogfmt_record record;
+	size_t at = HF_WLOGFMT_HEAD, from = at;
+	uint64_t units = 0;
+
+	memcpy(bytes, (const uint8_t *)header + HF_WLOGFMT_HEAD,
+	       head->used_bytes - HF_WLOGFMT_HEAD);
+	for (; hf_wlogfmt_record_next(head, header, &at, &record); from = at) {
+		uint8_t *p = (uint8_t *)bytes + from - HF_WLOGFMT_HEAD;
+
+		if (record.crc_count > 0)
+			hf_put_le32(p + RECORD_PAYLOAD_UNIT, record.payload_unit + first_unit);
+		units += hf_wlogfmt_payload_units(record.type, record.length);
+	}
+	return units;
+}
+
 bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload)
 {
 	uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);
@@ -342,7 +361,7 @@ int hf_wlogfmt_head_peek(struct hf_wlogfmt_head *head, const void *block)
 	head->prev_crc = hf_get_le32(p + HEAD_PREV_CRC);
 	head->crc = hf_get_le32(p + HEAD_CRC);
 	if (head->header_bytes != hf_wlogfmt_block_up(head->used_bytes) ||
-	    head->used_bytes < HF_WLOGFMT_HEAD || head->used_bytes > HF_WLOG_SEGMENT_MAX ||
+	    head->used_bytes < HF_WLOGFMT_HEAD || head->used_bytes > HF_WLOG_HEADER_MAX ||
 	    head->payload_bytes % HF_WLOG_BLOCK != 0 || head->payload_bytes > HF_WLOG_SEGMENT_MAX ||
 	    head->offset % HF_WLOG_BLOCK != 0 || head->offset >= HF_WLOG_SEGMENT_MAX ||
 	    head->batch == 0 || head->durable_through >= head->batch)

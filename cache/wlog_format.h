@@ -12,8 +12,9 @@
 #include "cache/wlog.h"
 
 #define HF_WLOG_FORMAT_VERSION 1u
-#define HF_WLOG_BLOCK          4096u /* bytes; batches start and end at multiples of it */
-#define HF_WLOG_PIECE_UNITS    8u    /* payload units that one CRC covers */
+#define HF_WLOG_BLOCK          4096u       /* bytes; batches start and end at multiples of it */
+#define HF_WLOG_HEADER_MAX     (64u << 10) /* bytes of a batch's header */
+#define HF_WLOG_PIECE_UNITS    8u          /* payload units that one CRC covers */
 
 #define HF_WLOG_SEGMENT_MIN  (64u << 10) /* bytes */
 #define HF_WLOG_SEGMENT_MAX  (64u << 20)
@@ -121,6 +122,10 @@ int hf_wlogfmt_head_decode(struct hf_wlogfmt_head *head, const void *bytes, size
  * the end. */
 bool hf_wlogfmt_record_next(const struct hf_wlogfmt_head *head, const void *bytes, size_t *at,
 			    struct hf_wlogfmt_record *record);
+/* Copies the descriptors of a decoded header to `bytes` for a batch in whose payload theirs starts
+ * `first_unit` units on. Gives the units of their payload. */
+uint64_t hf_wlogfmt_records_shift(const struct hf_wlogfmt_head *head, const void *header,
+				  uint32_t first_unit, void *bytes);
 /* Whether the record's payload (its units) matches its CRCs. */
 bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload);
 

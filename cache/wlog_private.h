@@ -25,8 +25,9 @@
 #define WLOG_MAGIC         0x574c4f47u
 #define WLOG_LIVE_MIN_FREE 1u /* segments that only recovery and relocation may take */
 #define WLOG_RESERVE_MIN   2u
-#define WLOG_POOL_MAX      4u /* batch buffers kept for reuse */
-#define WLOG_TRIES_MAX     8u /* failures before opening gives up */
+#define WLOG_POOL_MAX      8u  /* batch buffers kept for reuse */
+#define WLOG_UNSYNCED_MAX  32u /* batches; then a sync, asked for or not */
+#define WLOG_TRIES_MAX     8u  /* failures before opening gives up */
 
 /* Where payload lies in a segment, in the order of its units; whole pieces are read and verified.
  */
@@ -202,13 +203,19 @@ bool hf_wlog_segment_entry(const struct wlog_segment *segment, uint64_t unit, ui
 /* Drops segments that hold nothing but STATE records older than the active one's. */
 void hf_wlog_drop_old_states(struct hf_wlog *log);
 /* Writes the table as it follows from the segments and syncs it. Tries again for ever; while the
- * log is opening it gives up after WLOG_TRIES_MAX. The lane is the caller's. */
+ * log is opening or closing it gives up after WLOG_TRIES_MAX. The lane is the caller's. */
 void hf_wlog_table_write(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status));
 
 /* ---- wlog_batch.c ---------------------------------------------------------------------------- */
 
 struct wlog_batch *hf_wlog_batch_get(struct hf_wlog *log, uint32_t payload_bytes);
 void hf_wlog_batch_put(struct hf_wlog *log, struct wlog_batch *batch);
+/* Whether the batch can take what another holds, and taking it: records and payload as they are,
+ * checksums and all. */
+bool hf_wlog_batch_takes(const struct hf_wlog *log, const struct wlog_batch *batch,
+			 uint32_t record_bytes, uint32_t payload_bytes);
+void hf_wlog_batch_absorb(struct wlog_batch *batch, const struct hf_wlogfmt_head *head,
+			  const uint8_t *header, const uint8_t *payload);
 /* Bytes on disk. */
 uint32_t hf_wlog_batch_header_bytes(const struct wlog_batch *batch);
 uint32_t hf_wlog_batch_total_bytes(const struct wlog_batch *batch);

@@ -64,57 +64,51 @@ static void refuse(struct hf_wlog *log, const struct wlog_segment *segment, uint
 	recovery_end(log, err);
 }
 
-static struct wlog_batch *batch_of(struct hf_wlog *log, const struct wlog_found *found,
-				   const uint8_t *bytes)
+/* STATE stands alone in its batch; it is written anew, and an empty batch carries nothing. */
+static bool is_worthless(const struct wlog_found *found)
 {
-	const struct hf_wlogfmt_head *head = &found->head;
 	struct hf_wlogfmt_record record;
-	struct wlog_batch *batch;
-	uint64_t units = 0;
 	size_t at = HF_WLOGFMT_HEAD;
 
-	while (hf_wlogfmt_record_next(head, found->header, &at, &record)) {
-		units += hf_wlogfmt_payload_units(record.type, record.length);
-		if (record.type == HF_RECORD_STATE)
-			at = SIZE_MAX; /* alone in its batch */
+	return !hf_wlogfmt_record_next(&found->head, found->header, &at, &record) ||
+	       record.type == HF_RECORD_STATE;
+}
+
+/* Small batches move together, which saves writes; where nothing can move, each is written again
+ * in its own place. */
+static void load_batch(struct hf_wlog *log, const struct wlog_found *found)
+{
+	const struct hf_wlogfmt_head *head = &found->head;
+	const uint8_t *payload = log->recovery->newest_bytes + head->offset + head->header_bytes;
+	struct wlog_batch *batch = NULL;
+
+	if (!hf_list_empty(&log->unsynced) && log->free_count > 0)
+		batch = hf_container_of(log->unsynced.prev, struct wlog_batch, link);
+	if (!batch || !hf_wlog_batch_takes(log, batch, head->used_bytes - HF_WLOGFMT_HEAD,
+					   head->payload_bytes)) {
+		batch = hf_wlog_batch_get(log, head->payload_bytes);
+		batch->spot.serial = head->serial;
+		batch->spot.batch = head->batch;
+		batch->spot.offset = head->offset;
+		/* In place not a byte may differ. */
+		memcpy(batch->header, found->header, HF_WLOGFMT_HEAD);
+		hf_list_push_back(&log->unsynced, &batch->link);
 	}
-	if (at == SIZE_MAX || head->record_count == 0)
-		return NULL;
-	batch = hf_wlog_batch_get(log, head->payload_bytes);
-	if (head->used_bytes > batch->header_capacity) {
-		hf_wlog_batch_put(log, batch);
-		return NULL;
-	}
-	memcpy(batch->header, found->header, head->used_bytes);
-	memcpy(batch->payload, bytes + head->offset + head->header_bytes, head->payload_bytes);
-	batch->used_bytes = head->used_bytes;
-	batch->payload_bytes = (uint32_t)(units * HF_UNIT);
-	batch->record_count = head->record_count;
-	batch->spot.serial = head->serial;
-	batch->spot.batch = head->batch;
-	batch->spot.offset = head->offset;
-	return batch;
+	hf_wlog_batch_absorb(batch, head, found->header, payload);
+	log->opening->rewritten_records += head->record_count;
 }
 
 static void load_tail(struct hf_wlog *log)
 {
-	struct wlog_recovery *recovery = log->recovery;
-	const struct wlog_scan *scan = &recovery->newest;
+	const struct wlog_scan *scan = &log->recovery->newest;
+	bool in_place = log->free_count == 0;
 
 	log->keep_through = log->durable_through;
-	if (scan->count > 0 && scan->end <= log->super.segment_bytes / 2)
+	if (!in_place && scan->count > 0 && scan->end <= log->super.segment_bytes / 2)
 		log->keep_through = scan->first_batch - 1;
-	for (uint32_t i = 0; i < scan->count; i++) {
-		struct wlog_batch *batch;
-
-		if (scan->found[i].head.batch <= log->keep_through)
-			continue;
-		batch = batch_of(log, &scan->found[i], recovery->newest_bytes);
-		if (!batch)
-			continue;
-		hf_list_push_back(&log->unsynced, &batch->link);
-		log->opening->rewritten_records += batch->record_count;
-	}
+	for (uint32_t i = 0; i < scan->count; i++)
+		if (scan->found[i].head.batch > log->keep_through && !is_worthless(&scan->found[i]))
+			load_batch(log, &scan->found[i]);
 	recovery_end(log, 0);
 }
 

@@ -274,10 +274,6 @@ static void rewrite_next(struct hf_wlog *log)
 	const struct wlog_spot *spot;
 	struct wlog_batch *batch;
 
-	while (next != &log->unsynced &&
-	       hf_container_of(next, struct wlog_batch, link)->spot.serial &&
-	       hf_container_of(next, struct wlog_batch, link)->spot.batch <= log->durable_through)
-		next = next->next; /* loaded to be moved, but durable where it is */
 	if (next == &log->unsynced) {
 		hf_wlog_lane_sync(log, rewrites_synced);
 		return;

@@ -51,10 +51,14 @@ struct wlog_segment *hf_wlog_segment_known(struct hf_wlog *log, uint32_t slot, u
  */
 struct wlog_segment *hf_wlog_segment_new(struct hf_wlog *log)
 {
+	uint32_t slot;
+
 	HF_ASSERT(log->free_count > 0);
 	while (log->slots[log->next_slot])
 		log->next_slot = (log->next_slot + 1) % log->super.segment_count;
-	return hf_wlog_segment_known(log, log->next_slot, log->table.next_serial++);
+	slot = log->next_slot;
+	log->next_slot = (slot + 1) % log->super.segment_count;
+	return hf_wlog_segment_known(log, slot, log->table.next_serial++);
 }
 
 void hf_wlog_segment_commit(struct hf_wlog *log, struct wlog_segment *segment, uint64_t first)
@@ -212,7 +216,7 @@ static void table_end(struct hf_wlog *log, int status)
 static void table_failed(struct hf_wlog *log, int status)
 {
 	log->table_tries++;
-	if (log->opening && log->table_tries >= WLOG_TRIES_MAX)
+	if ((log->opening || log->closing) && log->table_tries >= WLOG_TRIES_MAX)
 		table_end(log, status);
 	else
 		hf_wlog_retry_later(log, log->table_tries, table_try);

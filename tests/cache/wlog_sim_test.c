@@ -543,7 +543,8 @@ static void run_seed(void)
 {
 	struct sim_config config = {.seed = seed};
 
-	config.disk_size_bytes[0] = (16 + seed % 3 * 4) * SEGMENT_BYTES + 16384;
+	/* Some are always nearly full. */
+	config.disk_size_bytes[0] = (6 + seed % 5 * 4) * SEGMENT_BYTES + 16384;
 	errors = seed % 4 == 0;
 	if (errors) {
 		config.write_error_chance = 5000;
