@@ -1,0 +1,92 @@
+#!/usr/bin/python3 -B
+"""iscsi-test-cu against a Holdfast LUN: real tgtd with the plugin, real volumed, a directory as the
+store. Promise: at least as many tests pass as on stock tgt (170), and none fails but those that
+are tgt's own (its reservations and its iSCSI layer, which no backing store reaches) or the suite's.
+
+One process a suite: in one process CompareAndWrite.InvalidDataOutSize leaks its hook and spoils
+what follows.
+"""
+
+import collections
+import re
+import subprocess
+import time
+
+from tgtd import Tgtd, Volumed, check, story
+
+VOLUME = "vol-00000000000000c0"
+SIZE_MIB = 128
+PASSES_NEEDED = 170
+KNOWN = {
+    # The suite looks for the LBA it asked for where blocks per physical block allow an earlier one.
+    "GetLBAStatus.UnmapSingle",
+    # tgt's persistent reservations, RESERVE(6) and Data-Out sequence numbers.
+    "PrinServiceactionRange.Range",
+    "ProutReserve.OwnershipEA",
+    "ProutReserve.OwnershipWE",
+    "ProutReserve.OwnershipEARO",
+    "ProutReserve.OwnershipWERO",
+    "Reserve6.2Initiators",
+    "iSCSIdatasn.iSCSIDataSnInvalid",
+}
+
+
+def suites():
+    said = subprocess.run(["iscsi-test-cu", "--list"], capture_output=True, text=True,
+                          check=False).stdout
+    return re.findall(r"^ALL\.[A-Za-z0-9]+$", said, re.M)
+
+
+def run_suite(suite, url):
+    """The outcome of each test of the suite, with what it said."""
+    done = subprocess.run(["iscsi-test-cu", "--dataloss", "--test", suite, url],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180,
+                          check=False, stdin=subprocess.DEVNULL, errors="replace")
+    results = {}
+    for part in re.split(r"^  Test: ", done.stdout.split("Run Summary")[0], flags=re.M)[1:]:
+        name = f"{suite[4:]}.{part.split(' ', 1)[0]}"
+        if re.search(r"(^|\.\.\.)FAILED$", part, re.M):
+            results[name] = "failed", part
+        elif "[SKIPPED]" in part:
+            results[name] = "skipped", part
+        else:
+            results[name] = "passed", part
+    check(results and "Run Summary" in done.stdout, f"{suite} ended early: {done.stdout[-2000:]}")
+    return results
+
+
+def judge(results):
+    counts = collections.Counter(outcome for outcome, _ in results.values())
+    print(f"  {len(results)} tests: {counts['passed']} passed, {counts['skipped']} skipped, "
+          f"{counts['failed']} failed")
+    failed = {name for name, (outcome, _) in results.items() if outcome == "failed"}
+    for name in sorted(failed):
+        print(f"  failed{' (known)' if name in KNOWN else ''}: {name}")
+    for name in sorted(failed - KNOWN):
+        print(results[name][1])
+    check(not failed - KNOWN, f"unexpected: {sorted(failed - KNOWN)}")
+    check(counts["passed"] >= PASSES_NEEDED, f"fewer than {PASSES_NEEDED} passed")
+
+
+def conformance(folder):
+    volumed = Volumed(folder, log_size="1GiB", segment_size="16MiB")
+    tgt = Tgtd(volumed.run, f"{volumed.run}/ring.sock")
+    try:
+        volumed.start()
+        volumed.use_store()
+        volumed.attach(VOLUME, f"{SIZE_MIB}MiB", 1, "create")
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(VOLUME, f"size={SIZE_MIB << 20}"), "the LUN")
+        began, results = time.monotonic(), {}
+        for suite in suites():
+            results.update(run_suite(suite, tgt.url()))
+        print(f"  {time.monotonic() - began:.1f} s")
+        judge(results)
+        volumed.stop()
+    finally:
+        tgt.end()
+        volumed.end()
+
+
+story((conformance,))

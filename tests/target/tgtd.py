@@ -1,0 +1,86 @@
+"""A tgtd of its own with the backing store, in a mount namespace where our plugin is the only one,
+and a volumed beneath it; for scripted tests."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "volumed"))
+from volumed import BUILD, Volumed, check, story, wait_until  # noqa: E402,F401
+
+PLUGINS = "/usr/lib/tgt/backing-store"
+IQN = "iqn.2026-11.net.holdfast:"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Tgtd:
+    def __init__(self, folder, ring_socket, **env):
+        self.folder = folder
+        self.port = free_port()
+        self.control = str(self.port % 32000 + 1)
+        self.log = os.path.join(folder, "tgtd.log")
+        self.env = {**os.environ, "TGT_IPC_SOCKET": os.path.join(folder, "tgt"),
+                    "HOLDFAST_RING_SOCKET": ring_socket, **env}
+        self.process = None
+
+    @staticmethod
+    def preload(plugin):
+        """A plugin built with a sanitizer needs its library in tgtd from the start."""
+        said = subprocess.run(["ldd", plugin], capture_output=True, text=True, check=True).stdout
+        found = [line.split()[2] for line in said.splitlines() if "san.so" in line]
+        if any("tsan" in name for name in found):
+            print("skipped: tgtd does not start beneath a thread sanitizer")
+            sys.exit(77)
+        return {"LD_PRELOAD": ":".join(found), "ASAN_OPTIONS": "detect_leaks=0"} if found else {}
+
+    def start(self):
+        plugins = os.path.join(self.folder, "plugins")
+        os.makedirs(plugins, exist_ok=True)
+        os.makedirs(PLUGINS, exist_ok=True)
+        plugin = os.path.join(BUILD, "lib", "bs_holdfast.so")
+        shutil.copy(plugin, plugins)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c",
+                 'mount --bind "$1" "$2" && exec tgtd -f -C "$3" --iscsi "portal=$4"', "tgtd",
+                 plugins, PLUGINS, self.control, f"127.0.0.1:{self.port}"],
+                env={**self.env, **self.preload(plugin)}, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL)
+        wait_until("tgtd", lambda: "holdfast" in self.admin("show", "system", allow=True))
+
+    def admin(self, op, mode, *arguments, allow=False):
+        done = subprocess.run(["tgtadm", "-C", self.control, "--op", op, "--mode", mode,
+                               *arguments], env=self.env, capture_output=True, text=True,
+                              timeout=30, check=False, stdin=subprocess.DEVNULL)
+        check(allow or done.returncode == 0, f"tgtadm {op} {mode} {arguments}: {done}")
+        return done.stdout if done.returncode == 0 else ""
+
+    def target(self, tid=1):
+        self.admin("new", "target", "--tid", str(tid), "--targetname", f"{IQN}{tid}")
+        self.admin("bind", "target", "--tid", str(tid), "--initiator-address", "ALL")
+
+    def lun(self, volume, options, tid=1, lun=1, allow=False):
+        """True if tgtd took it."""
+        self.admin("new", "logicalunit", "--tid", str(tid), "--lun", str(lun), "--bstype",
+                   "holdfast", "--backing-store", volume, "--bsopts", options, allow=allow)
+        return f"Backing store path: {volume}\n" in self.admin("show", "target")
+
+    def url(self, tid=1, lun=1):
+        return f"iscsi://127.0.0.1:{self.port}/{IQN}{tid}/{lun}"
+
+    def end(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
