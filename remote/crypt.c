@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NONCE_BYTES   12u
@@ -17,14 +18,12 @@ int hf_crypt_derive(const uint8_t secret[HF_KEY_BYTES], const uint8_t salt[HF_SA
 		    const char *purpose, uint8_t key[HF_KEY_BYTES])
 {
 	uint8_t extracted[EVP_MAX_MD_SIZE], info[PURPOSE_BYTES + 1];
-	size_t length = strlen(purpose);
-	int err = HF_ENOMEM;
+	int length = snprintf((char *)info, sizeof info, "%s", purpose), err = HF_ENOMEM;
 
-	HF_ASSERT(length <= PURPOSE_BYTES);
-	memcpy(info, purpose, length);
+	HF_ASSERT(length >= 0 && length <= (int)PURPOSE_BYTES);
 	info[length] = 1; /* RFC 5869 2.3: one block of output is one block of SHA-256 */
 	if (HMAC(EVP_sha256(), salt, HF_SALT_BYTES, secret, HF_KEY_BYTES, extracted, NULL) &&
-	    HMAC(EVP_sha256(), extracted, HF_KEY_BYTES, info, length + 1, key, NULL))
+	    HMAC(EVP_sha256(), extracted, HF_KEY_BYTES, info, (size_t)length + 1, key, NULL))
 		err = 0;
 	OPENSSL_cleanse(extracted, sizeof extracted);
 	return err;
