@@ -5,7 +5,7 @@ option(HF_COVERAGE "Instrument for coverage" OFF)
 
 add_compile_options(
   -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-  -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wno-missing-field-initializers
+  -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wno-missing-field-initializers -Wno-format-truncation
   -fno-strict-aliasing -fstack-protector-strong -fno-omit-frame-pointer)
 add_compile_definitions(_GNU_SOURCE HF_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR})

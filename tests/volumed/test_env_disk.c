@@ -47,6 +47,7 @@ static void *aligned(size_t length)
 	void *bytes;
 
 	assert_int_equal(posix_memalign(&bytes, 4096, length), 0);
+	memset(bytes, 0, length);
 	return bytes;
 }
 
