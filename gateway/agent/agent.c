@@ -1,0 +1,249 @@
+/* Start, activation, service and stop of the agent (agent.h). The reconciler runs from the kept
+ * document before the provider is heard of, so that a gateway serves after a reboot without it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "gateway/agent/agent_internal.h"
+#include "net/daemon.h"
+#include "net/dial.h"
+
+#define KEY(field, value, text)                                                                    \
+	{                                                                                          \
+		.name = #field, .type = HF_CONF_TEXT,                                              \
+		.offset = offsetof(struct hf_agent_config, field), .initial = (value),             \
+		.help = (text),                                                                    \
+	}
+
+const struct hf_conf_key hf_agent_keys[] = {
+	KEY(run_dir, NULL, "folder of the sockets agent.sock, volumed.sock and broker.sock"),
+	KEY(state_dir, NULL, "folder of keys, certificate and the last document; private"),
+	KEY(activation, NULL, "host:port of the provider's activation endpoint"),
+	KEY(portal, NULL, "addr:port of the iSCSI portal"),
+	KEY(provider, "", "host:port of the provider, instead of those it named itself"),
+	{NULL},
+};
+
+#define RUN_DIR_MAX 94u /* a Unix socket's path has at most 107 bytes */
+
+static int check_endpoint(const char *key, const char *text, struct hf_errmsg *message)
+{
+	char host[256];
+	uint16_t port;
+
+	if (hf_endpoint_parse(text, host, sizeof host, &port) != 0 || port == 0)
+		return hf_fail(message, HF_EINVAL, "%s = `%.60s` is not host:port", key, text);
+	return 0;
+}
+
+int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg *message)
+{
+	int err = 0;
+
+	if (config->run_dir[0] != '/' || config->state_dir[0] != '/')
+		return hf_fail(message, HF_EINVAL, "run_dir and state_dir must be absolute");
+	if (strlen(config->run_dir) > RUN_DIR_MAX)
+		return hf_fail(message, HF_EINVAL, "run_dir is longer than %u bytes", RUN_DIR_MAX);
+	if (strlen(config->state_dir) > PATH_MAX - 64)
+		return hf_fail(message, HF_EINVAL, "state_dir is too long");
+	err = check_endpoint("activation", config->activation, message);
+	if (!err)
+		err = check_endpoint("portal", config->portal, message);
+	if (!err && config->provider[0])
+		err = check_endpoint("provider", config->provider, message);
+	return err;
+}
+
+/* ---- Activated ---- */
+
+static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *issued,
+			struct hf_errmsg *message)
+{
+	struct hf_uplink_config config = {.loop = agent->loop,
+					  .kept = &agent->kept,
+					  .identity = &agent->identity,
+					  .issued = issued,
+					  .provider = agent->config->provider,
+					  .desired = &agent->desired};
+	char id[HF_ID_TEXT_MAX];
+
+	if (issued->signer_key.len != HF_KEY_BYTES)
+		return hf_fail(message, HF_ECORRUPT, "the signer's key is not kept whole");
+	agent->desired.tenant = issued->tenant;
+	agent->desired.gateway = issued->gateway;
+	memcpy(agent->desired.signer_key, issued->signer_key.data, HF_KEY_BYTES);
+	hf_info("this is %s", hf_id_format(HF_ID_GATEWAY, issued->gateway, id));
+	hf_desired_load(&agent->desired);
+	return hf_uplink_open(&config, &agent->uplink, message);
+}
+
+static int start_from_kept(struct hf_agent *agent, struct hf_errmsg *message)
+{
+	Holdfast__ActivateIssued *issued;
+	int err = hf_kept_activated(&agent->kept, &issued, message);
+
+	if (err)
+		return err;
+	err = start_uplink(agent, issued, message);
+	holdfast__activate_issued__free_unpacked(issued, NULL);
+	return err;
+}
+
+static void on_issued(void *context)
+{
+	struct hf_agent *agent = context;
+	struct hf_activation *activation = agent->activation;
+	struct hf_errmsg message;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	agent->activation = NULL;
+	hf_activation_close(activation, NULL, NULL);
+	/* It was written a moment ago; if it cannot be read now the disk is not to be trusted. */
+	if (start_from_kept(agent, &message) != 0) {
+		hf_error("%s", message.text);
+		abort();
+	}
+}
+
+static int start_activation(struct hf_agent *agent, struct hf_errmsg *message)
+{
+	struct hf_activation_config config = {.loop = agent->loop,
+					      .endpoint = agent->config->activation,
+					      .portal = agent->config->portal,
+					      .kept = &agent->kept,
+					      .identity = &agent->identity,
+					      .sealing = &agent->sealing,
+					      .issued = on_issued,
+					      .context = agent};
+
+	return hf_activation_open(&config, &agent->activation, message);
+}
+
+/* ---- Opening and closing ---- */
+
+static void on_volumes_changed(void *context)
+{
+	struct hf_agent *agent = context;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	if (agent->uplink)
+		hf_uplink_changed(agent->uplink);
+}
+
+/* One agent a state folder. */
+static int lock_state(struct hf_agent *agent, struct hf_errmsg *message)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/lock", agent->config->state_dir);
+	agent->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (agent->lock_fd < 0)
+		return hf_fail(message, hf_err_from_errno(errno), "%s: %s", path, strerror(errno));
+	if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		return hf_fail(message, HF_EBUSY, "%s: another holdfast-agent uses it",
+			       agent->config->state_dir);
+	return 0;
+}
+
+static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
+{
+	struct hf_reconciler_config reconciler = {.loop = agent->loop,
+						  .run_dir = agent->config->run_dir,
+						  .portal = agent->config->portal,
+						  .kept = &agent->kept,
+						  .sealing = &agent->sealing,
+						  .changed = on_volumes_changed,
+						  .context = agent};
+	int err = hf_daemon_private_folder(agent->config->state_dir, message);
+
+	if (!err)
+		err = lock_state(agent, message);
+	if (!err)
+		err = hf_kept_keys(&agent->kept, &agent->identity, &agent->sealing, message);
+	if (!err)
+		err = hf_console_open(agent, message);
+	if (!err)
+		err = hf_reconciler_open(&reconciler, &agent->reconciler, message);
+	if (err)
+		return err;
+	agent->desired.kept = &agent->kept;
+	agent->desired.reconciler = agent->reconciler;
+	err = start_from_kept(agent, message);
+	return err == HF_ENOENT ? start_activation(agent, message) : err;
+}
+
+static void part_closed(void *context)
+{
+	struct hf_agent *agent = context;
+	void (*closed)(void *) = agent->closed;
+	void *closed_context = agent->closed_context;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	if (--agent->open)
+		return;
+	hf_desired_end(&agent->desired);
+	if (agent->lock_fd >= 0)
+		close(agent->lock_fd);
+	explicit_bzero(agent, sizeof *agent);
+	free(agent);
+	if (closed)
+		closed(closed_context);
+}
+
+void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void *context)
+{
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	HF_ASSERT(!agent->closing);
+	agent->closing = true;
+	agent->closed = closed;
+	agent->closed_context = context;
+	agent->open = 1;
+	if (agent->console) {
+		agent->open++;
+		hf_local_server_close(agent->console, part_closed, agent);
+	}
+	if (agent->activation) {
+		agent->open++;
+		hf_activation_close(agent->activation, part_closed, agent);
+	}
+	if (agent->uplink) {
+		agent->open++;
+		hf_uplink_close(agent->uplink, part_closed, agent);
+	}
+	if (agent->reconciler) {
+		agent->open++;
+		hf_reconciler_close(agent->reconciler, part_closed, agent);
+	}
+	part_closed(agent);
+}
+
+int hf_agent_open(uv_loop_t *loop, const struct hf_agent_config *config, struct hf_agent **out,
+		  struct hf_errmsg *message)
+{
+	struct hf_agent *agent = calloc(1, sizeof *agent);
+	int err;
+
+	if (!agent)
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	agent->magic = HF_AGENT_MAGIC;
+	agent->loop = loop;
+	agent->config = config;
+	agent->kept.folder = config->state_dir;
+	agent->lock_fd = -1;
+	err = open_parts(agent, message);
+	if (err) {
+		hf_agent_close(agent, NULL, NULL);
+		uv_run(loop, UV_RUN_DEFAULT);
+		return err;
+	}
+	*out = agent;
+	return 0;
+}

@@ -1,0 +1,83 @@
+/* Documents in force (desired.h). */
+#include "gateway/agent/desired.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static void take(struct hf_desired *desired, struct hf_document *document)
+{
+	struct hf_document *old = desired->current;
+
+	desired->current = document;
+	hf_reconciler_set_document(desired->reconciler, desired->tenant, document->content);
+	hf_document_free(old);
+}
+
+void hf_desired_load(struct hf_desired *desired)
+{
+	struct hf_document *document;
+	struct hf_errmsg message;
+	Holdfast__Signed *packet;
+	int err = hf_kept_document(desired->kept, &packet, &message);
+
+	if (err == HF_ENOENT)
+		return;
+	if (!err) {
+		err = hf_document_open(desired->signer_key, desired->tenant, desired->gateway,
+				       packet, &document, &message);
+		holdfast__signed__free_unpacked(packet, NULL);
+	}
+	/* Another version of the software may have taken it. */
+	if (!err && (err = hf_document_check(NULL, document, &message)) != 0)
+		hf_document_free(document);
+	if (err) {
+		hf_error("the kept document cannot be used, waiting for the provider's: %s",
+			 message.text);
+		return;
+	}
+	hf_info("serving document (%" PRIu64 ", %" PRIu64 ") as it was kept",
+		document->content->incarnation, document->content->generation);
+	take(desired, document);
+}
+
+int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
+		     struct hf_errmsg *message)
+{
+	struct hf_document *document;
+	int err = hf_document_open(desired->signer_key, desired->tenant, desired->gateway, packet,
+				   &document, message);
+
+	if (err)
+		return err;
+	err = hf_document_check(desired->current, document, message);
+	if (!err)
+		err = hf_kept_set_document(desired->kept, packet, message);
+	if (err) {
+		hf_document_free(document);
+		return err == HF_EEXIST ? 0 : err;
+	}
+	hf_info("document (%" PRIu64 ", %" PRIu64 ") is in force: %zu volumes, %zu tombstones",
+		document->content->incarnation, document->content->generation,
+		document->content->n_volumes, document->content->n_tombstones);
+	take(desired, document);
+	return 0;
+}
+
+void hf_desired_applied(const struct hf_desired *desired, Holdfast__Applied *applied)
+{
+	holdfast__applied__init(applied);
+	if (!desired->current)
+		return;
+	applied->incarnation = desired->current->content->incarnation;
+	applied->generation = desired->current->content->generation;
+	applied->hash.data = desired->current->hash;
+	applied->hash.len = HF_HASH_BYTES;
+}
+
+void hf_desired_end(struct hf_desired *desired)
+{
+	hf_document_free(desired->current);
+	desired->current = NULL;
+}

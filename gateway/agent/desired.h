@@ -1,0 +1,28 @@
+/* Desired state in force: takes signed documents by the rules of document.h, keeps the last one on
+ * disk before it counts, and hands it to the reconciler. Loop's thread. */
+#ifndef HF_GATEWAY_AGENT_DESIRED_H
+#define HF_GATEWAY_AGENT_DESIRED_H
+
+#include "gateway/agent/document.h"
+#include "gateway/agent/kept.h"
+#include "gateway/agent/reconcile.h"
+
+struct hf_desired {
+	const struct hf_kept *kept;
+	struct hf_reconciler *reconciler;
+	uint8_t signer_key[HF_KEY_BYTES]; /* pinned at activation */
+	uint64_t tenant, gateway;
+	struct hf_document *current; /* NULL: none yet */
+};
+
+/* Takes up the document that was kept, if there is one. A damaged one is told and left out: the
+ * provider sends the newest. */
+void hf_desired_load(struct hf_desired *desired);
+/* 0: in force now (or already). Else refused, nothing changed, and why in `message`. */
+int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
+		     struct hf_errmsg *message);
+/* What is in force, into a message; it points into `desired`. */
+void hf_desired_applied(const struct hf_desired *desired, Holdfast__Applied *applied);
+void hf_desired_end(struct hf_desired *desired);
+
+#endif

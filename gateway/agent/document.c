@@ -1,0 +1,245 @@
+/* The rules of document.h. Pure: no disk, no socket, no clock. */
+#include "gateway/agent/document.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "gateway/agent/access.h"
+
+#define SIZE_UNIT     4096u
+#define TARGET_MAX    223u /* bytes, RFC 7143 4.2.7.1 */
+#define CHAP_USER_MAX 64u
+#define LUN_MAX       255u
+
+/* Features of documents that this software knows; a document that requires another is refused. */
+static const char *const features[] = {"volume-1"};
+
+int hf_document_open(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, uint64_t gateway,
+		     const Holdfast__Signed *packet, struct hf_document **out,
+		     struct hf_errmsg *message)
+{
+	struct hf_document *document;
+	Holdfast__Change *change;
+	int err = hf_change_verify(signer_key, tenant, gateway, packet, &change, message);
+
+	if (err)
+		return err;
+	document = calloc(1, sizeof *document);
+	if (!document) {
+		err = hf_fail(message, HF_ENOMEM, "out of memory");
+		goto out;
+	}
+	if (change->kind_case == HOLDFAST__CHANGE__KIND_DOCUMENT)
+		document->content = holdfast__document__unpack(NULL, change->document.len,
+							       change->document.data);
+	if (!document->content) {
+		err = hf_fail(message, HF_EINVAL, "the change holds no document");
+		hf_document_free(document);
+		goto out;
+	}
+	document->sequence = change->sequence;
+	memcpy(document->hash, change->hash.data, HF_HASH_BYTES);
+	*out = document;
+out:
+	holdfast__change__free_unpacked(change, NULL);
+	return err;
+}
+
+void hf_document_free(struct hf_document *document)
+{
+	if (!document)
+		return;
+	holdfast__document__free_unpacked(document->content, NULL);
+	free(document);
+}
+
+const Holdfast__Volume *hf_document_volume(const Holdfast__Document *document, uint64_t volume)
+{
+	for (size_t i = 0; i < document->n_volumes; i++)
+		if (document->volumes[i]->volume == volume)
+			return document->volumes[i];
+	return NULL;
+}
+
+const Holdfast__Tombstone *hf_document_tombstone(const Holdfast__Document *document,
+						 uint64_t volume)
+{
+	for (size_t i = 0; i < document->n_tombstones; i++)
+		if (document->tombstones[i]->volume == volume)
+			return document->tombstones[i];
+	return NULL;
+}
+
+/* ---- One document by itself ---- */
+
+static int check_requires(const Holdfast__Document *document, struct hf_errmsg *message)
+{
+	for (size_t i = 0; i < document->n_requires; i++) {
+		bool known = false;
+
+		for (size_t j = 0; j < sizeof features / sizeof features[0]; j++)
+			known = known || strcmp(document->requires[i], features[j]) == 0;
+		if (!known)
+			return hf_fail(message, HF_EUNSUPPORTED,
+				       "the document requires `%.60s`, which this software does "
+				       "not know",
+				       document->requires[i]);
+	}
+	return 0;
+}
+
+static unsigned count_volume(const Holdfast__Document *document, uint64_t volume)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < document->n_volumes; i++)
+		count += document->volumes[i]->volume == volume;
+	for (size_t i = 0; i < document->n_tombstones; i++)
+		count += document->tombstones[i]->volume == volume;
+	return count;
+}
+
+static int check_unique(const Holdfast__Document *document, uint64_t volume,
+			struct hf_errmsg *message)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	if (volume == 0)
+		return hf_fail(message, HF_EINVAL, "an entry names no volume");
+	if (count_volume(document, volume) != 1)
+		return hf_fail(message, HF_EINVAL, "%s stands in the document twice",
+			       hf_id_format(HF_ID_VOLUME, volume, id));
+	return 0;
+}
+
+static int check_targets(const Holdfast__Document *document, struct hf_errmsg *message)
+{
+	for (size_t i = 0; i < document->n_volumes; i++)
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(document->volumes[i]->target, document->volumes[j]->target) == 0)
+				return hf_fail(message, HF_EINVAL, "two volumes share target %s",
+					       document->volumes[i]->target);
+	return 0;
+}
+
+static int check_alone(const Holdfast__Document *document, struct hf_errmsg *message)
+{
+	int err = check_requires(document, message);
+
+	if (!err && document->n_volumes + document->n_tombstones > HF_DOCUMENT_VOLUMES_MAX)
+		err = hf_fail(message, HF_ETOOBIG, "the document has more than %u volumes",
+			      HF_DOCUMENT_VOLUMES_MAX);
+	if (!err && (document->incarnation == 0 || document->generation == 0))
+		err = hf_fail(message, HF_EINVAL, "the document has no incarnation or generation");
+	for (size_t i = 0; !err && i < document->n_volumes; i++)
+		err = check_unique(document, document->volumes[i]->volume, message);
+	for (size_t i = 0; !err && i < document->n_tombstones; i++)
+		err = check_unique(document, document->tombstones[i]->volume, message);
+	return err ? err : check_targets(document, message);
+}
+
+/* ---- One after the other ---- */
+
+static int compare(const Holdfast__Document *a, const Holdfast__Document *b)
+{
+	if (a->incarnation != b->incarnation)
+		return a->incarnation < b->incarnation ? -1 : 1;
+	if (a->generation != b->generation)
+		return a->generation < b->generation ? -1 : 1;
+	return 0;
+}
+
+static int check_order(const struct hf_document *current, const struct hf_document *next,
+		       struct hf_errmsg *message)
+{
+	const Holdfast__Document *a = current->content, *b = next->content;
+	int order = compare(b, a);
+
+	if (order < 0)
+		return hf_fail(message, HF_ESTALE,
+			       "(%" PRIu64 ", %" PRIu64 ") is older than (%" PRIu64 ", %" PRIu64
+			       "), which is in force",
+			       b->incarnation, b->generation, a->incarnation, a->generation);
+	if (order == 0 && memcmp(current->hash, next->hash, HF_HASH_BYTES) != 0)
+		return hf_fail(message, HF_EINVAL,
+			       "(%" PRIu64 ", %" PRIu64 ") is in force with another content",
+			       b->incarnation, b->generation);
+	if (order == 0)
+		return HF_EEXIST;
+	if (next->sequence <= current->sequence)
+		return hf_fail(message, HF_ESTALE,
+			       "the change was replayed: its sequence is %" PRIu64 ", %" PRIu64
+			       " was seen",
+			       next->sequence, current->sequence);
+	return 0;
+}
+
+static int check_kept(const Holdfast__Document *current, const Holdfast__Document *next,
+		      struct hf_errmsg *message)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	for (size_t i = 0; i < current->n_volumes; i++) {
+		const Holdfast__Volume *old = current->volumes[i];
+		const Holdfast__Volume *kept = hf_document_volume(next, old->volume);
+
+		if (!kept && !hf_document_tombstone(next, old->volume))
+			return hf_fail(message, HF_EINVAL, "%s is left out without a tombstone",
+				       hf_id_format(HF_ID_VOLUME, old->volume, id));
+		if (kept && kept->attach_epoch < old->attach_epoch)
+			return hf_fail(message, HF_EINVAL, "the attach epoch of %s goes back",
+				       hf_id_format(HF_ID_VOLUME, old->volume, id));
+	}
+	for (size_t i = 0; i < current->n_tombstones; i++)
+		if (hf_document_volume(next, current->tombstones[i]->volume))
+			return hf_fail(
+				message, HF_EINVAL, "%s was deleted and cannot come back",
+				hf_id_format(HF_ID_VOLUME, current->tombstones[i]->volume, id));
+	return 0;
+}
+
+int hf_document_check(const struct hf_document *current, const struct hf_document *next,
+		      struct hf_errmsg *message)
+{
+	int err = current ? check_order(current, next, message) : 0;
+
+	if (!err)
+		err = check_alone(next->content, message);
+	if (!err && current)
+		err = check_kept(current->content, next->content, message);
+	return err;
+}
+
+/* ---- One entry ---- */
+
+static bool is_iqn(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > 4 && length <= TARGET_MAX && strncmp(name, "iqn.", 4) == 0 &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-:") == length;
+}
+
+int hf_document_check_entry(const Holdfast__Volume *entry, struct hf_errmsg *message)
+{
+	if (entry->attachment != HOLDFAST__ATTACHMENT__ATTACHED &&
+	    entry->attachment != HOLDFAST__ATTACHMENT__DETACHED)
+		return hf_fail(message, HF_EINVAL, "neither attached nor detached");
+	if (!is_iqn(entry->target))
+		return hf_fail(message, HF_EINVAL, "`%.60s` is no target name", entry->target);
+	if (entry->size_bytes == 0 || entry->size_bytes % SIZE_UNIT != 0)
+		return hf_fail(message, HF_EINVAL, "the size is not a multiple of %u bytes",
+			       SIZE_UNIT);
+	if (entry->lun == 0 || entry->lun > LUN_MAX)
+		return hf_fail(message, HF_EINVAL, "the LUN is not between 1 and %u", LUN_MAX);
+	if (entry->attach_epoch == 0)
+		return hf_fail(message, HF_EINVAL, "there is no attach epoch");
+	if (strlen(entry->chap_user) > CHAP_USER_MAX || strlen(entry->mutual_user) > CHAP_USER_MAX)
+		return hf_fail(message, HF_EINVAL, "a CHAP user has more than %u characters",
+			       CHAP_USER_MAX);
+	if (entry->mutual_user[0] && !entry->chap_user[0])
+		return hf_fail(message, HF_EINVAL, "mutual CHAP needs CHAP");
+	return hf_access_check(entry, message);
+}

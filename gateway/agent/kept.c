@@ -1,0 +1,247 @@
+/* The files of kept.h: 24 bytes of header with a checksum, then the body. Loop's thread. */
+#include "gateway/agent/kept.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "net/key_file.h"
+
+#define HEADER_BYTES 24u
+#define ACCESS_ENTRY 16u
+
+static const char magic[8] = {'h', 'f', 'k', 'e', 'p', 't', '-', '1'};
+static const char *const names[] = {
+	[HF_KEPT_ACTIVATED] = "activated",
+	[HF_KEPT_DOCUMENT] = "document",
+	[HF_KEPT_EPOCH] = "epoch",
+	[HF_KEPT_ACCESS] = "access",
+};
+
+static uint32_t checksum(const uint8_t *header, const uint8_t *body, size_t length)
+{
+	return hf_crc32c(hf_crc32c(0, header + 8, 8), body, length);
+}
+
+int hf_kept_parse(const uint8_t *bytes, size_t length, enum hf_kept_kind kind, const uint8_t **body,
+		  size_t *body_length)
+{
+	if (length < HEADER_BYTES || memcmp(bytes, magic, sizeof magic) != 0 ||
+	    hf_get_le32(bytes + 8) != (uint32_t)kind ||
+	    hf_get_le32(bytes + 12) != length - HEADER_BYTES || hf_get_le32(bytes + 20) != 0 ||
+	    hf_get_le32(bytes + 16) != checksum(bytes, bytes + HEADER_BYTES, length - HEADER_BYTES))
+		return HF_ECORRUPT;
+	*body = bytes + HEADER_BYTES;
+	*body_length = length - HEADER_BYTES;
+	return 0;
+}
+
+static void path_of(const struct hf_kept *kept, const char *name, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/%s", kept->folder, name);
+}
+
+/* The whole file, malloc'ed, with its body checked. */
+static int read_kept(const struct hf_kept *kept, enum hf_kept_kind kind, uint8_t **file,
+		     const uint8_t **body, size_t *body_length, struct hf_errmsg *message)
+{
+	char path[PATH_MAX];
+	size_t length;
+	int err;
+
+	path_of(kept, names[kind], path);
+	err = hf_file_read(path, HF_KEPT_MAX + HEADER_BYTES, file, &length, message);
+	if (err)
+		return err;
+	err = hf_kept_parse(*file, length, kind, body, body_length);
+	if (err) {
+		free(*file);
+		return hf_fail(message, err, "%s: damaged, or not a file of this kind", path);
+	}
+	return 0;
+}
+
+static int write_kept(const struct hf_kept *kept, enum hf_kept_kind kind, const uint8_t *body,
+		      size_t length, struct hf_errmsg *message)
+{
+	char path[PATH_MAX];
+	uint8_t *file;
+	int err;
+
+	path_of(kept, names[kind], path);
+	if (length > HF_KEPT_MAX)
+		return hf_fail(message, HF_ETOOBIG, "%s: larger than %u bytes", path, HF_KEPT_MAX);
+	file = calloc(1, HEADER_BYTES + length);
+	if (!file)
+		return hf_fail(message, HF_ENOMEM, "%s: out of memory", path);
+	memcpy(file, magic, sizeof magic);
+	hf_put_le32(file + 8, (uint32_t)kind);
+	hf_put_le32(file + 12, (uint32_t)length);
+	if (length)
+		memcpy(file + HEADER_BYTES, body, length);
+	hf_put_le32(file + 16, checksum(file, file + HEADER_BYTES, length));
+	err = hf_file_replace(path, file, HEADER_BYTES + length, 0600, message);
+	free(file);
+	return err;
+}
+
+int hf_kept_keys(const struct hf_kept *kept, struct hf_sign_key *identity,
+		 struct hf_seal_key *sealing, struct hf_errmsg *message)
+{
+	char path[PATH_MAX];
+	int err;
+
+	path_of(kept, "identity.key", path);
+	err = hf_sign_key_file(path, identity, message);
+	if (err)
+		return err;
+	path_of(kept, "sealing.key", path);
+	return hf_seal_key_file(path, sealing, message);
+}
+
+/* ---- Messages ---- */
+
+static int read_message(const struct hf_kept *kept, enum hf_kept_kind kind,
+			const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+			struct hf_errmsg *message)
+{
+	const uint8_t *body;
+	uint8_t *file;
+	size_t length;
+	int err = read_kept(kept, kind, &file, &body, &length, message);
+
+	if (err)
+		return err;
+	*out = protobuf_c_message_unpack(type, NULL, length, body);
+	free(file);
+	return *out ? 0 : hf_fail(message, HF_ECORRUPT, "%s: damaged", names[kind]);
+}
+
+static int write_message(const struct hf_kept *kept, enum hf_kept_kind kind,
+			 const ProtobufCMessage *content, struct hf_errmsg *message)
+{
+	size_t length = protobuf_c_message_get_packed_size(content);
+	uint8_t *body = malloc(length + 1);
+	int err;
+
+	if (!body)
+		return hf_fail(message, HF_ENOMEM, "%s: out of memory", names[kind]);
+	protobuf_c_message_pack(content, body);
+	err = write_kept(kept, kind, body, length, message);
+	free(body);
+	return err;
+}
+
+int hf_kept_activated(const struct hf_kept *kept, Holdfast__ActivateIssued **issued,
+		      struct hf_errmsg *message)
+{
+	ProtobufCMessage *out;
+	int err = read_message(kept, HF_KEPT_ACTIVATED, &holdfast__activate_issued__descriptor,
+			       &out, message);
+
+	if (!err)
+		*issued = (void *)out;
+	return err;
+}
+
+int hf_kept_set_activated(const struct hf_kept *kept, const Holdfast__ActivateIssued *issued,
+			  struct hf_errmsg *message)
+{
+	return write_message(kept, HF_KEPT_ACTIVATED, &issued->base, message);
+}
+
+int hf_kept_document(const struct hf_kept *kept, Holdfast__Signed **packet,
+		     struct hf_errmsg *message)
+{
+	ProtobufCMessage *out;
+	int err =
+		read_message(kept, HF_KEPT_DOCUMENT, &holdfast__signed__descriptor, &out, message);
+
+	if (!err)
+		*packet = (void *)out;
+	return err;
+}
+
+int hf_kept_set_document(const struct hf_kept *kept, const Holdfast__Signed *packet,
+			 struct hf_errmsg *message)
+{
+	return write_message(kept, HF_KEPT_DOCUMENT, &packet->base, message);
+}
+
+/* ---- Numbers ---- */
+
+uint64_t hf_kept_epoch(const struct hf_kept *kept)
+{
+	struct hf_errmsg message;
+	const uint8_t *body;
+	uint64_t epoch = 0;
+	uint8_t *file;
+	size_t length;
+	int err = read_kept(kept, HF_KEPT_EPOCH, &file, &body, &length, &message);
+
+	if (err && err != HF_ENOENT)
+		hf_warn("%s", message.text);
+	if (err)
+		return 0;
+	if (length == 8)
+		epoch = hf_get_le64(body);
+	free(file);
+	return epoch;
+}
+
+int hf_kept_set_epoch(const struct hf_kept *kept, uint64_t epoch, struct hf_errmsg *message)
+{
+	uint8_t body[8];
+
+	hf_put_le64(body, epoch);
+	return write_kept(kept, HF_KEPT_EPOCH, body, sizeof body, message);
+}
+
+/* u32 length of boot, boot, then {u64 volume, u64 version} … */
+size_t hf_kept_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
+		      struct hf_kept_access *list, size_t capacity)
+{
+	struct hf_errmsg message;
+	const uint8_t *body;
+	uint8_t *file;
+	size_t length, count = 0, at;
+
+	if (read_kept(kept, HF_KEPT_ACCESS, &file, &body, &length, &message) != 0)
+		return 0;
+	at = 4 + boot_length;
+	if (length >= at && hf_get_le32(body) == boot_length &&
+	    (boot_length == 0 || memcmp(body + 4, boot, boot_length) == 0))
+		for (; at + ACCESS_ENTRY <= length && count < capacity; at += ACCESS_ENTRY) {
+			list[count].volume = hf_get_le64(body + at);
+			list[count++].version = hf_get_le64(body + at + 8);
+		}
+	free(file);
+	return count;
+}
+
+int hf_kept_set_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
+		       const struct hf_kept_access *list, size_t count, struct hf_errmsg *message)
+{
+	size_t length = 4 + boot_length + count * ACCESS_ENTRY;
+	uint8_t *body = malloc(length), *at = body;
+	int err;
+
+	if (!body)
+		return hf_fail(message, HF_ENOMEM, "access: out of memory");
+	hf_put_le32(at, (uint32_t)boot_length);
+	at += 4;
+	if (boot_length)
+		memcpy(at, boot, boot_length);
+	at += boot_length;
+	for (size_t i = 0; i < count; i++, at += ACCESS_ENTRY) {
+		hf_put_le64(at, list[i].volume);
+		hf_put_le64(at + 8, list[i].version);
+	}
+	err = write_kept(kept, HF_KEPT_ACCESS, body, length, message);
+	free(body);
+	return err;
+}

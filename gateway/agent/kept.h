@@ -1,0 +1,62 @@
+/* What the agent keeps in STATE_DIR (docs/format/agent-state.md), so that it serves after a reboot
+ * without the provider. Each file is replaced as a whole; blocking, but small and rare. */
+#ifndef HF_GATEWAY_AGENT_KEPT_H
+#define HF_GATEWAY_AGENT_KEPT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "gateway/agent/plan.h"
+#include "net/seal.h"
+#include "net/sign.h"
+#include "proto/channel.pb-c.h"
+
+#define HF_KEPT_MAX (4u << 20) /* bytes of a file's body */
+
+struct hf_kept {
+	const char *folder; /* STATE_DIR */
+};
+
+/* The keys, made at the first start. */
+int hf_kept_keys(const struct hf_kept *kept, struct hf_sign_key *identity,
+		 struct hf_seal_key *sealing, struct hf_errmsg *message);
+
+/* What activation gave. HF_ENOENT: not activated; HF_ECORRUPT. Freed with
+ * holdfast__activate_issued__free_unpacked(…, NULL). */
+int hf_kept_activated(const struct hf_kept *kept, Holdfast__ActivateIssued **issued,
+		      struct hf_errmsg *message);
+int hf_kept_set_activated(const struct hf_kept *kept, const Holdfast__ActivateIssued *issued,
+			  struct hf_errmsg *message);
+
+/* The last document that was taken, as it was signed. HF_ENOENT, HF_ECORRUPT. */
+int hf_kept_document(const struct hf_kept *kept, Holdfast__Signed **packet,
+		     struct hf_errmsg *message);
+int hf_kept_set_document(const struct hf_kept *kept, const Holdfast__Signed *packet,
+			 struct hf_errmsg *message);
+
+/* The highest connection epoch that was seen; 0 if none or if the file is damaged. */
+uint64_t hf_kept_epoch(const struct hf_kept *kept);
+int hf_kept_set_epoch(const struct hf_kept *kept, uint64_t epoch, struct hf_errmsg *message);
+
+/* For which version of a volume access was set, in this run of tgtd: so that a new agent does not
+ * touch what is right. 0 if it is not known. */
+struct hf_kept_access {
+	uint64_t volume, version;
+};
+size_t hf_kept_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
+		      struct hf_kept_access *list, size_t capacity);
+int hf_kept_set_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
+		       const struct hf_kept_access *list, size_t count, struct hf_errmsg *message);
+
+/* The file format, for tests and the fuzzer: checks and gives the body inside `bytes`. */
+enum hf_kept_kind {
+	HF_KEPT_ACTIVATED = 1,
+	HF_KEPT_DOCUMENT = 2,
+	HF_KEPT_EPOCH = 3,
+	HF_KEPT_ACCESS = 4,
+};
+int hf_kept_parse(const uint8_t *bytes, size_t length, enum hf_kept_kind kind, const uint8_t **body,
+		  size_t *body_length);
+
+#endif

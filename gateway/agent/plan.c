@@ -1,0 +1,243 @@
+/* The planner of plan.h. Pure: no socket, no clock, no memory of its own. */
+#include "gateway/agent/plan.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "gateway/agent/access.h"
+#include "gateway/agent/document.h"
+#include "gateway/volumed/core.h"
+
+static const struct {
+	const char *text;
+	enum hf_step undo;
+} steps[] = {
+	[HF_STEP_NONE] = {"none", HF_STEP_NONE},
+	[HF_STEP_ATTACH] = {"attach", HF_STEP_NONE},
+	[HF_STEP_CREATE_TARGET] = {"create target", HF_STEP_DELETE_TARGET},
+	[HF_STEP_SET_ACCESS] = {"set access", HF_STEP_NONE},
+	[HF_STEP_ADD_LUN] = {"add LUN", HF_STEP_REMOVE_LUN},
+	[HF_STEP_REMOVE_LUN] = {"remove LUN", HF_STEP_NONE},
+	[HF_STEP_DELETE_TARGET] = {"delete target", HF_STEP_NONE},
+	[HF_STEP_DETACH] = {"detach", HF_STEP_NONE},
+	[HF_STEP_REMOVE] = {"remove", HF_STEP_NONE},
+};
+
+const char *hf_step_text(enum hf_step step)
+{
+	HF_ASSERT(step <= HF_STEP_REMOVE);
+	return steps[step].text;
+}
+
+enum hf_step hf_step_undo(enum hf_step step)
+{
+	HF_ASSERT(step <= HF_STEP_REMOVE);
+	return steps[step].undo;
+}
+
+/* ---- What is there ---- */
+
+const Holdfast__VolumedVolume *hf_actual_volume(const struct hf_actual *actual, uint64_t volume)
+{
+	for (size_t i = 0; actual->volumed && i < actual->volumed->n_volumes; i++)
+		if (actual->volumed->volumes[i]->volume == volume)
+			return actual->volumed->volumes[i];
+	return NULL;
+}
+
+const Holdfast__BrokerTargetState *hf_actual_target(const struct hf_actual *actual, const char *iqn)
+{
+	for (size_t i = 0; actual->target && i < actual->target->n_targets; i++)
+		if (strcmp(actual->target->targets[i]->iqn, iqn) == 0)
+			return actual->target->targets[i];
+	return NULL;
+}
+
+static const Holdfast__BrokerLunState *lun_of(const Holdfast__BrokerTargetState *target,
+					      uint64_t volume)
+{
+	for (size_t i = 0; i < target->n_luns; i++)
+		if (target->luns[i]->volume == volume)
+			return target->luns[i];
+	return NULL;
+}
+
+const Holdfast__BrokerTargetState *hf_actual_target_of(const struct hf_actual *actual,
+						       uint64_t volume)
+{
+	for (size_t i = 0; actual->target && i < actual->target->n_targets; i++)
+		if (lun_of(actual->target->targets[i], volume))
+			return actual->target->targets[i];
+	return NULL;
+}
+
+/* ---- Steps ---- */
+
+static void add(struct hf_plan *plan, enum hf_step step)
+{
+	HF_ASSERT(plan->count < HF_PLAN_MAX);
+	plan->steps[plan->count++] = step;
+}
+
+static bool attach_is_done(const Holdfast__Volume *entry, const struct hf_done *done,
+			   const struct hf_actual *actual)
+{
+	const Holdfast__VolumedVolume *volume = hf_actual_volume(actual, entry->volume);
+
+	return volume && done->attached_version == entry->version &&
+	       done->attached_pid == actual->volumed->pid && volume->state != HF_VOLUME_DETACHED &&
+	       volume->attach_epoch == entry->attach_epoch;
+}
+
+static bool access_is_done(const Holdfast__Volume *entry, const struct hf_done *done,
+			   const struct hf_actual *actual,
+			   const Holdfast__BrokerTargetState *target)
+{
+	return target && done->access_version == entry->version &&
+	       done->access_boot_length == actual->target->boot.len &&
+	       (done->access_boot_length == 0 ||
+		memcmp(done->access_boot, actual->target->boot.data, done->access_boot_length) ==
+			0) &&
+	       hf_access_matches(entry, target);
+}
+
+/* A target with a LUN that should not be there, or with ours at another number, is made anew: it
+ * can only come from a document that is no longer in force. */
+static bool target_is_wrong(const Holdfast__Volume *entry,
+			    const Holdfast__BrokerTargetState *target)
+{
+	for (size_t i = 0; i < target->n_luns; i++)
+		if (target->luns[i]->lun != 0 && (target->luns[i]->lun != entry->lun ||
+						  target->luns[i]->volume != entry->volume))
+			return true;
+	return false;
+}
+
+static void plan_target(const Holdfast__Volume *entry, const struct hf_done *done,
+			const struct hf_actual *actual, struct hf_plan *plan)
+{
+	const Holdfast__BrokerTargetState *target = hf_actual_target(actual, entry->target);
+
+	if (target && target_is_wrong(entry, target)) {
+		add(plan, HF_STEP_DELETE_TARGET);
+		target = NULL;
+	}
+	if (!target)
+		add(plan, HF_STEP_CREATE_TARGET);
+	if (!access_is_done(entry, done, actual, target))
+		add(plan, HF_STEP_SET_ACCESS);
+	if (!target || !lun_of(target, entry->volume))
+		add(plan, HF_STEP_ADD_LUN);
+}
+
+static void plan_attached(const Holdfast__Volume *entry, const struct hf_done *done,
+			  const struct hf_actual *actual, struct hf_plan *plan)
+{
+	if (actual->volumed_known && !attach_is_done(entry, done, actual))
+		add(plan, HF_STEP_ATTACH);
+	/* A LUN opens while volumed is away, and its commands wait; but a volume that was never
+	 * made must not be shown. */
+	if (!actual->volumed_known) {
+		plan->waiting = true;
+		if (entry->create)
+			return;
+	}
+	if (actual->target_known)
+		plan_target(entry, done, actual, plan);
+	else
+		plan->waiting = true;
+}
+
+/* Takes the volume's LUN and target away; false if that cannot be known to be done. */
+static bool plan_hide(const Holdfast__BrokerTargetState *target, uint64_t volume,
+		      const struct hf_actual *actual, struct hf_plan *plan)
+{
+	if (!actual->target_known) {
+		plan->waiting = true;
+		return false;
+	}
+	if (target && lun_of(target, volume))
+		add(plan, HF_STEP_REMOVE_LUN);
+	if (target)
+		add(plan, HF_STEP_DELETE_TARGET);
+	return true;
+}
+
+static void plan_detached(const Holdfast__Volume *entry, const struct hf_actual *actual,
+			  struct hf_plan *plan)
+{
+	const Holdfast__VolumedVolume *volume = hf_actual_volume(actual, entry->volume);
+
+	if (!plan_hide(hf_actual_target(actual, entry->target), entry->volume, actual, plan))
+		return;
+	if (!actual->volumed_known)
+		plan->waiting = true;
+	else if (volume && volume->state != HF_VOLUME_DETACHED)
+		add(plan, HF_STEP_DETACH);
+}
+
+void hf_plan_volume(const Holdfast__Volume *entry, const struct hf_done *done,
+		    const struct hf_actual *actual, struct hf_plan *plan)
+{
+	memset(plan, 0, sizeof *plan);
+	if (entry->attachment == HOLDFAST__ATTACHMENT__ATTACHED)
+		plan_attached(entry, done, actual, plan);
+	else
+		plan_detached(entry, actual, plan);
+}
+
+void hf_plan_tombstone(const Holdfast__Tombstone *tombstone, const struct hf_done *done,
+		       const struct hf_actual *actual, struct hf_plan *plan)
+{
+	memset(plan, 0, sizeof *plan);
+	if (!plan_hide(hf_actual_target_of(actual, tombstone->volume), tombstone->volume, actual,
+		       plan))
+		return;
+	if (done->removed_version == tombstone->version)
+		return;
+	if (actual->volumed_known)
+		add(plan, HF_STEP_REMOVE);
+	else
+		plan->waiting = true;
+}
+
+const char *hf_plan_stray_target(const Holdfast__Document *document, const struct hf_actual *actual)
+{
+	for (size_t i = 0; actual->target && i < actual->target->n_targets; i++) {
+		const Holdfast__BrokerTargetState *target = actual->target->targets[i];
+		bool wanted = false;
+
+		for (size_t j = 0; j < document->n_volumes && !wanted; j++)
+			wanted = strcmp(document->volumes[j]->target, target->iqn) == 0;
+		for (size_t j = 0; j < document->n_tombstones && !wanted; j++)
+			wanted = lun_of(target, document->tombstones[j]->volume) != NULL;
+		if (!wanted)
+			return target->iqn;
+	}
+	return NULL;
+}
+
+/* ---- Portals ---- */
+
+bool hf_portal_is(const char *listed, const char *portal)
+{
+	size_t length = strcspn(listed, ",");
+
+	return strlen(portal) == length && strncmp(listed, portal, length) == 0;
+}
+
+const char *hf_plan_stray_portal(const struct hf_actual *actual, const char *portal)
+{
+	for (size_t i = 0; actual->target && i < actual->target->n_portals; i++)
+		if (!hf_portal_is(actual->target->portals[i], portal))
+			return actual->target->portals[i];
+	return NULL;
+}
+
+bool hf_portal_is_open(const struct hf_actual *actual, const char *portal)
+{
+	for (size_t i = 0; actual->target && i < actual->target->n_portals; i++)
+		if (hf_portal_is(actual->target->portals[i], portal))
+			return true;
+	return false;
+}

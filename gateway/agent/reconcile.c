@@ -1,0 +1,432 @@
+/* When to plan what (reconcile.h). Every answer of a source, every end of a step and every new
+ * document comes to hf_reconciler_run, which compares and starts what is missing; it keeps no
+ * sequence of its own, so there is nothing to resume after a crash. */
+#include "gateway/agent/reconcile_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "gateway/agent/document.h"
+
+#define RETRY_FIRST_MS  200u
+#define RETRY_MAX_MS    30000u
+#define RETRY_DOUBLINGS 8u
+#define REPEATS_MAX     3u
+#define SETTLED_MS      500u /* between questions when there is nothing to do */
+#define UNSETTLED_MS    150u
+#define ATTACH_HOLDS_MS 5000u /* an attach that takes longer does not hold back the portal */
+
+void hf_retry_failed(struct hf_reconciler *reconciler, struct hf_retry *retry, int err,
+		     const char *reason)
+{
+	unsigned doublings = retry->failures < RETRY_DOUBLINGS ? retry->failures : RETRY_DOUBLINGS;
+	uint64_t wait_ms = (uint64_t)RETRY_FIRST_MS << doublings;
+
+	retry->error = err;
+	snprintf(retry->reason, sizeof retry->reason, "%s", reason);
+	retry->failures++;
+	retry->at_ms = hf_reconciler_now_ms(reconciler) +
+		       (wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS);
+}
+
+void hf_retry_clear(struct hf_retry *retry)
+{
+	memset(retry, 0, sizeof *retry);
+}
+
+/* ---- Members ---- */
+
+struct hf_member *hf_reconciler_member(struct hf_reconciler *reconciler, uint64_t volume)
+{
+	hf_list_for_each (at, &reconciler->members) {
+		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+		if (member->volume == volume)
+			return member;
+	}
+	return NULL;
+}
+
+static void keep_member(struct hf_reconciler *reconciler, uint64_t volume, uint64_t version)
+{
+	struct hf_member *member = hf_reconciler_member(reconciler, volume);
+
+	if (!member) {
+		member = calloc(1, sizeof *member);
+		HF_ASSERT(member);
+		member->volume = volume;
+		hf_list_push_back(&reconciler->members, &member->link);
+	}
+	if (member->version == version)
+		return;
+	member->version = version;
+	hf_retry_clear(&member->retry);
+	member->repeats = 0;
+	if (member->running)
+		hf_job_abandon(reconciler, member);
+}
+
+static void drop_members(struct hf_reconciler *reconciler)
+{
+	const Holdfast__Document *document = reconciler->document;
+
+	hf_list_for_each_safe (at, &reconciler->members) {
+		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+		if (document && (hf_document_volume(document, member->volume) ||
+				 hf_document_tombstone(document, member->volume)))
+			continue;
+		if (member->running)
+			hf_job_abandon(reconciler, member);
+		hf_list_remove(&member->link);
+		free(member);
+	}
+}
+
+void hf_reconciler_set_document(struct hf_reconciler *reconciler, uint64_t tenant,
+				const Holdfast__Document *document)
+{
+	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
+	reconciler->tenant = tenant;
+	reconciler->document = document;
+	drop_members(reconciler);
+	for (size_t i = 0; i < document->n_volumes; i++)
+		keep_member(reconciler, document->volumes[i]->volume,
+			    document->volumes[i]->version);
+	for (size_t i = 0; i < document->n_tombstones; i++)
+		keep_member(reconciler, document->tombstones[i]->volume,
+			    document->tombstones[i]->version);
+	hf_sources_ask_now(&reconciler->sources);
+	hf_reconciler_run(reconciler);
+}
+
+/* A new agent takes over what an earlier one did in this run of tgtd. */
+static void restore_access(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+{
+	struct hf_kept_access *list;
+	size_t count;
+	bool wanted = false;
+
+	if (!actual->target || actual->target->boot.len > HF_BOOT_MAX)
+		return;
+	hf_list_for_each (at, &reconciler->members)
+		wanted = wanted || !hf_container_of(at, struct hf_member, link)->restored;
+	if (!wanted)
+		return;
+	list = calloc(HF_DOCUMENT_VOLUMES_MAX, sizeof *list);
+	HF_ASSERT(list);
+	count = hf_kept_access(reconciler->config.kept, actual->target->boot.data,
+			       actual->target->boot.len, list, HF_DOCUMENT_VOLUMES_MAX);
+	hf_list_for_each (at, &reconciler->members) {
+		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+		for (size_t i = 0; i < count && !member->restored; i++) {
+			if (list[i].volume != member->volume)
+				continue;
+			member->done.access_version = list[i].version;
+			member->done.access_boot_length = actual->target->boot.len;
+			if (actual->target->boot.len)
+				memcpy(member->done.access_boot, actual->target->boot.data,
+				       actual->target->boot.len);
+		}
+		member->restored = true;
+	}
+	free(list);
+}
+
+/* ---- Planning ---- */
+
+void hf_reconciler_plan(struct hf_reconciler *reconciler, const struct hf_member *member,
+			const struct hf_actual *actual, struct hf_plan *plan)
+{
+	const Holdfast__Volume *entry = hf_document_volume(reconciler->document, member->volume);
+	const Holdfast__Tombstone *tombstone =
+		hf_document_tombstone(reconciler->document, member->volume);
+
+	memset(plan, 0, sizeof *plan);
+	if (entry)
+		hf_plan_volume(entry, &member->done, actual, plan);
+	else if (tombstone)
+		hf_plan_tombstone(tombstone, &member->done, actual, plan);
+}
+
+static bool is_fresh(const struct hf_reconciler *reconciler, const struct hf_member *member)
+{
+	const struct hf_source *broker = &reconciler->sources.broker;
+	const struct hf_source *volumed = &reconciler->sources.volumed;
+
+	return (!broker->known || broker->answered > member->after_broker) &&
+	       (!volumed->known || volumed->answered > member->after_volumed);
+}
+
+/* An entry that cannot be served fails by itself. */
+static bool entry_is_bad(struct hf_reconciler *reconciler, struct hf_member *member)
+{
+	const Holdfast__Volume *entry = hf_document_volume(reconciler->document, member->volume);
+	struct hf_errmsg message;
+
+	if (!entry || hf_document_check_entry(entry, &message) == 0)
+		return false;
+	if (!member->retry.error)
+		hf_retry_failed(reconciler, &member->retry, HF_EINVAL, message.text);
+	return true;
+}
+
+/* The same was planned, done and is missing again: something undoes it. Go slowly and say so. */
+static bool repeats_too_often(struct hf_reconciler *reconciler, struct hf_member *member,
+			      const struct hf_plan *plan)
+{
+	char reason[HF_REASON_MAX];
+
+	if (member->repeats++ < REPEATS_MAX)
+		return false;
+	member->repeats = 0;
+	snprintf(reason, sizeof reason, "`%s` was done and does not last",
+		 hf_step_text(plan->steps[0]));
+	hf_retry_failed(reconciler, &member->retry, HF_EUNKNOWN, reason);
+	return true;
+}
+
+static void plan_member(struct hf_reconciler *reconciler, struct hf_member *member,
+			const struct hf_actual *actual)
+{
+	struct hf_plan plan;
+
+	if (member->running || !is_fresh(reconciler, member) || entry_is_bad(reconciler, member))
+		return;
+	hf_reconciler_plan(reconciler, member, actual, &plan);
+	if (plan.count == 0) {
+		if (!plan.waiting) {
+			hf_retry_clear(&member->retry);
+			member->repeats = 0;
+		}
+		return;
+	}
+	if (reconciler->running >= HF_JOBS_MAX ||
+	    hf_reconciler_now_ms(reconciler) < member->retry.at_ms ||
+	    repeats_too_often(reconciler, member, &plan))
+		return;
+	hf_job_start(reconciler, member, &plan, actual);
+}
+
+/* Would opening the portal now show a server fewer targets than it will find in a moment? */
+static bool holds_portal(struct hf_reconciler *reconciler, struct hf_member *member,
+			 const struct hf_actual *actual)
+{
+	uint64_t now_ms = hf_reconciler_now_ms(reconciler);
+	struct hf_plan plan;
+
+	if (!hf_document_volume(reconciler->document, member->volume))
+		return false;
+	if (member->running && hf_step_undo(member->plan.steps[member->at]) == HF_STEP_NONE &&
+	    member->plan.steps[member->at] != HF_STEP_SET_ACCESS)
+		return member->plan.steps[member->at] == HF_STEP_ATTACH &&
+		       now_ms - member->started_ms < ATTACH_HOLDS_MS;
+	if (member->running)
+		return true;
+	if (member->retry.error)
+		return false;
+	if (!is_fresh(reconciler, member))
+		return true;
+	hf_reconciler_plan(reconciler, member, actual, &plan);
+	return plan.count > 0 && plan.steps[0] != HF_STEP_DETACH;
+}
+
+/* ---- What is not of one volume ---- */
+
+static bool chore_may_start(const struct hf_reconciler *reconciler, enum hf_chore chore)
+{
+	const struct hf_chore_state *state = &reconciler->chores[chore];
+
+	return !state->running && hf_reconciler_now_ms(reconciler) >= state->retry.at_ms &&
+	       (chore == HF_CHORE_STORE ||
+		reconciler->sources.broker.answered > state->after_broker);
+}
+
+/* True if volumes may be attached: the store is set, or cannot be. */
+static bool store_is_set(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+{
+	const Holdfast__Document *document = reconciler->document;
+
+	if (!actual->volumed_known || !document->store || !document->store->url[0])
+		return true;
+	if (reconciler->store_pid == actual->volumed->pid &&
+	    reconciler->store_generation == document->generation &&
+	    reconciler->store_incarnation == document->incarnation)
+		return true;
+	if (chore_may_start(reconciler, HF_CHORE_STORE))
+		hf_chore_start(reconciler, HF_CHORE_STORE, NULL);
+	return reconciler->chores[HF_CHORE_STORE].retry.error != 0;
+}
+
+/* True if no portal but ours is open. */
+static bool portals_are_clean(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+{
+	const char *stray = hf_plan_stray_portal(actual, reconciler->config.portal);
+
+	if (!actual->target_known || !stray) {
+		hf_retry_clear(&reconciler->chores[HF_CHORE_STRAY_PORTAL].retry);
+		return true;
+	}
+	if (chore_may_start(reconciler, HF_CHORE_STRAY_PORTAL))
+		hf_chore_start(reconciler, HF_CHORE_STRAY_PORTAL, stray);
+	return false;
+}
+
+static void remove_stray_target(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+{
+	const char *stray = hf_plan_stray_target(reconciler->document, actual);
+
+	if (actual->target_known && stray && chore_may_start(reconciler, HF_CHORE_STRAY_TARGET))
+		hf_chore_start(reconciler, HF_CHORE_STRAY_TARGET, stray);
+}
+
+static void open_portal(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+{
+	if (!actual->target_known || hf_portal_is_open(actual, reconciler->config.portal) ||
+	    !chore_may_start(reconciler, HF_CHORE_PORTAL))
+		return;
+	hf_list_for_each (at, &reconciler->members)
+		if (holds_portal(reconciler, hf_container_of(at, struct hf_member, link), actual))
+			return;
+	hf_chore_start(reconciler, HF_CHORE_PORTAL, NULL);
+}
+
+void hf_reconciler_run(struct hf_reconciler *reconciler)
+{
+	struct hf_actual actual;
+
+	if (!reconciler->document || reconciler->stopping)
+		return;
+	hf_sources_actual(&reconciler->sources, 0, &actual);
+	restore_access(reconciler, &actual);
+	if (!portals_are_clean(reconciler, &actual))
+		actual.target_known = false;
+	/* A volume is attached with its store, so that its first write already goes there. */
+	if (store_is_set(reconciler, &actual))
+		hf_list_for_each_safe (at, &reconciler->members)
+			plan_member(reconciler, hf_container_of(at, struct hf_member, link),
+				    &actual);
+	remove_stray_target(reconciler, &actual);
+	open_portal(reconciler, &actual);
+	if (hf_reconciler_state_changed(reconciler))
+		reconciler->config.changed(reconciler->config.context);
+}
+
+/* ---- The sources ---- */
+
+static void on_sources_changed(void *context, bool anew)
+{
+	struct hf_reconciler *reconciler = context;
+
+	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
+	if (anew) {
+		/* Another process: what failed with the old one says nothing. */
+		hf_list_for_each (at, &reconciler->members) {
+			struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+			member->retry.at_ms = 0;
+			member->retry.failures = 0;
+			member->repeats = 0;
+		}
+		for (int i = 0; i < HF_CHORES; i++)
+			reconciler->chores[i].retry.at_ms = 0;
+	}
+	hf_reconciler_run(reconciler);
+}
+
+static uint32_t sources_interval_ms(void *context)
+{
+	struct hf_reconciler *reconciler = context;
+	struct hf_actual actual;
+	struct hf_plan plan;
+
+	if (!reconciler->document)
+		return SETTLED_MS;
+	hf_sources_actual(&reconciler->sources, 0, &actual);
+	if (!actual.target_known || !actual.volumed_known ||
+	    !hf_portal_is_open(&actual, reconciler->config.portal))
+		return UNSETTLED_MS;
+	hf_list_for_each (at, &reconciler->members) {
+		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+		hf_reconciler_plan(reconciler, member, &actual, &plan);
+		if (plan.count && !member->retry.error)
+			return UNSETTLED_MS;
+	}
+	return SETTLED_MS;
+}
+
+/* ---- Opening and closing ---- */
+
+static void part_closed(void *context)
+{
+	struct hf_reconciler *reconciler = context;
+	void (*closed)(void *) = reconciler->closed;
+	void *closed_context = reconciler->closed_context;
+
+	if (--reconciler->open)
+		return;
+	reconciler->document = NULL;
+	drop_members(reconciler);
+	reconciler->magic = 0;
+	free(reconciler);
+	if (closed)
+		closed(closed_context);
+}
+
+void hf_reconciler_close(struct hf_reconciler *reconciler, void (*closed)(void *context),
+			 void *context)
+{
+	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
+	HF_ASSERT(!reconciler->stopping);
+	reconciler->stopping = true;
+	reconciler->closed = closed;
+	reconciler->closed_context = context;
+	reconciler->open = 1;
+	if (reconciler->broker) {
+		reconciler->open++;
+		hf_local_client_close(reconciler->broker, part_closed, reconciler);
+	}
+	if (reconciler->volumed) {
+		reconciler->open++;
+		hf_local_client_close(reconciler->volumed, part_closed, reconciler);
+	}
+	hf_sources_close(&reconciler->sources, part_closed, reconciler);
+}
+
+int hf_reconciler_open(const struct hf_reconciler_config *config, struct hf_reconciler **out,
+		       struct hf_errmsg *message)
+{
+	struct hf_reconciler *reconciler = calloc(1, sizeof *reconciler);
+	char path[256];
+	int err = 0;
+
+	if (!reconciler)
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	reconciler->magic = HF_RECONCILER_MAGIC;
+	reconciler->config = *config;
+	hf_list_init(&reconciler->members);
+	reconciler->sources.changed = on_sources_changed;
+	reconciler->sources.interval_ms = sources_interval_ms;
+	reconciler->sources.context = reconciler;
+	snprintf(path, sizeof path, "%s/broker.sock", config->run_dir);
+	err = hf_local_client_open(config->loop, path, &reconciler->broker);
+	snprintf(path, sizeof path, "%s/volumed.sock", config->run_dir);
+	if (!err)
+		err = hf_local_client_open(config->loop, path, &reconciler->volumed);
+	if (err)
+		err = hf_fail(message, err, "%s: the path is too long for a socket", path);
+	else
+		err = hf_sources_open(&reconciler->sources, config->loop, config->run_dir, message);
+	if (err) {
+		hf_reconciler_close(reconciler, NULL, NULL);
+		return err;
+	}
+	*out = reconciler;
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* Makes tgtd and volumed what the document says, and keeps them so: whenever a source answers, the
+ * difference of every volume is planned (plan.h) and its steps are run, each volume by itself, so
+ * that a bad one does not hold back others. Loop's thread.
+ *
+ * Order: portals that are not ours are closed before any target is made; our portal is opened after
+ * all targets that can be made are there. */
+#ifndef HF_GATEWAY_AGENT_RECONCILE_H
+#define HF_GATEWAY_AGENT_RECONCILE_H
+
+#include <uv.h>
+
+#include "gateway/agent/kept.h"
+#include "net/seal.h"
+#include "proto/channel.pb-c.h"
+#include "proto/document.pb-c.h"
+
+struct hf_reconciler;
+
+struct hf_reconciler_config {
+	uv_loop_t *loop;
+	const char *run_dir;
+	const char *portal; /* host:port */
+	const struct hf_kept *kept;
+	const struct hf_seal_key *sealing;
+	/* What would be reported has changed. */
+	void (*changed)(void *context);
+	void *context;
+};
+
+/* What `config` names must outlive it. */
+int hf_reconciler_open(const struct hf_reconciler_config *config, struct hf_reconciler **out,
+		       struct hf_errmsg *message);
+/* From now on this is desired. Borrowed until the next call. */
+void hf_reconciler_set_document(struct hf_reconciler *reconciler, uint64_t tenant,
+				const Holdfast__Document *document);
+/* Fills in volumes, buffer, alarms and what runs; its memory is freed by hf_reconciler_report_free.
+ */
+void hf_reconciler_report(struct hf_reconciler *reconciler, Holdfast__Report *report);
+void hf_reconciler_report_free(Holdfast__Report *report);
+/* What is wrong now, for the console: up to `capacity` malloc'ed texts. */
+size_t hf_reconciler_problems(struct hf_reconciler *reconciler, char **texts, size_t capacity);
+/* Steps under way are left to end by themselves. */
+void hf_reconciler_close(struct hf_reconciler *reconciler, void (*closed)(void *context),
+			 void *context);
+
+#endif

@@ -1,0 +1,223 @@
+/* The questions of sources.h. Each source has its own timer: armed while no question is under way.
+ */
+#include "gateway/agent/sources.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define ANSWER_MS 5000u
+
+static void ask(struct hf_source *source);
+
+static void on_timer(uv_timer_t *timer)
+{
+	ask(timer->data);
+}
+
+static void ask_later(struct hf_source *source, uint64_t wait_ms)
+{
+	if (!source->owner->closing)
+		uv_timer_start(&source->timer, on_timer, wait_ms, 0);
+}
+
+static void finish(struct hf_source *source, bool known, bool anew)
+{
+	struct hf_sources *sources = source->owner;
+
+	source->asking = false;
+	anew = anew || (known && !source->known);
+	source->known = known;
+	if (known) {
+		source->answered = source->started;
+		source->seen_ms = uv_now(source->timer.loop);
+	}
+	if (sources->closing)
+		return;
+	sources->changed(sources->context, anew);
+	if (!source->asking)
+		ask_later(source, source->again ? 0 : sources->interval_ms(sources->context));
+	source->again = false;
+}
+
+static bool same_boot(const Holdfast__BrokerState *a, const Holdfast__BrokerState *b)
+{
+	return a && a->boot.len == b->boot.len &&
+	       (a->boot.len == 0 || memcmp(a->boot.data, b->boot.data, a->boot.len) == 0);
+}
+
+static void on_broker(void *context, int status, const uint8_t *bytes, size_t length)
+{
+	struct hf_source *source = context;
+	struct hf_sources *sources = source->owner;
+	Holdfast__BrokerAnswer *answer = NULL;
+	bool anew = false;
+
+	if (status == 0)
+		answer = holdfast__broker_answer__unpack(NULL, length, bytes);
+	if (answer && answer->error == 0 && answer->state) {
+		anew = !same_boot(sources->target, answer->state);
+		holdfast__broker_state__free_unpacked(sources->target, NULL);
+		sources->target = answer->state;
+		answer->state = NULL;
+		holdfast__broker_answer__free_unpacked(answer, NULL);
+		finish(source, true, anew);
+		return;
+	}
+	holdfast__broker_answer__free_unpacked(answer, NULL);
+	finish(source, false, false);
+}
+
+static void on_volumed(void *context, int status, const uint8_t *bytes, size_t length)
+{
+	struct hf_source *source = context;
+	struct hf_sources *sources = source->owner;
+	Holdfast__VolumedAnswer *answer = NULL;
+	bool anew;
+
+	if (status == 0)
+		answer = holdfast__volumed_answer__unpack(NULL, length, bytes);
+	if (answer && answer->error == 0 && answer->status) {
+		anew = !sources->status || sources->status->pid != answer->status->pid;
+		holdfast__volumed_status__free_unpacked(sources->status, NULL);
+		sources->status = answer->status;
+		answer->status = NULL;
+		holdfast__volumed_answer__free_unpacked(answer, NULL);
+		finish(source, true, anew);
+		return;
+	}
+	holdfast__volumed_answer__free_unpacked(answer, NULL);
+	finish(source, false, false);
+}
+
+static void ask_broker(struct hf_source *source)
+{
+	Holdfast__BrokerRequest request = HOLDFAST__BROKER_REQUEST__INIT;
+	Holdfast__BrokerShow show = HOLDFAST__BROKER_SHOW__INIT;
+	uint8_t bytes[16];
+
+	request.kind_case = HOLDFAST__BROKER_REQUEST__KIND_SHOW;
+	request.show = &show;
+	hf_local_call(source->client, bytes, holdfast__broker_request__pack(&request, bytes),
+		      ANSWER_MS, on_broker, source);
+}
+
+static void ask_volumed(struct hf_source *source)
+{
+	Holdfast__VolumedRequest request = HOLDFAST__VOLUMED_REQUEST__INIT;
+	Holdfast__VolumedStatusRequest status = HOLDFAST__VOLUMED_STATUS_REQUEST__INIT;
+	uint8_t bytes[16];
+
+	request.kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_STATUS;
+	request.status = &status;
+	hf_local_call(source->client, bytes, holdfast__volumed_request__pack(&request, bytes),
+		      ANSWER_MS, on_volumed, source);
+}
+
+static void ask(struct hf_source *source)
+{
+	/* What is under way may be answered with what was before. */
+	source->again = source->asking;
+	if (source->asking)
+		return;
+	source->asking = true;
+	source->started++;
+	if (source == &source->owner->broker)
+		ask_broker(source);
+	else
+		ask_volumed(source);
+}
+
+void hf_sources_ask_now(struct hf_sources *sources)
+{
+	ask_later(&sources->broker, 0);
+	ask_later(&sources->volumed, 0);
+}
+
+static bool is_known(const struct hf_source *source, uint64_t grace_ms)
+{
+	return source->known ||
+	       (source->answered && uv_now(source->timer.loop) - source->seen_ms < grace_ms);
+}
+
+void hf_sources_actual(const struct hf_sources *sources, uint64_t grace_ms,
+		       struct hf_actual *actual)
+{
+	actual->target_known = is_known(&sources->broker, grace_ms);
+	actual->target = sources->target;
+	actual->volumed_known = is_known(&sources->volumed, grace_ms);
+	actual->volumed = sources->status;
+}
+
+/* ---- Opening and closing ---- */
+
+static void part_closed(struct hf_sources *sources)
+{
+	if (--sources->open)
+		return;
+	holdfast__broker_state__free_unpacked(sources->target, NULL);
+	holdfast__volumed_status__free_unpacked(sources->status, NULL);
+	sources->target = NULL;
+	sources->status = NULL;
+	sources->closed(sources->closed_context);
+}
+
+static void on_client_closed(void *context)
+{
+	part_closed(context);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	part_closed(((struct hf_source *)handle->data)->owner);
+}
+
+static int open_source(struct hf_sources *sources, struct hf_source *source, uv_loop_t *loop,
+		       const char *run_dir, const char *name, struct hf_errmsg *message)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/%s", run_dir, name);
+	source->owner = sources;
+	if (hf_local_client_open(loop, path, &source->client) != 0)
+		return hf_fail(message, HF_EINVAL, "%s: the path is too long for a socket", path);
+	source->timer.data = source;
+	uv_timer_init(loop, &source->timer);
+	sources->open += 2;
+	return 0;
+}
+
+int hf_sources_open(struct hf_sources *sources, uv_loop_t *loop, const char *run_dir,
+		    struct hf_errmsg *message)
+{
+	int err = open_source(sources, &sources->broker, loop, run_dir, "broker.sock", message);
+
+	if (!err)
+		err = open_source(sources, &sources->volumed, loop, run_dir, "volumed.sock",
+				  message);
+	if (!err)
+		hf_sources_ask_now(sources);
+	return err;
+}
+
+static void close_source(struct hf_source *source)
+{
+	if (!source->client)
+		return;
+	hf_local_client_close(source->client, on_client_closed, source->owner);
+	uv_close((uv_handle_t *)&source->timer, on_timer_closed);
+}
+
+void hf_sources_close(struct hf_sources *sources, void (*closed)(void *context), void *context)
+{
+	HF_ASSERT(!sources->closing);
+	sources->closing = true;
+	sources->closed = closed;
+	sources->closed_context = context;
+	sources->open++; /* so that it ends below even if nothing was opened */
+	close_source(&sources->broker);
+	close_source(&sources->volumed);
+	part_closed(sources);
+}

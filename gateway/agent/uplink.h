@@ -1,0 +1,34 @@
+/* The management connection at the gateway: dials, says Connect once, and from then on only answers
+ * what it is asked and reports what was subscribed to (invariant 3). Loop's thread. */
+#ifndef HF_GATEWAY_AGENT_UPLINK_H
+#define HF_GATEWAY_AGENT_UPLINK_H
+
+#include <uv.h>
+
+#include "gateway/agent/desired.h"
+
+struct hf_uplink;
+
+struct hf_uplink_config {
+	uv_loop_t *loop;
+	const struct hf_kept *kept;
+	const struct hf_sign_key *identity;
+	const Holdfast__ActivateIssued *issued; /* copied */
+	const char *provider; /* host:port instead of the issued endpoints; "" for those */
+	struct hf_desired *desired;
+};
+
+struct hf_uplink_status {
+	const char *state; /* connecting, held, parked, waiting */
+	uint64_t epoch;
+	const char *last_error;
+};
+
+int hf_uplink_open(const struct hf_uplink_config *config, struct hf_uplink **out,
+		   struct hf_errmsg *message);
+void hf_uplink_status(const struct hf_uplink *uplink, struct hf_uplink_status *status);
+/* A volume's state changed: a report soon, if one was subscribed to. */
+void hf_uplink_changed(struct hf_uplink *uplink);
+void hf_uplink_close(struct hf_uplink *uplink, void (*closed)(void *context), void *context);
+
+#endif

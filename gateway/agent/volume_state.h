@@ -1,0 +1,24 @@
+/* What is reported of a volume, pure: from its entry, what is there, and the last trouble. */
+#ifndef HF_GATEWAY_AGENT_VOLUME_STATE_H
+#define HF_GATEWAY_AGENT_VOLUME_STATE_H
+
+#include "gateway/agent/plan.h"
+#include "proto/channel.pb-c.h"
+
+struct hf_trouble {
+	int error; /* HF_E…, 0: none */
+	const char *reason;
+};
+
+/* Is it a matter of time (a process or the store is away), and no failure of the volume? */
+bool hf_error_passes(int error);
+
+/* Fills in a report of the entry or (entry NULL) the tombstone. `plan` is the present one: what is
+ * still to be done is not reported as done. `portal_open`: nobody can log in before it is.
+ * Strings point into the arguments. */
+void hf_volume_state_of(const Holdfast__Volume *entry, const Holdfast__Tombstone *tombstone,
+			const struct hf_done *done, const struct hf_actual *actual,
+			const struct hf_plan *plan, bool portal_open,
+			const struct hf_trouble *trouble, Holdfast__VolumeReport *report);
+
+#endif
