@@ -36,13 +36,13 @@ static void fail_store(struct hf_export *export, int status)
 
 	if (status == HF_EACCES || status == HF_EAUTH)
 		hf_export_fail(export, status,
-			       "the store refuses the credentials: check AWS_ACCESS_KEY_ID and "
-			       "AWS_SECRET_ACCESS_KEY");
+			       "the store and we do not trust each other: check AWS_ACCESS_KEY_ID "
+			       "and AWS_SECRET_ACCESS_KEY, and --ca for its certificate");
 	else if (status == HF_ECANCELED)
 		hf_export_fail(export, status, "interrupted");
 	else
-		hf_export_fail(export, status, "the store does not answer: %s; check --store%s",
-			       hf_err_text(last), last == HF_ECONN ? " and --ca" : "");
+		hf_export_fail(export, status, "the store does not answer: %s; check --store",
+			       hf_err_text(last));
 	hf_export_end(export);
 }
 

@@ -1,7 +1,7 @@
-/* Puts a raw image into a directory store as a volume, through remote/ and nothing else, so that
+/* Puts a raw image into a store as a volume, through remote/ and nothing else, so that
  * `holdfast-gateway export` can be tested without a gateway. Every MiB of the image is one object;
  * stretches of zeros become ZERO extents. Each run is a start of its own.
- * Usage: make_volume STORE_URL KEY_FILE VOLUME TENANT IMAGE. */
+ * Usage: make_volume STORE_URL KEY_FILE VOLUME TENANT IMAGE [CA_FILE]; credentials as `export`. */
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 	struct hf_env_uv_config config = {.loop = uv_default_loop()};
 	struct hf_errmsg message = {""};
 
-	HF_ASSERT(argc == 6);
+	HF_ASSERT(argc == 6 || argc == 7);
 	hf_log_init("make_volume");
 	if (hf_id_parse(HF_ID_VOLUME, argv[3], &run.open.volume) ||
 	    hf_id_parse(HF_ID_TENANT, argv[4], &run.open.tenant) ||
@@ -149,7 +149,12 @@ int main(int argc, char **argv)
 	run.size_bytes = (uint64_t)ftell(run.image);
 	rewind(run.image);
 	HF_ASSERT(hf_env_uv_open(&config, &run.env, &message) == 0);
-	run.store.config.url = argv[1];
+	run.store.config = (struct hf_store_config){
+		.url = argv[1],
+		.access_key = getenv("AWS_ACCESS_KEY_ID"),
+		.secret_key = getenv("AWS_SECRET_ACCESS_KEY"),
+		.ca_file = argv[6], /* NULL if there is none */
+	};
 	run.store.done = store_set;
 	hf_env_uv_set_store(run.env, &run.store);
 	uv_run(config.loop, UV_RUN_DEFAULT);
