@@ -27,6 +27,7 @@
 struct hf_ring_memory {
 	uint8_t *base;
 	uint64_t submit_head, complete_tail;
+	uint64_t complete_head;  /* the shim's, as it was last seen */
 	int wake_fd;             /* the shim's wake-up of us */
 	struct io_uring wake_up; /* signals the shim's eventfd, see hf_ring_memory_wake */
 	bool wake_ready;
@@ -47,8 +48,8 @@ void hf_ring_memory_take(struct hf_ring_memory *memory, struct hf_ring_submissio
 /* Tells the shim that the descriptors taken are free. */
 void hf_ring_memory_taken(struct hf_ring_memory *memory);
 uint64_t hf_ring_memory_oldest(const struct hf_ring_memory *memory);
-/* HF_EPROTO if the shim's head leaves no place for another completion. */
-int hf_ring_memory_check_room(const struct hf_ring_memory *memory);
+/* HF_EPROTO if the shim's head is impossible or leaves no place for another completion. */
+int hf_ring_memory_check_room(struct hf_ring_memory *memory);
 void hf_ring_memory_place(struct hf_ring_memory *memory,
 			  const struct hf_ring_completion *completion);
 /* Shows the completions placed to the shim. */

@@ -146,10 +146,15 @@ uint64_t hf_ring_memory_oldest(const struct hf_ring_memory *memory)
 	return __atomic_load_n(&header(memory)->oldest_unfinished, __ATOMIC_ACQUIRE);
 }
 
-int hf_ring_memory_check_room(const struct hf_ring_memory *memory)
+int hf_ring_memory_check_room(struct hf_ring_memory *memory)
 {
 	uint64_t head = __atomic_load_n(&header(memory)->complete_head, __ATOMIC_ACQUIRE);
+	uint64_t uncollected = memory->complete_tail - memory->complete_head;
 
+	/* It only moves forward, and not past what there is. */
+	if (head - memory->complete_head > uncollected)
+		return HF_EPROTO;
+	memory->complete_head = head;
 	return memory->complete_tail - head < HF_RING_ENTRIES ? 0 : HF_EPROTO;
 }
 

@@ -294,6 +294,7 @@ int hf_core_volume_status(struct hf_core *core, uint64_t number, struct hf_volum
 	if (!volume)
 		return HF_ENOENT;
 	*status = (struct hf_volume_status){
+		.accepting = true,
 		.volume = number,
 		.size_bytes = volume->size_bytes,
 		.state = volume->attached ? HF_VOLUME_ATTACHED : HF_VOLUME_DETACHED,

@@ -1,0 +1,556 @@
+/* volumed trusts nothing that a shim says (DESIGN, section 5; invariant 9): each lie is answered
+ * with an error or ends the liar's connection, volumed neither stops nor waits nor leaks, and
+ * another ring is served as before. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "tests/ring/ring_fixture.h"
+
+static unsigned open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static unsigned fds_before;
+
+static bool fds_are_back(void *context)
+{
+	(void)context;
+	return open_fds() == fds_before;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	ring_fixture_open();
+	fds_before = open_fds();
+	return 0;
+}
+
+/* Whatever the test did: the other ring works, and every descriptor handed over was closed. */
+static int teardown(void **state)
+{
+	bool fine = ring_fixture_honest_is_served() && ring_fixture_wait(fds_are_back, NULL) &&
+		    hf_ring_host_rings(ring_fixture_host()) == 1;
+
+	(void)state;
+	ring_fixture_close();
+	return fine ? 0 : -1;
+}
+
+/* ---- Greetings ---- */
+
+static struct hf_ring_header *header_of(struct hostile *hostile)
+{
+	return (struct hf_ring_header *)hostile->memory.base;
+}
+
+static void greet_with(struct hostile *hostile, const int *fds, unsigned count)
+{
+	struct hf_ring_message hello = {.type = HF_RING_HELLO};
+
+	memcpy(hello.uuid, hostile->uuid, 16);
+	hostile_send(hostile, &hello, sizeof hello, fds, count);
+	assert_true(hostile_is_dropped(hostile));
+	hostile_close(hostile);
+}
+
+static int make_memfd(uint64_t bytes, int seals)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
+	if (seals)
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
+	return fd;
+}
+
+static void memory_that_could_shrink(void **state)
+{
+	const struct {
+		uint64_t bytes;
+		int seals;
+	} bad[] = {
+		{HF_RING_BYTES, 0},
+		{HF_RING_BYTES, F_SEAL_GROW | F_SEAL_SEAL},
+		{HF_RING_BYTES, F_SEAL_SHRINK | F_SEAL_GROW},
+		{HF_RING_BYTES - 4096, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL},
+		{HF_RING_BYTES + 4096, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL},
+		{0, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL},
+		{HF_RING_BYTES, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL}, /* empty */
+		{HF_RING_BYTES, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_WRITE},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct hostile hostile;
+		int memfd = make_memfd(bad[i].bytes, bad[i].seals);
+
+		hostile_connect(&hostile);
+		greet_with(
+			&hostile,
+			(int[]){memfd, hostile.memory.wake_volumed_fd, hostile.memory.wake_shim_fd},
+			3);
+		close(memfd);
+	}
+}
+
+static void descriptors_of_another_kind(void **state)
+{
+	(void)state;
+	for (unsigned which = 0; which < 3; which++) {
+		for (unsigned kind = 0; kind < 4; kind++) {
+			struct hostile hostile;
+			int other[2], fds[3];
+
+			hostile_connect(&hostile);
+			fds[0] = hostile.memory.memfd;
+			fds[1] = hostile.memory.wake_volumed_fd;
+			fds[2] = hostile.memory.wake_shim_fd;
+			assert_int_equal(pipe2(other, O_CLOEXEC), 0);
+			if (kind == 2) {
+				close(other[0]);
+				other[0] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+			}
+			if (kind == 3) {
+				close(other[0]);
+				other[0] = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+			}
+			fds[which] = other[kind == 1];
+			/* A pipe to wake volumed does no harm until it is found out. */
+			if (which == 1)
+				(void)!write(other[1], "x", 1);
+			greet_with(&hostile, fds, which == 1 && kind < 2 ? 2 : 3);
+			close(other[0]);
+			close(other[1]);
+		}
+	}
+}
+
+static void too_few_and_too_many_descriptors(void **state)
+{
+	(void)state;
+	for (unsigned count = 0; count <= 12; count++) {
+		struct hostile hostile;
+		int fds[12];
+
+		if (count == 3)
+			continue;
+		hostile_connect(&hostile);
+		for (unsigned i = 0; i < 12; i++)
+			fds[i] = hostile.memory.memfd;
+		greet_with(&hostile, fds, count);
+	}
+}
+
+static void headers_that_lie(void **state)
+{
+	(void)state;
+	for (unsigned lie = 0; lie < 8; lie++) {
+		struct hostile hostile;
+
+		hostile_connect(&hostile);
+		switch (lie) {
+		case 0:
+			header_of(&hostile)->magic++;
+			break;
+		case 1:
+			header_of(&hostile)->version++;
+			break;
+		case 2:
+			header_of(&hostile)->entries *= 2;
+			break;
+		case 3:
+			header_of(&hostile)->data_bytes += 4096;
+			break;
+		case 4:
+			header_of(&hostile)->uuid[3] ^= 1;
+			break;
+		case 5:
+			header_of(&hostile)->submit_head = 7;
+			break;
+		case 6:
+			header_of(&hostile)->complete_tail = 1;
+			break;
+		case 7:
+			memset(hostile.uuid, 0, 16);
+			break;
+		}
+		greet_with(&hostile,
+			   (int[]){hostile.memory.memfd, hostile.memory.wake_volumed_fd,
+				   hostile.memory.wake_shim_fd},
+			   3);
+	}
+}
+
+/* ---- Messages ---- */
+
+static void messages_of_another_size(void **state)
+{
+	static const size_t sizes[] = {1, 47, 49, 4096, 65536};
+	uint8_t *bytes = calloc(1, 65536);
+
+	(void)state;
+	bytes[0] = HF_RING_HELLO;
+	for (unsigned i = 0; i < 5; i++) {
+		struct hostile hostile;
+
+		hostile_connect(&hostile);
+		hostile_send(&hostile, bytes, sizes[i], (int[]){hostile.memory.memfd}, 1);
+		assert_true(hostile_is_dropped(&hostile));
+		hostile_close(&hostile);
+	}
+	free(bytes);
+}
+
+static void messages_out_of_place(void **state)
+{
+	(void)state;
+	for (unsigned lie = 0; lie < 9; lie++) {
+		struct hostile hostile;
+
+		if (lie < 2)
+			hostile_connect(&hostile);
+		else
+			hostile_open(&hostile);
+		switch (lie) {
+		case 0:
+			hostile_tell(&hostile, HF_RING_BIND, HOSTILE_VOLUME);
+			break;
+		case 1:
+			hostile_tell(&hostile, 77, 0);
+			break;
+		case 2:
+			hostile_tell(&hostile, HF_RING_HELLO, 0);
+			break;
+		case 3:
+			hostile_tell(&hostile, HF_RING_BIND, HOSTILE_VOLUME); /* twice */
+			break;
+		case 4:
+			hostile_tell(&hostile, HF_RING_BIND, 0);
+			break;
+		case 5:
+			hostile_tell(&hostile, HF_RING_UNBIND, HONEST_VOLUME); /* not its */
+			break;
+		case 6:
+			hostile_tell(&hostile, HF_RING_WELCOME, 0);
+			break;
+		case 7:
+			hostile_tell(&hostile, 0xffffffff, 0);
+			break;
+		case 8: {
+			struct hf_ring_message message = {.type = HF_RING_RESUME};
+
+			hostile_send(&hostile, &message, sizeof message,
+				     (int[]){hostile.memory.memfd}, 1);
+		}
+		}
+		assert_true(hostile_is_dropped(&hostile));
+		hostile_close(&hostile);
+	}
+}
+
+static void more_volumes_than_a_ring_has(void **state)
+{
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++)
+		hostile_tell(&hostile, HF_RING_BIND, 0x10000 + i);
+	assert_true(hostile_is_dropped(&hostile));
+	hostile_close(&hostile);
+}
+
+static void another_rings_volume(void **state)
+{
+	struct hf_ring_message message;
+	struct hostile hostile;
+
+	(void)state;
+	hostile_greet(&hostile);
+	assert_true(hostile_hears(&hostile, &message));
+	hostile_tell(&hostile, HF_RING_BIND, HONEST_VOLUME);
+	hostile_tell(&hostile, HF_RING_BIND, HOSTILE_VOLUME);
+	assert_true(hostile_hears(&hostile, &message));
+	assert_int_equal(message.type, HF_RING_BOUND);
+	assert_true(message.volume == HOSTILE_VOLUME); /* the other one is held: not yet */
+	for (uint32_t handle = 0; handle < 4; handle++) {
+		if (handle == message.handle)
+			continue;
+		assert_int_equal(
+			hostile_asks(&hostile, (struct hf_ring_submission){.op = HF_OP_READ,
+									   .volume = handle,
+									   .length = 4096,
+									   .data_length = 4096}),
+			HF_EACCES);
+	}
+	hostile_close(&hostile);
+}
+
+static void it_does_not_read_its_messages(void **state)
+{
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	for (unsigned i = 0; i < 4000; i++) {
+		memory_core_attach(ring_fixture_core(), HOSTILE_VOLUME, VOLUME_BYTES, i % 2);
+		ring_fixture_turn();
+	}
+	assert_int_equal(hf_ring_host_rings(ring_fixture_host()), 1);
+	hostile_close(&hostile);
+}
+
+static void many_who_connect_and_say_nothing(void **state)
+{
+	static struct hostile silent[100], last;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		hostile_connect(&silent[i]);
+	hostile_open(&last); /* there is room for who has something to say */
+	hostile_close(&last);
+	for (unsigned i = 0; i < 100; i++)
+		hostile_close(&silent[i]);
+}
+
+/* ---- Descriptors ---- */
+
+static struct hf_ring_submission good_read(const struct hostile *hostile)
+{
+	return (struct hf_ring_submission){
+		.op = HF_OP_READ, .volume = hostile->handle, .length = 4096, .data_length = 4096};
+}
+
+#define ASK(expected, ...)                                                                         \
+	do {                                                                                       \
+		struct hf_ring_submission s = good_read(&hostile);                                 \
+		__VA_ARGS__;                                                                       \
+		assert_int_equal(hostile_asks(&hostile, s), expected);                             \
+	} while (0)
+
+static void descriptors_that_lie(void **state)
+{
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	ASK(0, (void)s);
+	ASK(HF_EACCES, s.volume = HF_RING_VOLUMES_MAX);
+	ASK(HF_EACCES, s.volume = UINT32_MAX);
+	ASK(HF_EUNSUPPORTED, s.op = 0);
+	ASK(HF_EUNSUPPORTED, s.op = 11);
+	ASK(HF_EUNSUPPORTED, s.op = UINT32_MAX);
+	ASK(HF_EUNSUPPORTED, s.flags = 2);
+	ASK(HF_EINVAL, s.data_page = HF_RING_DATA_BYTES / HF_RING_PAGE);
+	ASK(HF_EINVAL, s.data_page = UINT32_MAX);
+	ASK(HF_EINVAL, s.data_page = HF_RING_DATA_BYTES / HF_RING_PAGE - 1; s.length = 8192;
+	    s.data_length = 8192);
+	ASK(HF_ETOOBIG, s.data_length = HF_RING_TRANSFER_MAX + 512; s.length = s.data_length);
+	ASK(HF_ETOOBIG, s.data_length = UINT32_MAX);
+	ASK(HF_EINVAL, s.offset = 1);
+	ASK(HF_EINVAL, s.length = 511; s.data_length = 511);
+	ASK(HF_EINVAL, s.data_length = 512);
+	ASK(HF_EINVAL, s.length = 0; s.data_length = 0);
+	ASK(HF_ERANGE, s.offset = UINT64_MAX - 511);
+	ASK(HF_ERANGE, s.offset = VOLUME_BYTES);
+	ASK(HF_ERANGE, s.op = HF_OP_ZERO; s.length = UINT64_MAX - 511; s.offset = 512;
+	    s.data_length = 0);
+	ASK(HF_EINVAL, s.op = HF_OP_WRITE_SAME);
+	ASK(HF_EINVAL, s.op = HF_OP_COMPARE_AND_WRITE);
+	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 15);
+	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 16 * (HF_RING_UNMAP_RANGES_MAX + 1));
+	ASK(HF_EINVAL, s.op = HF_OP_LBA_STATUS; s.data_length = 8);
+	ASK(HF_EINVAL, s.op = HF_OP_FLUSH);
+	ASK(0, s.op = HF_OP_CANCEL; s.offset = 12345); /* of nothing */
+	ASK(0, (void)s);
+	header_of(&hostile)->oldest_unfinished = hostile.next_id + 5;
+	ASK(HF_EINVAL, (void)s); /* it said that this one was answered */
+	hostile_close(&hostile);
+}
+
+static void a_number_used_twice(void **state)
+{
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	ASK(0, s.id = 5);
+	ASK(HF_ECONN, s.id = 5);
+	assert_true(hostile_is_dropped(&hostile));
+	hostile_close(&hostile);
+}
+
+static void indices_that_lie(void **state)
+{
+	static const uint64_t lies[] = {HF_RING_ENTRIES + 1, UINT64_MAX, 1ull << 63, 0xdeadbeef};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct hostile hostile;
+
+		hostile_open(&hostile);
+		header_of(&hostile)->submit_tail = lies[i];
+		hf_shim_memory_wake(&hostile.memory);
+		assert_true(hostile_is_dropped(&hostile));
+		hostile_close(&hostile);
+		hostile_open(&hostile);
+		header_of(&hostile)->complete_head = lies[i];
+		ASK(HF_ECONN, (void)s);
+		assert_true(hostile_is_dropped(&hostile));
+		hostile_close(&hostile);
+	}
+}
+
+static void it_never_collects(void **state)
+{
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	for (unsigned i = 0; i < 2 * HF_RING_ENTRIES; i++) {
+		struct hf_ring_submission s = good_read(&hostile);
+
+		s.id = hostile.next_id++;
+		hf_shim_memory_place(&hostile.memory, &s);
+		hf_shim_memory_publish(&hostile.memory);
+		hf_shim_memory_wake(&hostile.memory);
+		ring_fixture_turn();
+	}
+	assert_true(hostile_is_dropped(&hostile));
+	hostile_close(&hostile);
+}
+
+/* An eventfd that would block: its flags and its counter are the shim's to change at any time. */
+static void an_eventfd_that_blocks(void **state)
+{
+	uint64_t full = UINT64_MAX - 1;
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	assert_int_equal(fcntl(hostile.memory.wake_shim_fd, F_SETFL, 0), 0);
+	assert_int_equal(fcntl(hostile.memory.wake_volumed_fd, F_SETFL, 0), 0);
+	assert_int_equal(write(hostile.memory.wake_shim_fd, &full, sizeof full), sizeof full);
+	alarm(20);
+	for (unsigned i = 0; i < 100; i++)
+		ASK(0, (void)s);
+	alarm(0);
+	hostile_close(&hostile);
+}
+
+/* ---- Noise ---- */
+
+static uint64_t noise_state = 88172645463325252ull;
+
+static uint64_t noise(void)
+{
+	noise_state ^= noise_state << 13;
+	noise_state ^= noise_state >> 7;
+	noise_state ^= noise_state << 17;
+	return noise_state;
+}
+
+static void make_noise(struct hostile *hostile)
+{
+	struct hf_ring_submission submission;
+	uint8_t message[64];
+
+	switch (noise() % 8) {
+	case 0: /* anywhere in the header, sparing what is read only once */
+		hostile->memory.base[64 + noise() % 128] = (uint8_t)noise();
+		break;
+	case 1:
+		for (unsigned i = 0; i < sizeof message; i++)
+			message[i] = (uint8_t)noise();
+		message[0] = (uint8_t)(noise() % 10);
+		memset(message + 1, 0, 3);
+		hostile_send(hostile, message, noise() % 4 ? 48 : noise() % 64, NULL, 0);
+		break;
+	default:
+		for (unsigned i = 0; i < sizeof submission; i++)
+			((uint8_t *)&submission)[i] = (uint8_t)noise();
+		if (noise() % 8)
+			submission.id = hostile->next_id++;
+		if (noise() % 4)
+			submission.op = 1 + noise() % 10;
+		if (noise() % 4)
+			submission.volume = hostile->handle;
+		if (noise() % 4)
+			submission.flags = noise() % 2;
+		if (noise() % 4)
+			submission.length = submission.data_length = 512 * (noise() % 64);
+		if (noise() % 4)
+			submission.data_page = (uint32_t)(noise() % 32768);
+		if (noise() % 4)
+			submission.offset = noise() % VOLUME_BYTES / 512 * 512;
+		hf_shim_memory_place(&hostile->memory, &submission);
+		hf_shim_memory_publish(&hostile->memory);
+	}
+	hf_shim_memory_wake(&hostile->memory);
+	hf_shim_memory_collected(&hostile->memory);
+	ring_fixture_turn();
+}
+
+static void noise_of_every_kind(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		struct hostile hostile;
+
+		hostile_open(&hostile);
+		for (unsigned i = 0; i < 40; i++)
+			make_noise(&hostile);
+		hostile_close(&hostile);
+		if (round % 20 == 0)
+			assert_true(ring_fixture_honest_is_served());
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(memory_that_could_shrink),
+		TEST(descriptors_of_another_kind),
+		TEST(too_few_and_too_many_descriptors),
+		TEST(headers_that_lie),
+		TEST(messages_of_another_size),
+		TEST(messages_out_of_place),
+		TEST(more_volumes_than_a_ring_has),
+		TEST(another_rings_volume),
+		TEST(it_does_not_read_its_messages),
+		TEST(many_who_connect_and_say_nothing),
+		TEST(descriptors_that_lie),
+		TEST(a_number_used_twice),
+		TEST(indices_that_lie),
+		TEST(it_never_collects),
+		TEST(an_eventfd_that_blocks),
+		TEST(noise_of_every_kind),
+	};
+
+	if (!getenv("HOLDFAST_LOG"))
+		setenv("HOLDFAST_LOG", "error", 1);
+	hf_log_init("hostile_test");
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
