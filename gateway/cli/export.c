@@ -243,7 +243,7 @@ static int fill(struct hf_export *export, const struct arguments *arguments)
 		.access_key = getenv("AWS_ACCESS_KEY_ID"),
 		.secret_key = getenv("AWS_SECRET_ACCESS_KEY"),
 		.session_token = getenv("AWS_SESSION_TOKEN"),
-		.ca_file = arguments->ca,
+		.ca_file = arguments->ca ? arguments->ca : getenv("HOLDFAST_STORE_CA"),
 	};
 	return hf_key_file_read(arguments->key, export->volume, export->open.wrap_key,
 				&export->message);
