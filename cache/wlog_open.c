@@ -144,38 +144,6 @@ static void segments_adopt(struct hf_wlog *log)
 	hf_wlog_recover(log, open_recovered);
 }
 
-/* Only one copy of the table is whole. If the other was torn by a crash, no segment is newer than
- * the whole one says; if it is damage, one may be, and going on would lose it. */
-static void probe_next(struct hf_wlog *log, int status)
-{
-	struct hf_wlogfmt_head head;
-
-	if (!status && log->next_slot > 0 &&
-	    hf_wlogfmt_head_decode(&head, log->table_bytes, HF_WLOG_BLOCK) == 0 &&
-	    memcmp(head.uuid, log->super.uuid, sizeof head.uuid) == 0 &&
-	    head.serial >= log->table.next_serial)
-		status = hf_fail(&log->opening->message, HF_ECORRUPT,
-				 "log on disk %u: segment table copy %u (offset %llu) is damaged: "
-				 "slot %u holds segment %llu, which the other copy does not know",
-				 log->config.disk, !log->table_good,
-				 (unsigned long long)log->super.table_offset[!log->table_good],
-				 log->next_slot - 1, (unsigned long long)head.serial);
-	else if (status)
-		hf_fail(&log->opening->message, status, "log on disk %u: slot %u cannot be read",
-			log->config.disk, log->next_slot - 1);
-	if (status) {
-		open_end(log, status);
-		return;
-	}
-	if (log->next_slot < log->super.segment_count) {
-		hf_wlog_load(log, hf_wlog_slot_offset(log, log->next_slot++), log->table_bytes,
-			     HF_WLOG_BLOCK, probe_next);
-		return;
-	}
-	log->next_slot = 0;
-	segments_adopt(log);
-}
-
 static void tables_read(struct hf_wlog *log, int status)
 {
 	struct hf_wlogfmt_table tables[2];
@@ -203,10 +171,7 @@ static void tables_read(struct hf_wlog *log, int status)
 	log->table_good = errs[0] || (!errs[1] && tables[1].version > tables[0].version);
 	hf_wlogfmt_table_decode(&log->super, &log->table, log->entries,
 				copies + log->table_good * (size_t)log->super.table_bytes);
-	if (errs[0] || errs[1])
-		probe_next(log, 0);
-	else
-		segments_adopt(log);
+	segments_adopt(log);
 }
 
 /* ---- Superblock ------------------------------------------------------------------------------ */

@@ -102,7 +102,8 @@ struct hf_wlog {
 	uint32_t live_count, free_count, next_slot;
 	struct wlog_segment *active; /* the newest of `live`; NULL only while opening */
 	struct hf_wlogfmt_table table;
-	unsigned table_good; /* which copy is known to be whole */
+	unsigned table_good; /* the copy that is known to be whole: the other is written next */
+	unsigned table_copies_left;
 	uint8_t *table_bytes;
 	struct hf_wlogfmt_entry *entries;
 	void (*table_next)(struct hf_wlog *log, int status);
@@ -202,8 +203,9 @@ void hf_wlog_segment_cut(struct wlog_segment *segment, uint32_t offset);
 bool hf_wlog_segment_entry(const struct wlog_segment *segment, uint64_t unit, uint32_t *index);
 /* Drops segments that hold nothing but STATE records older than the active one's. */
 void hf_wlog_drop_old_states(struct hf_wlog *log);
-/* Writes the table as it follows from the segments and syncs it. Tries again for ever; while the
- * log is opening or closing it gives up after WLOG_TRIES_MAX. The lane is the caller's. */
+/* Writes the table as it follows from the segments, both copies, each synced. Tries again for ever;
+ * while the log is opening or closing it gives up after WLOG_TRIES_MAX. The lane is the caller's.
+ */
 void hf_wlog_table_write(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status));
 
 /* ---- wlog_batch.c ---------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* Segments of the write log: which slot of the disk holds which, the index of the payload in each,
- * and the table on disk that says so. The table is written alternately to its two places and
- * synced before anything relies on it; the copy that is known to be whole is never overwritten. */
+ * and the table on disk that says so. The table lies in two places, which are written and synced
+ * one after the other, both before anything relies on what it says: a crash leaves one of them
+ * whole, and damage to either loses nothing. */
 #include "cache/wlog_private.h"
 
 #include <stdlib.h>
@@ -203,7 +204,7 @@ bool hf_wlog_segment_entry(const struct wlog_segment *segment, uint64_t unit, ui
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-static void table_try(struct hf_wlog *log);
+static void table_copy_write(struct hf_wlog *log);
 
 static void table_end(struct hf_wlog *log, int status)
 {
@@ -219,7 +220,7 @@ static void table_failed(struct hf_wlog *log, int status)
 	if ((log->opening || log->closing) && log->table_tries >= WLOG_TRIES_MAX)
 		table_end(log, status);
 	else
-		hf_wlog_retry_later(log, log->table_tries, table_try);
+		hf_wlog_retry_later(log, log->table_tries, table_copy_write);
 }
 
 static void table_synced(struct hf_wlog *log, int status)
@@ -228,9 +229,12 @@ static void table_synced(struct hf_wlog *log, int status)
 		table_failed(log, status);
 		return;
 	}
-	log->table_good = !log->table_good;
+	log->table_good = !log->table_good; /* it is the older one's turn */
 	log->table_tries = 0;
-	table_end(log, 0);
+	if (--log->table_copies_left > 0)
+		table_copy_write(log);
+	else
+		table_end(log, 0);
 }
 
 static void table_written(struct hf_wlog *log, int status)
@@ -241,7 +245,15 @@ static void table_written(struct hf_wlog *log, int status)
 		hf_wlog_lane_sync(log, table_synced);
 }
 
-static void table_try(struct hf_wlog *log)
+static void table_copy_write(struct hf_wlog *log)
+{
+	log->lane_iov.iov_base = log->table_bytes;
+	log->lane_iov.iov_len = log->super.table_bytes;
+	hf_wlog_lane_write(log, log->super.table_offset[!log->table_good], &log->lane_iov, 1,
+			   table_written);
+}
+
+static void table_build(struct hf_wlog *log)
 {
 	for (uint32_t i = 0; i < log->super.segment_count; i++) {
 		const struct wlog_segment *segment = log->slots[i];
@@ -257,15 +269,13 @@ static void table_try(struct hf_wlog *log)
 	log->table.version++;
 	log->table.durable_through = log->durable_through;
 	hf_wlogfmt_table_encode(&log->super, &log->table, log->entries, log->table_bytes);
-	log->lane_iov.iov_base = log->table_bytes;
-	log->lane_iov.iov_len = log->super.table_bytes;
-	hf_wlog_lane_write(log, log->super.table_offset[!log->table_good], &log->lane_iov, 1,
-			   table_written);
 }
 
 void hf_wlog_table_write(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status))
 {
 	HF_ASSERT(!log->table_next);
 	log->table_next = next;
-	table_try(log);
+	log->table_copies_left = 2;
+	table_build(log);
+	table_copy_write(log);
 }
