@@ -224,6 +224,14 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 	return HF_EINVAL;
 }
 
+/* Of the environment; an empty one is none. */
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && value[0] ? value : NULL;
+}
+
 static int fill(struct hf_export *export, const struct arguments *arguments)
 {
 	export->magic = HF_EXPORT_MAGIC;
@@ -240,10 +248,10 @@ static int fill(struct hf_export *export, const struct arguments *arguments)
 	export->store.config = (struct hf_store_config){
 		.url = arguments->store,
 		.region = arguments->region,
-		.access_key = getenv("AWS_ACCESS_KEY_ID"),
-		.secret_key = getenv("AWS_SECRET_ACCESS_KEY"),
-		.session_token = getenv("AWS_SESSION_TOKEN"),
-		.ca_file = arguments->ca ? arguments->ca : getenv("HOLDFAST_STORE_CA"),
+		.access_key = variable("AWS_ACCESS_KEY_ID"),
+		.secret_key = variable("AWS_SECRET_ACCESS_KEY"),
+		.session_token = variable("AWS_SESSION_TOKEN"),
+		.ca_file = arguments->ca ? arguments->ca : variable("HOLDFAST_STORE_CA"),
 	};
 	return hf_key_file_read(arguments->key, export->volume, export->open.wrap_key,
 				&export->message);
