@@ -7,7 +7,12 @@
 
 #include <stdint.h>
 
-/* X(name, number, exit status, sense key, ASC/ASCQ, text) — SPC-4 4.5.6, tables 43 and 44. */
+/* X(name, number, exit status, sense key, ASC/ASCQ, text) — SPC-4 4.5.6, tables 43 and 44.
+ *
+ * What passes by itself is NOT READY, OPERATION IN PROGRESS (04/07), which Linux tries again after
+ * a delay. IN PROCESS OF BECOMING READY (04/01) would say it better, but qemu turns it into
+ * EINPROGRESS, which `qemu-img convert` takes for its own mark of "no error yet": a failed read
+ * then ends as zeros and success. */
 #define HF_ERRORS(X)                                                                               \
 	X(EINVAL, 1, 2, 0x05, 0x2400, "invalid argument")                                          \
 	X(ENOMEM, 2, 1, 0x0b, 0x5500, "out of memory or of a bounded resource")                    \
@@ -17,20 +22,20 @@
 	X(ENOENT, 6, 4, 0x05, 0x2500, "not found")                                                 \
 	X(EEXIST, 7, 5, 0x05, 0x2400, "exists already")                                            \
 	X(EBUSY, 8, 6, 0x02, 0x0407, "in use")                                                     \
-	X(ETIMEDOUT, 9, 7, 0x02, 0x0401, "deadline passed")                                        \
+	X(ETIMEDOUT, 9, 7, 0x02, 0x0407, "deadline passed")                                        \
 	X(EACCES, 10, 8, 0x05, 0x2002, "not permitted")                                            \
 	X(EFENCED, 11, 9, 0x02, 0x0403, "fenced: another holder has taken over")                   \
-	X(ENOTREADY, 12, 7, 0x02, 0x0401, "not ready")                                             \
+	X(ENOTREADY, 12, 7, 0x02, 0x0407, "not ready")                                             \
 	X(EPROTO, 13, 1, 0x0b, 0x4e00, "protocol violation")                                       \
 	X(ETOOBIG, 14, 2, 0x05, 0x2400, "larger than the limit")                                   \
 	X(ECANCELED, 15, 1, 0x0b, 0x0000, "cancelled")                                             \
 	X(EMISCOMPARE, 16, 1, 0x0e, 0x1d00, "miscompare during verify operation")                  \
 	X(ERANGE, 17, 2, 0x05, 0x2100, "logical block address out of range")                       \
-	X(ECONN, 18, 7, 0x02, 0x0401, "connection failed or was lost")                             \
+	X(ECONN, 18, 7, 0x02, 0x0407, "connection failed or was lost")                             \
 	X(EUNSUPPORTED, 19, 2, 0x05, 0x2000, "not supported")                                      \
-	X(ESTALE, 20, 9, 0x02, 0x0401, "older than what is in force")                              \
+	X(ESTALE, 20, 9, 0x02, 0x0407, "older than what is in force")                              \
 	X(EAUTH, 21, 8, 0x05, 0x2002, "authentication or signature failed")                        \
-	X(EAGAIN, 22, 7, 0x02, 0x0401, "try again later")                                          \
+	X(EAGAIN, 22, 7, 0x02, 0x0407, "try again later")                                          \
 	X(EUNKNOWN, 23, 1, 0x0b, 0x0000, "the outcome is not known")                               \
 	X(EBADEXTENT, 24, 1, 0x03, 0x1100, "the extent was lost and has not been overwritten")
 

@@ -109,7 +109,8 @@ struct hf_volume_status {
 	uint64_t volume, tenant, size_bytes, attach_epoch, start;
 	enum hf_volume_state state;
 	bool write_cache;
-	int error; /* why FAILED or FENCED, or the last trouble with the store */
+	bool accepting; /* takes requests; not while a volume without local state asks the store */
+	int error;      /* why FAILED or FENCED, or the last trouble with the store */
 	char reason[128];
 	uint64_t recovery_point; /* last volume sequence the store covers */
 	uint64_t last_sequence;  /* last durable volume sequence */

@@ -249,6 +249,7 @@ int hf_core_volume_status(struct hf_core *core, uint64_t number, struct hf_volum
 		.start = volume->remote ? hf_remote_start(volume->remote) : 0,
 		.state = volume->state,
 		.write_cache = volume->config.write_cache,
+		.accepting = hf_core_volume_ready(volume) == 0,
 		.error = volume->error,
 		.recovery_point = volume->counted_through,
 		.last_sequence = volume->durable_sequence,

@@ -178,6 +178,14 @@ static bool is_held(struct hf_ring_host *host, uint64_t volume)
 	return false;
 }
 
+/* A volume that opens from the store alone takes no requests until the log has its ATTACH record:
+ * its shim waits for BOUND, up to the commands' own deadline, instead of failing them at once. */
+static bool is_coming(const struct hf_volume_status *status)
+{
+	return !status->accepting &&
+	       (status->state == HF_VOLUME_OPENING || status->state == HF_VOLUME_ATTACHED);
+}
+
 /* Binds what can be bound in one session; true if something still waits. */
 static bool bind_session(struct hf_ring_host *host, struct hf_ring_session *session)
 {
@@ -192,7 +200,8 @@ static bool bind_session(struct hf_ring_host *host, struct hf_ring_session *sess
 		if (binding->state != HF_RING_WAITING)
 			continue;
 		if (is_held(host, binding->volume) ||
-		    hf_core_volume_status(host->core, binding->volume, &status) != 0) {
+		    hf_core_volume_status(host->core, binding->volume, &status) != 0 ||
+		    is_coming(&status)) {
 			waiting = true;
 			continue;
 		}
