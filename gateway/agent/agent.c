@@ -32,7 +32,9 @@ const struct hf_conf_key hf_agent_keys[] = {
 	{NULL},
 };
 
-#define RUN_DIR_MAX 94u /* a Unix socket's path has at most 107 bytes */
+#define LOCK_TRIES   100u
+#define LOCK_WAIT_US 20000u
+#define RUN_DIR_MAX  94u /* a Unix socket's path has at most 107 bytes */
 
 static int check_endpoint(const char *key, const char *text, struct hf_errmsg *message)
 {
@@ -138,7 +140,8 @@ static void on_volumes_changed(void *context)
 		hf_uplink_changed(agent->uplink);
 }
 
-/* One agent a state folder. */
+/* One agent a state folder. One that was killed holds the lock until the kernel has cleared it
+ * away, and its supervisor starts the next one at once: wait a moment. */
 static int lock_state(struct hf_agent *agent, struct hf_errmsg *message)
 {
 	char path[PATH_MAX];
@@ -147,10 +150,13 @@ static int lock_state(struct hf_agent *agent, struct hf_errmsg *message)
 	agent->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (agent->lock_fd < 0)
 		return hf_fail(message, hf_err_from_errno(errno), "%s: %s", path, strerror(errno));
-	if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) != 0)
-		return hf_fail(message, HF_EBUSY, "%s: another holdfast-agent uses it",
-			       agent->config->state_dir);
-	return 0;
+	for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+		if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		usleep(LOCK_WAIT_US);
+	}
+	return hf_fail(message, HF_EBUSY, "%s: another holdfast-agent uses it",
+		       agent->config->state_dir);
 }
 
 static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
