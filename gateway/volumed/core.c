@@ -85,6 +85,7 @@ void hf_core_leave(struct hf_core *core)
 		core->depth--;
 		return;
 	}
+	hf_core_uploaded_step(core);
 	hf_core_segments_recycle(core);
 	core_tell(core);
 	core->depth = 0;
@@ -97,8 +98,8 @@ void hf_core_leave_later(struct hf_core *core)
 	HF_ASSERT(core->depth > 0);
 	core->depth--;
 	if (core->depth == 0 &&
-	    (core->closing || core->segments_released || !hf_list_empty(&core->ended_requests) ||
-	     !hf_list_empty(&core->ended_changes)))
+	    (core->closing || core->segments_released || core->uploaded_now ||
+	     !hf_list_empty(&core->ended_requests) || !hf_list_empty(&core->ended_changes)))
 		hf_env_timer_set(core->env, &core->ended_timer, hf_env_now_ns(core->env));
 }
 
@@ -144,6 +145,7 @@ static struct hf_core *core_create(const struct hf_core_config *config)
 	core->owner = hf_core_log_owner;
 	core->owner.context = core;
 	core->ended_timer.fired = ended_fired;
+	core->uploaded_timer.fired = hf_core_uploaded_due;
 	core->reads.limit = core->writes.limit = core->config.requests_max;
 	hf_list_init(&core->volumes);
 	hf_list_init(&core->unsynced);
@@ -172,6 +174,7 @@ static void core_destroy(struct hf_core *core)
 		hf_core_volume_free(volume);
 	}
 	hf_env_timer_cancel(core->env, &core->ended_timer);
+	hf_env_timer_cancel(core->env, &core->uploaded_timer);
 	hf_core_rings_free(core);
 	hf_core_segments_free(core);
 	hf_remote_cache_destroy(core->cache);

@@ -141,7 +141,7 @@ static void remote_adopt(struct hf_core_volume *volume)
 		volume->uploaded_through = point;
 		attach_log(volume);
 	}
-	hf_core_upload_log(volume);
+	hf_core_uploaded_now(volume->core);
 	hf_core_unpark_all(volume, 0);
 	hf_core_upload_schedule(volume->core);
 }

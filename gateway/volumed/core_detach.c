@@ -113,6 +113,8 @@ static bool leave_is_drained(struct hf_core_volume *volume)
 	}
 	if (volume->queue.count == 0 && !volume->opening)
 		return true;
+	if (volume->counted_through > volume->uploaded_through)
+		hf_core_uploaded_now(core);
 	hf_core_upload_schedule(core);
 	if (volume->uploads == 0 && volume->remote && !volume->closing_remote &&
 	    volume->counted_through + 1 < volume->next_upload)

@@ -6,7 +6,8 @@
  * core_range_lock.c the order of overlapping writes; core_read.c, core_write.c, core_query.c what
  * requests do; core_results.c what ended requests were answered; core_overlay.c and core_queue.c
  * what the log holds of a volume; core_upload.c and core_object.c the way into the store;
- * core_segment.c when a segment may be reused; core_state.c and core_recover.c control state. */
+ * core_uploaded.c and core_segment.c when a segment may be reused; core_control.c, core_state.c and
+ * core_recover.c control state. */
 #ifndef HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
 #define HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
 
@@ -324,11 +325,14 @@ void hf_core_query_start(struct hf_core_job *job);
 
 /* core_upload.c: starts what is due. */
 void hf_core_upload_schedule(struct hf_core *core);
-/* The store counts everything through: lag ends here, the log learns it by hf_core_upload_log. */
+/* The store counts everything through: lag ends here. */
 void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through);
 void hf_core_upload_advanced(void *context, uint64_t recovery_point);
-/* Logs counted_through if it is ahead of what the log says. */
-void hf_core_upload_log(struct hf_core_volume *volume);
+/* core_uploaded.c: tells the log what the store counts, if that is worth it now. */
+void hf_core_uploaded_step(struct hf_core *core);
+/* The same, worth it or not. */
+void hf_core_uploaded_now(struct hf_core *core);
+void hf_core_uploaded_due(struct hf_timer *timer);
 /* Drops what the recovery point covers. */
 void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through);
 /* core_object.c: reads records first … last (durable, whole appends) and uploads them. */
@@ -342,12 +346,18 @@ void hf_core_object_ended(struct hf_core_volume *volume);
 struct hf_core_segment {
 	struct hf_list link;
 	uint64_t serial;
-	uint64_t live; /* records that the store does not cover */
+	uint64_t live;      /* records that no durable UPLOADED record covers */
+	uint64_t uncounted; /* of them, those that the store does not count either */
 };
 
 /* A record lies there (`live`: and is needed). */
 void hf_core_segment_note(struct hf_core *core, uint64_t serial, bool live);
+/* One of its records is counted by the store now. */
+void hf_core_segment_counted(struct hf_core *core, uint64_t serial);
+/* One of its records is needed no more; it has been counted, or is lost. */
 void hf_core_segment_release(struct hf_core *core, uint64_t serial);
+/* True if telling the log what the store counts gives back a segment. */
+bool hf_core_segments_want_uploaded(const struct hf_core *core);
 /* An append in this segment is durable, so its STATE is. */
 void hf_core_segment_durable(struct hf_core *core, uint64_t serial);
 /* Gives back every segment that nothing needs. */
@@ -427,6 +437,13 @@ struct hf_core {
 	uint64_t safe_segment;  /* a durable append lies in it; older ones may be recycled */
 	uint64_t keep_through;  /* segments kept because recovery found damage */
 	bool segments_released; /* something may be recycled */
+	bool segments_counted;  /* something may become so by an UPLOADED record */
+
+	/* The UPLOADED records of all volumes, one append at a time (core_uploaded.c). */
+	struct hf_wlog_append uploaded;
+	struct hf_wlog_record uploaded_records[HF_WLOG_APPEND_RECORDS_MAX];
+	bool uploaded_busy, uploaded_now;
+	struct hf_timer uploaded_timer;
 
 	unsigned uploads;
 

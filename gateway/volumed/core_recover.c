@@ -123,8 +123,12 @@ static void recover_push(struct hf_core_volume *volume, const struct hf_wlog_rec
 static void entry_move(struct hf_core_volume *volume, struct hf_core_entry *entry,
 		       const struct hf_wlog_record *record)
 {
-	hf_core_segment_note(volume->core, record->place.source, true);
-	hf_core_segment_release(volume->core, entry->place.source);
+	struct hf_core *core = volume->core;
+	bool counted = record->sequence <= volume->counted_through;
+
+	hf_core_segment_note(core, record->place.source, true);
+	hf_core_segment_counted(core, counted ? record->place.source : entry->place.source);
+	hf_core_segment_release(core, entry->place.source);
 	hf_core_overlay_move(volume->overlay, entry, record->place);
 	entry->place = record->place;
 	entry->batch = record->batch;

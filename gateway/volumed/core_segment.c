@@ -29,15 +29,26 @@ void hf_core_segment_note(struct hf_core *core, uint64_t serial, bool live)
 				  &segment->link);
 		core->segments_released = true;
 	}
-	if (live)
+	if (live) {
 		segment->live++;
+		segment->uncounted++;
+	}
+}
+
+void hf_core_segment_counted(struct hf_core *core, uint64_t serial)
+{
+	struct hf_core_segment *segment = segment_find(core, serial);
+
+	HF_ASSERT(segment != NULL && segment->uncounted > 0);
+	if (--segment->uncounted == 0)
+		core->segments_counted = true;
 }
 
 void hf_core_segment_release(struct hf_core *core, uint64_t serial)
 {
 	struct hf_core_segment *segment = segment_find(core, serial);
 
-	HF_ASSERT(segment != NULL && segment->live > 0);
+	HF_ASSERT(segment != NULL && segment->live > segment->uncounted);
 	if (--segment->live == 0)
 		core->segments_released = true;
 }
@@ -47,7 +58,22 @@ void hf_core_segment_durable(struct hf_core *core, uint64_t serial)
 	if (serial <= core->safe_segment)
 		return;
 	core->safe_segment = serial;
-	core->segments_released = true;
+	core->segments_released = core->segments_counted = true;
+}
+
+bool hf_core_segments_want_uploaded(const struct hf_core *core)
+{
+	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
+		hf_list_for_each (cursor, &core->segments[i]) {
+			const struct hf_core_segment *segment =
+				hf_container_of(cursor, struct hf_core_segment, link);
+
+			if (segment->live > 0 && segment->uncounted == 0 &&
+			    segment->serial < core->safe_segment &&
+			    segment->serial > core->keep_through)
+				return true;
+		}
+	return false;
 }
 
 void hf_core_segments_recycle(struct hf_core *core)

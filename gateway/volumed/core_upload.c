@@ -8,6 +8,7 @@
  * are under way at once, of one volume or of many; volumes take turns. */
 #include "gateway/volumed/core_internal.h"
 
+#define UPLOADED_AFTER_NS  HF_NS_PER_S
 #define OBJECT_RECORDS_MAX 16384u /* each adds at most two extents: below HF_OBJECT_EXTENTS_MAX */
 
 /* ---- Gathering ---------------------------------------------------------------------------------
@@ -115,17 +116,22 @@ void hf_core_object_ended(struct hf_core_volume *volume)
 /* The recovery point moves: what it passes is lag no more. */
 void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through)
 {
-	while (volume->counted_through < through) {
-		struct hf_core_entry *entry;
-		uint64_t sequence = volume->counted_through + 1;
+	const struct hf_core_queue *queue = &volume->queue;
 
-		entry = hf_core_queue_at(&volume->queue, sequence);
-		if (!entry) {
-			volume->counted_through = through;
-			break;
+	while (volume->counted_through < through) {
+		uint64_t sequence = volume->counted_through + 1;
+		struct hf_core_entry *entry = hf_core_queue_at(queue, sequence);
+
+		if (entry) {
+			if (sequence <= volume->durable_sequence)
+				volume->lag_bytes -= hf_core_entry_lag_bytes(entry);
+			hf_core_segment_counted(volume->core, entry->place.source);
+		} else if (queue->count > 0 && queue->first_sequence > sequence &&
+			   queue->first_sequence <= through) {
+			sequence = queue->first_sequence - 1;
+		} else {
+			sequence = through;
 		}
-		if (sequence <= volume->durable_sequence)
-			volume->lag_bytes -= hf_core_entry_lag_bytes(entry);
 		volume->counted_through = sequence;
 	}
 }
@@ -149,28 +155,6 @@ void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
 		volume->next_sequence = through + 1;
 }
 
-static void uploaded_logged(struct hf_core_volume *volume, uint64_t sequence, int status)
-{
-	volume->uploaded_busy = false;
-	if (status == 0) {
-		hf_core_upload_covered(volume, sequence);
-		hf_core_upload_log(volume);
-	} else if (status != HF_ECANCELED) {
-		hf_core_volume_stop(volume, HF_VOLUME_FAILED, status, "the log cannot be written");
-	}
-	hf_core_leave_step(volume);
-}
-
-void hf_core_upload_log(struct hf_core_volume *volume)
-{
-	if (volume->uploaded_busy || volume->detach_logged || !volume->in_log ||
-	    volume->core->closing || volume->counted_through <= volume->uploaded_through)
-		return;
-	volume->uploaded_busy = true;
-	hf_core_control_append(volume, HF_RECORD_UPLOADED, volume->counted_through,
-			       uploaded_logged);
-}
-
 void hf_core_upload_advanced(void *context, uint64_t recovery_point)
 {
 	struct hf_core_volume *volume = context;
@@ -184,7 +168,11 @@ void hf_core_upload_advanced(void *context, uint64_t recovery_point)
 				    "the store counts what was not uploaded from here");
 	} else {
 		hf_core_upload_counted(volume, recovery_point);
-		hf_core_upload_log(volume);
+		if (volume->state == HF_VOLUME_DETACHING)
+			hf_core_uploaded_now(core);
+		else if (!core->uploaded_timer.armed)
+			hf_env_timer_set(core->env, &core->uploaded_timer,
+					 hf_env_now_ns(core->env) + UPLOADED_AFTER_NS);
 	}
 	hf_core_leave(core);
 }

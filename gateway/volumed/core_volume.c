@@ -119,9 +119,11 @@ struct hf_core_volume *hf_core_volume_create(struct hf_core *core,
 void hf_core_volume_clear_log(struct hf_core_volume *volume)
 {
 	while (volume->queue.count > 0) {
-		struct hf_core_entry *entry =
-			hf_core_queue_at(&volume->queue, volume->queue.first_sequence);
+		uint64_t sequence = volume->queue.first_sequence;
+		struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, sequence);
 
+		if (entry->logged_ns != 0 && sequence > volume->counted_through)
+			hf_core_segment_counted(volume->core, entry->place.source);
 		if (entry->logged_ns != 0)
 			hf_core_segment_release(volume->core, entry->place.source);
 		hf_core_queue_pop(&volume->queue);

@@ -1,0 +1,112 @@
+/* Telling the log what the store counts. An UPLOADED record takes a block of the log, and what it
+ * is for is to give segments back; so one append tells for all volumes, and only
+ *
+ *   - when a segment then holds nothing that is needed: even of a full log, each such append frees
+ *     more than it takes from the reserve, so that the log always empties;
+ *   - when a volume that is leaving waits for it;
+ *   - a second after the recovery point moved, while the log has plenty of room, so that a restart
+ *     knows a recent one without the store.
+ *
+ * Core's thread. */
+#include "gateway/volumed/core_internal.h"
+
+static void uploaded_done(struct hf_wlog_append *append);
+
+static bool volume_is_told(const struct hf_core_volume *volume)
+{
+	return !volume->in_log || volume->detach_logged ||
+	       volume->counted_through <= volume->uploaded_through;
+}
+
+static unsigned uploaded_gather(struct hf_core *core)
+{
+	unsigned count = 0;
+
+	hf_list_for_each (cursor, &core->volumes) {
+		struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		if (volume_is_told(volume) || count == HF_WLOG_APPEND_RECORDS_MAX)
+			continue;
+		volume->uploaded_busy = true;
+		core->uploaded_records[count++] =
+			(struct hf_wlog_record){.type = HF_RECORD_UPLOADED,
+						.volume = volume->config.volume,
+						.sequence = volume->counted_through};
+	}
+	return count;
+}
+
+void hf_core_uploaded_now(struct hf_core *core)
+{
+	core->uploaded_now = true;
+}
+
+void hf_core_uploaded_step(struct hf_core *core)
+{
+	unsigned count;
+
+	if (core->uploaded_busy || core->closing || core->recovering ||
+	    (!core->uploaded_now && !core->segments_counted))
+		return;
+	core->segments_counted = false;
+	if (!core->uploaded_now && !hf_core_segments_want_uploaded(core))
+		return;
+	core->uploaded_now = false;
+	count = uploaded_gather(core);
+	if (count == 0)
+		return;
+	core->uploaded_busy = true;
+	core->holds++;
+	core->uploaded = (struct hf_wlog_append){.records = core->uploaded_records,
+						 .record_count = count,
+						 .durable = true,
+						 .reserve = true,
+						 .done = uploaded_done};
+	hf_wlog_append(core->log, &core->uploaded);
+}
+
+static void uploaded_one(struct hf_core_volume *volume, uint64_t sequence, int status)
+{
+	volume->uploaded_busy = false;
+	if (status == 0)
+		hf_core_upload_covered(volume, sequence);
+	else if (status != HF_ECANCELED)
+		hf_core_volume_stop(volume, HF_VOLUME_FAILED, status, "the log cannot be written");
+	hf_core_leave_step(volume);
+}
+
+static void uploaded_done(struct hf_wlog_append *append)
+{
+	struct hf_core *core = hf_container_of(append, struct hf_core, uploaded);
+
+	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	hf_core_enter(core);
+	core->uploaded_busy = false;
+	core->holds--;
+	if (append->status == 0) {
+		hf_core_segment_note(core, append->records[0].place.source, false);
+		hf_core_segment_durable(core, append->records[0].place.source);
+	}
+	for (unsigned i = 0; i < append->record_count; i++) {
+		const struct hf_wlog_record *record = &append->records[i];
+		struct hf_core_volume *volume = hf_core_volume_find(core, record->volume);
+
+		HF_ASSERT(volume != NULL); /* busy, so it cannot have gone */
+		uploaded_one(volume, record->sequence, append->status);
+	}
+	if (append->record_count == HF_WLOG_APPEND_RECORDS_MAX)
+		core->uploaded_now = true; /* there may be more volumes */
+	hf_core_leave(core);
+}
+
+void hf_core_uploaded_due(struct hf_timer *timer)
+{
+	struct hf_core *core = hf_container_of(timer, struct hf_core, uploaded_timer);
+
+	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	hf_core_enter(core);
+	if (hf_wlog_free_bytes(core->log) >= hf_wlog_total_bytes(core->log) / 2)
+		hf_core_uploaded_now(core);
+	hf_core_leave(core);
+}
