@@ -44,7 +44,7 @@ static void start(struct op *op, enum hf_disk_op kind, uint64_t offset, void *by
 
 static void *aligned(size_t length)
 {
-	void *bytes;
+	void *bytes = NULL;
 
 	assert_int_equal(posix_memalign(&bytes, 4096, length), 0);
 	memset(bytes, 0, length);
