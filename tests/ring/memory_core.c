@@ -121,11 +121,12 @@ static int lba_status(struct hf_core *core, const struct memory_volume *volume,
 static int execute(struct hf_core *core, const struct memory_volume *volume,
 		   struct hf_request *request)
 {
-	uint8_t *medium = data_of(core, volume) + request->offset;
+	uint8_t *medium;
 
 	if (request->offset > volume->size_bytes ||
 	    request->length > volume->size_bytes - request->offset)
 		return HF_ERANGE;
+	medium = data_of(core, volume) + request->offset;
 	switch (request->op) {
 	case HF_OP_READ:
 		memcpy(request->data, medium, request->length);
