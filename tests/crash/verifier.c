@@ -41,6 +41,7 @@ struct command {
 	unsigned block, count; /* or the counter's number */
 	uint64_t id, issued, began_ms;
 	bool busy;
+	bool settles; /* issued when nothing else was under way: what it sees is the truth */
 	uint8_t data[BLOCKS_MAX * MODEL_BLOCK_BYTES];
 };
 
@@ -89,7 +90,7 @@ static void verify_blocks(struct client *c, const struct command *command, const
 			violation(c, "a block of no single write", block, id);
 		else if (!model_admits(c->model, block, id, command->issued))
 			violation(c, "a value that was replaced or never written", block, id);
-		else if (c->draining)
+		else if (command->settles)
 			model_settle(c->model, block, id);
 	}
 }
@@ -229,6 +230,7 @@ static void start_block_command(struct client *c, struct command *command)
 		command->block = c->settle_next;
 		c->settle_next += BLOCKS_MAX;
 	}
+	command->settles = c->draining;
 	command->issued = now;
 	command->id = command->kind == WRITE ? c->next_id++ : 0;
 	for (unsigned i = 0; command->kind == WRITE && i < command->count; i++) {
