@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +53,15 @@ static int make(const char *path, uint64_t size_bytes, struct hf_logfile *file,
 	return err;
 }
 
+/* The process's own lock, not one of the open file (flock): io_uring holds on to the file for a
+ * moment after a process was killed, and the next one would find it locked. */
+static int lock(int fd)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_SETLK, &whole);
+}
+
 int hf_logfile_open(const char *path, uint64_t size_bytes, struct hf_logfile *file,
 		    struct hf_errmsg *message)
 {
@@ -78,7 +86,7 @@ int hf_logfile_open(const char *path, uint64_t size_bytes, struct hf_logfile *fi
 		err = hf_fail(message, HF_EINVAL, "%s: not a regular file", path);
 		goto err_after_open;
 	}
-	if (flock(file->fd, LOCK_EX | LOCK_NB) != 0) {
+	if (lock(file->fd) != 0) {
 		err = hf_fail(message, HF_EBUSY, "%s: another process uses this log", path);
 		goto err_after_open;
 	}
