@@ -1,0 +1,145 @@
+#!/usr/bin/python3 -B
+"""What a Holdfast LUN promises beyond the conformance suite, on real tgtd and volumed: it opens
+while volumed is away and never holds up tgtd, commands wait for volumed or end as NOT READY in time,
+the write cache is what the volume is configured for, sizes grow online, nonsense is refused."""
+
+import os
+import subprocess
+import time
+
+from tgtd import BUILD, Tgtd, Volumed, check, story, wait_until
+
+PROBE = os.path.join(BUILD, "tests", "lun_probe")
+ONE, TWO = "vol-00000000000000d1", "vol-00000000000000d2"
+MIB = 1 << 20
+
+
+def probe(url, *arguments, **options):
+    return subprocess.Popen([PROBE, url, *map(str, arguments)], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
+                            **options)
+
+
+def holds(url, *arguments):
+    one = probe(url, *arguments)
+    said = one.communicate(timeout=60)[0]
+    check(one.returncode == 0, f"{arguments}: {said}")
+
+
+def qemu_io(url, *commands):
+    argv = ["qemu-io", "-f", "raw", url] + [x for c in commands for x in ("-c", c)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False,
+                          stdin=subprocess.DEVNULL)
+    said = done.stdout + done.stderr
+    check(done.returncode == 0 and "failed" not in said.lower(), f"{commands}: {said}")
+
+
+class Parts:
+    """volumed and tgtd for one case."""
+
+    def __init__(self, folder, **env):
+        self.volumed = Volumed(folder)
+        self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock", **env)
+
+    def __enter__(self):
+        return self.volumed, self.tgt
+
+    def __exit__(self, *_):
+        self.tgt.end()
+        self.volumed.end()
+
+    def serve(self, volume, *flags, mib=64):
+        self.volumed.start()
+        self.volumed.use_store()
+        self.volumed.attach(volume, f"{mib}MiB", 1, "create", *flags)
+
+
+def it_opens_while_volumed_is_away(folder):
+    parts = Parts(folder)
+    with parts as (volumed, tgt):
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN opens")
+        client = probe(tgt.url(), "miscompare")
+        began = time.monotonic()
+        for _ in range(20):
+            tgt.admin("show", "target")
+        check(time.monotonic() - began < 5, "tgtd answers meanwhile")
+        check(client.poll() is None, "the command waits")
+        parts.serve(ONE)
+        said = client.communicate(timeout=30)[0]
+        check(client.returncode == 0, f"served when volumed is there: {said}")
+        volumed.kill()
+        client = probe(tgt.url(), "miscompare")
+        volumed.start()
+        check(client.wait(timeout=30) == 0, "and when it is there again")
+
+
+def it_ends_in_time_when_volumed_stays_away(folder):
+    parts = Parts(folder, HOLDFAST_DEADLINE_MS="1500")
+    with parts as (volumed, tgt):
+        parts.serve(ONE)
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        holds(tgt.url(), "miscompare")
+        volumed.kill()
+        holds(tgt.url(), "not-ready", 4)
+        volumed.start()
+        qemu_io(tgt.url(), "write -P 1 0 1M", "read -P 1 0 1M")
+
+
+def the_write_cache_is_the_volumes(folder):
+    parts = Parts(folder)
+    with parts as (volumed, tgt):
+        parts.serve(ONE)
+        volumed.attach(TWO, "64MiB", 1, "create", "write-cache")
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}", lun=1), "a LUN without")
+        check(tgt.lun(TWO, f"size={64 * MIB}:wce=1", lun=2), "a LUN with")
+        holds(tgt.url(lun=1), "write-cache", 0)
+        holds(tgt.url(lun=2), "write-cache", 1)
+        # What volumed says counts, whatever the LUN was made with.
+        tgt.admin("delete", "logicalunit", "--tid", "1", "--lun", "2")
+        check(tgt.lun(TWO, f"size={64 * MIB}", lun=2), "made without")
+        wait_until("BOUND", lambda: probe(tgt.url(lun=2), "write-cache", 1).wait() == 0)
+        holds(tgt.url(lun=1), "limits")
+        holds(tgt.url(lun=2), "miscompare")
+
+
+def it_grows(folder):
+    parts = Parts(folder)
+    with parts as (volumed, tgt):
+        parts.serve(ONE)
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        client = probe(tgt.url(), "grows", 96 * MIB)
+        check(client.stdout.readline() == "ready\n", "logged in")
+        volumed.attach(ONE, "96MiB")
+        said = client.communicate(timeout=40)[0]
+        check(client.returncode == 0, said)
+        qemu_io(tgt.url(), f"write -P 3 {95 * MIB} 1M", f"read -P 3 {95 * MIB} 1M")
+
+
+def nonsense_is_refused(folder):
+    with Parts(folder) as (_, tgt):
+        tgt.start()
+        tgt.target()
+        for options in ("", "size=", "size=0", "size=1000", "size=4096x", "size=4096:wce=2",
+                        "size=99999999999999999999", "wce=1"):
+            check(not tgt.lun(ONE, options, allow=True), f"bsopts {options!r}")
+        for path in ("vol-1", "/etc/passwd", "vol-0000000000000000", "vol-00000000000000D1"):
+            check(not tgt.lun(path, "size=4096", allow=True), f"path {path}")
+        check(tgt.lun(ONE, "size=4096"), "a LUN")
+        tgt.lun(ONE, "size=4096", lun=2, allow=True)
+        check(tgt.admin("show", "target").count(ONE) == 1, "the same volume twice")
+        tgt.admin("delete", "logicalunit", "--tid", "1", "--lun", "1")
+        check(tgt.lun(ONE, "size=4096"), "again after its deletion")
+        for text in ("no volume", "bsopts=size=", "exists"):
+            check(text in tgt.log_text(), f"the log says: {text}")
+
+
+story((it_opens_while_volumed_is_away, it_ends_in_time_when_volumed_stays_away,
+       the_write_cache_is_the_volumes, it_grows, nonsense_is_refused))
