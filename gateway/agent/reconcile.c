@@ -281,7 +281,17 @@ static void remove_stray_target(struct hf_reconciler *reconciler, const struct h
 {
 	const char *stray = hf_plan_stray_target(reconciler->document, actual);
 
-	if (actual->target_known && stray && chore_may_start(reconciler, HF_CHORE_STRAY_TARGET))
+	if (!actual->target_known || !stray ||
+	    reconciler->sources.broker.answered <= reconciler->after_broker)
+		return;
+	/* A target whose LUN a job has just removed belongs to that job. */
+	hf_list_for_each (at, &reconciler->members) {
+		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+		if (member->running && strcmp(member->iqn, stray) == 0)
+			return;
+	}
+	if (chore_may_start(reconciler, HF_CHORE_STRAY_TARGET))
 		hf_chore_start(reconciler, HF_CHORE_STRAY_TARGET, stray);
 }
 

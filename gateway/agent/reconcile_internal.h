@@ -71,6 +71,7 @@ struct hf_reconciler {
 	struct hf_list members;
 	unsigned running;
 	uint64_t last_job;
+	uint64_t after_broker; /* of the last job that ended */
 	struct hf_chore_state chores[HF_CHORES];
 	/* The store was set for this document in this run of volumed. */
 	uint64_t store_generation, store_incarnation, store_pid;

@@ -46,7 +46,7 @@ static void stop_running(struct hf_reconciler *reconciler, struct hf_member *mem
 	member->running = member->undoing = false;
 	member->job = 0;
 	reconciler->running--;
-	member->after_broker = reconciler->sources.broker.started;
+	member->after_broker = reconciler->after_broker = reconciler->sources.broker.started;
 	member->after_volumed = reconciler->sources.volumed.started;
 }
 

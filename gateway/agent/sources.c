@@ -37,8 +37,11 @@ static void finish(struct hf_source *source, bool known, bool anew)
 	if (sources->closing)
 		return;
 	sources->changed(sources->context, anew);
-	if (!source->asking)
-		ask_later(source, source->again ? 0 : sources->interval_ms(sources->context));
+	/* `changed` may have asked for the next question at once. */
+	if (source->again)
+		ask_later(source, 0);
+	else if (!uv_is_active((uv_handle_t *)&source->timer))
+		ask_later(source, sources->interval_ms(sources->context));
 	source->again = false;
 }
 
@@ -118,10 +121,6 @@ static void ask_volumed(struct hf_source *source)
 
 static void ask(struct hf_source *source)
 {
-	/* What is under way may be answered with what was before. */
-	source->again = source->asking;
-	if (source->asking)
-		return;
 	source->asking = true;
 	source->started++;
 	if (source == &source->owner->broker)
@@ -130,10 +129,19 @@ static void ask(struct hf_source *source)
 		ask_volumed(source);
 }
 
+/* What is under way may be answered with what was before: then once more. */
+static void ask_now(struct hf_source *source)
+{
+	if (source->asking)
+		source->again = true;
+	else
+		ask_later(source, 0);
+}
+
 void hf_sources_ask_now(struct hf_sources *sources)
 {
-	ask_later(&sources->broker, 0);
-	ask_later(&sources->volumed, 0);
+	ask_now(&sources->broker);
+	ask_now(&sources->volumed);
 }
 
 static bool is_known(const struct hf_source *source, uint64_t grace_ms)
