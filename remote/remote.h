@@ -115,7 +115,9 @@ struct hf_remote_upload {
 };
 void hf_remote_upload(struct hf_remote *remote, struct hf_remote_upload *upload);
 
-/* Asks for a look at the claims now (detach wants its last PUT counted at once). */
+/* Asks for a look at the claims now (detach wants its last PUT counted at once). Looks also come by
+ * themselves: every `claims_look_ms` while something waits to be counted, every 15 times that when
+ * idle. */
 void hf_remote_look(struct hf_remote *remote);
 
 /* Reads `length` units at `place` of an object (one extent of the map). `buffer` is the caller's.

@@ -122,6 +122,8 @@ void hf_put_free(struct hf_put *put);
 
 /* An object waits to be counted. */
 void hf_look_schedule(struct hf_remote *remote);
+/* The next look, if nothing happens before. */
+void hf_look_when_idle(struct hf_remote *remote);
 void hf_look_cancel(struct hf_remote *remote);
 
 /* remote_read.c, remote_fetch.c */

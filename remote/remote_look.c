@@ -1,7 +1,9 @@
 /* What counts. A PUT counts into the recovery point only after a look at the claims that began
  * after the PUT was answered and shows none above ours; one look covers all PUTs before it. A
  * higher claim fences us: from then on nothing of ours counts, whatever is still on its way
- * (invariants 2 and 5). Our own claim gone means that the volume was deleted. Core's thread. */
+ * (invariants 2 and 5). Our own claim gone means that the volume was deleted. An idle holder looks
+ * too, though rarely: it must not serve reads of a volume that somebody else writes. Core's thread.
+ */
 #include "remote/remote_impl.h"
 #include "base/log.h"
 
@@ -9,6 +11,7 @@
 #include <stdlib.h>
 
 #define MEMORY_WAIT_NS (100 * HF_NS_PER_MS)
+#define IDLE_INTERVALS 15u /* between looks when nothing waits to be counted */
 
 static void look_done(struct hf_retry *retry, int status);
 
@@ -64,6 +67,11 @@ void hf_look_schedule(struct hf_remote *remote)
 	if (remote->closing || remote->fenced || hf_retry_is_active(&remote->look))
 		return;
 	look_at(remote, remote->last_look_ns && due > now ? due : now);
+}
+
+void hf_look_when_idle(struct hf_remote *remote)
+{
+	look_at(remote, hf_env_now_ns(remote->env) + IDLE_INTERVALS * remote->look_interval_ns);
 }
 
 void hf_remote_look(struct hf_remote *remote)
@@ -149,6 +157,18 @@ static void count(struct hf_remote *remote)
 	}
 }
 
+static void next_look(struct hf_remote *remote)
+{
+	if (remote->closing || remote->fenced)
+		return;
+	if (remote->look_again)
+		look_at(remote, hf_env_now_ns(remote->env));
+	else if (something_waits(remote))
+		hf_look_schedule(remote);
+	else
+		hf_look_when_idle(remote);
+}
+
 static void look_done(struct hf_retry *retry, int status)
 {
 	struct hf_remote *remote = hf_container_of(retry, struct hf_remote, look);
@@ -165,9 +185,6 @@ static void look_done(struct hf_retry *retry, int status)
 		hf_error("claims %s cannot be listed: %s", retry->io.name, hf_err_text(status));
 	}
 	free(names);
-	if (remote->look_again && !remote->closing && !remote->fenced)
-		look_at(remote, hf_env_now_ns(remote->env));
-	else if (something_waits(remote))
-		hf_look_schedule(remote);
+	next_look(remote);
 	hf_remote_idle(remote);
 }

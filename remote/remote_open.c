@@ -65,6 +65,8 @@ void hf_opening_succeed(struct hf_opening *opening)
 
 	remote->trouble = 0;
 	remote->next_sequence = remote->recovery_point + 1;
+	if (open->claim)
+		hf_look_when_idle(remote);
 	open->remote = remote;
 	open->size_bytes = remote->size_bytes;
 	opening_end(opening, 0);

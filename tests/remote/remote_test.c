@@ -304,8 +304,31 @@ static void looks_come_by_themselves(void **state)
 	}
 	assert_int_equal(store.lists, lists + 3);
 	assert_true(actor.env.now_ns >= 2 * 2000 * HF_NS_PER_MS);
-	assert_false(mem_next_timer(&actor.env));
 	actor_end(&actor, false);
+}
+
+/* A holder that writes nothing learns all the same that it was replaced. */
+static void an_idle_holder_is_fenced_too(void **state)
+{
+	struct actor old, new;
+	uint64_t began_ns;
+
+	(void)state;
+	actor_init(&old, &store, 1);
+	actor_open_now(&old, 1, 0);
+	began_ns = old.env.now_ns;
+	assert_true(mem_next_timer(&old.env));
+	mem_answer(&old.env, mem_pending(&old.env, 0), MEM_OK);
+	assert_false(old.fenced);
+	actor_init(&new, &store, 2);
+	actor_open_now(&new, 2, 0);
+	assert_true(mem_next_timer(&old.env));
+	mem_answer(&old.env, mem_pending(&old.env, 0), MEM_OK);
+	assert_true(old.fenced);
+	assert_int_equal(old.env.now_ns - began_ns, 60 * HF_NS_PER_S);
+	assert_null(mem_pending(&old.env, 0));
+	actor_end(&old, false);
+	actor_end(&new, false);
 }
 
 /* PUTs that fail, or succeed with the answer lost, end stored once. */
@@ -518,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup(the_store_holds_a_prefix_in_every_order, wipe),
 		cmocka_unit_test_setup(a_look_covers_only_puts_answered_before_it, wipe),
 		cmocka_unit_test_setup(looks_come_by_themselves, wipe),
+		cmocka_unit_test_setup(an_idle_holder_is_fenced_too, wipe),
 		cmocka_unit_test_setup(lost_answers_do_no_harm, wipe),
 		cmocka_unit_test_setup(a_foreign_object_of_our_name_is_refused, wipe),
 		cmocka_unit_test_setup(a_store_without_conditional_put_is_served, wipe),
