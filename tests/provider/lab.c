@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <fcntl.h>
@@ -40,7 +41,9 @@ static pid_t start(struct lab *lab, const char *program, const char *config)
 	if (pid == 0) {
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
-		if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		/* A test that fails half-way leaves no process behind. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 			_exit(99);
 		execl(binary, binary, "--config", path, (char *)NULL);
 		_exit(98);

@@ -314,7 +314,7 @@ static void stream_received(void *context, const uint8_t *bytes, size_t length)
 {
 	struct test_gateway *g = context;
 
-	if (!g->ended)
+	if (!g->ended && g->session)
 		hf_session_input(g->session, now_ms(), bytes, length);
 }
 
