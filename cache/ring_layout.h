@@ -107,8 +107,8 @@ enum hf_ring_message_type {
 	HF_RING_HELLO = 1,   /* shim → volumed, first; a resumed ring has the same uuid */
 	HF_RING_WELCOME = 2, /* volumed → shim; status */
 	HF_RING_BIND = 3,    /* shim → volumed: volume */
-	HF_RING_BOUND = 4, /* volumed → shim: volume, handle, size, flags; or status. May come late:
-			      a volume is bound only after its dead ring is drained */
+	HF_RING_BOUND = 4, /* volumed → shim: volume, handle, size, flags. May come late: when the
+			      volume is known and no other ring, also no dead one, holds it */
 	HF_RING_UNBIND = 5,  /* shim → volumed: volume; nothing of it is under way */
 	HF_RING_UNBOUND = 6, /* volumed → shim: volume */
 	HF_RING_CHANGED = 7, /* volumed → shim: size or state of a bound volume changed */

@@ -32,11 +32,6 @@ static int watch(int fd, int events, void (*ready)(int fd, int events, void *dat
 	return hf_tgt.tgt_event_add(fd, events, ready, data);
 }
 
-static int rewatch(int fd, int events)
-{
-	return hf_tgt.tgt_event_modify(fd, events);
-}
-
 static void unwatch(int fd)
 {
 	hf_tgt.tgt_event_del(fd);
@@ -64,7 +59,6 @@ static uint64_t now_ms(void)
 
 static const struct hf_shim_loop loop = {
 	.watch = watch,
-	.rewatch = rewatch,
 	.unwatch = unwatch,
 	.soon = soon,
 	.now_ms = now_ms,

@@ -32,10 +32,9 @@
 struct hf_shim;
 struct hf_shim_lun;
 
-/* The loop that drives it: level-triggered, `events` are EPOLLIN and EPOLLOUT. */
+/* The loop that drives it: level-triggered, `events` are epoll's. */
 struct hf_shim_loop {
 	int (*watch)(int fd, int events, void (*ready)(int fd, int events, void *data), void *data);
-	int (*rewatch)(int fd, int events);
 	void (*unwatch)(int fd);
 	/* Calls hf_shim_flush once, soon, from the loop. */
 	void (*soon)(struct hf_shim *shim);

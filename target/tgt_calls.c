@@ -27,7 +27,6 @@ static int find_symbols(struct hf_errmsg *message)
 		S(bs_create_opcode_map),
 		S(tgt_event_add),
 		S(tgt_event_del),
-		S(tgt_event_modify),
 		S(tgt_init_sched_event),
 		S(tgt_add_sched_event),
 		S(target_cmd_io_done),

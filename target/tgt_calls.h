@@ -17,7 +17,6 @@ struct hf_tgt_calls {
 	int (*tgt_event_add)(int fd, int events, void (*handler)(int fd, int events, void *data),
 			     void *data);
 	void (*tgt_event_del)(int fd);
-	int (*tgt_event_modify)(int fd, int events);
 	void (*tgt_init_sched_event)(struct tgt_event *event,
 				     void (*handler)(struct tgt_event *event), void *data);
 	void (*tgt_add_sched_event)(struct tgt_event *event);

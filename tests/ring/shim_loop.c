@@ -34,11 +34,6 @@ static int watch(int fd, int events, void (*ready)(int fd, int events, void *dat
 	return control(EPOLL_CTL_ADD, fd, events);
 }
 
-static int rewatch(int fd, int events)
-{
-	return control(EPOLL_CTL_MOD, fd, events);
-}
-
 static void unwatch(int fd)
 {
 	watched[fd].ready = NULL;
@@ -60,7 +55,6 @@ static uint64_t now_ms(void)
 
 const struct hf_shim_loop shim_loop = {
 	.watch = watch,
-	.rewatch = rewatch,
 	.unwatch = unwatch,
 	.soon = soon,
 	.now_ms = now_ms,
