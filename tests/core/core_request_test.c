@@ -73,7 +73,7 @@ static void test_reads_join_all_layers(void **state)
 
 	assert_int_equal(world_write(world, 0, 4 * KIB, 8 * KIB, 1), 0);
 	assert_true(world_wait_uploaded(world, 0));
-	sim_run(world->sim, HF_NS_PER_S);
+	sim_run(world->sim, 4 * HF_NS_PER_S);
 	assert_int_equal(world_write(world, 0, 8 * KIB, 8 * KIB, 2), 0);
 	assert_int_equal(world_do(world, 0, HF_OP_ZERO, 10 * KIB, KIB, NULL, 0), 0);
 	assert_int_equal(world_expect(world, 0, 0, 4 * KIB, 0), 0);
@@ -163,7 +163,7 @@ static void test_lba_status_tells_mapped_from_unmapped(void **state)
 
 	assert_int_equal(world_write(world, 0, 8 * KIB, 8 * KIB, 1), 0);
 	assert_true(world_wait_uploaded(world, 0));
-	sim_run(world->sim, HF_NS_PER_S);
+	sim_run(world->sim, 4 * HF_NS_PER_S);
 	assert_int_equal(world_write(world, 0, 16 * KIB, 4 * KIB, 1), 0);
 	assert_int_equal(world_do(world, 0, HF_OP_ZERO, 12 * KIB, 2 * KIB, NULL, 0), 0);
 	request = world_submit(world, 0, HF_OP_LBA_STATUS, 4 * KIB, 0, found, sizeof found, 0, 0);

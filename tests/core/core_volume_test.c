@@ -123,7 +123,7 @@ static void test_detach_waits_for_the_store_and_force_does_not(void **state)
 	sim_store_outage(world->sim, true);
 	assert_int_equal(world_write(world, 0, 0, 4096, 2), 0);
 	change = world_detach_start(world, 0, &done);
-	sim_run(world->sim, HF_NS_PER_S);
+	sim_run(world->sim, 4 * HF_NS_PER_S);
 	assert_false(done);
 	assert_int_equal(world_detach(world, 0, true), 0);
 	assert_true(done);
@@ -186,7 +186,7 @@ static void test_a_store_that_is_away_stops_only_what_needs_it(void **state)
 
 	assert_int_equal(world_write(world, 0, 0, 4096, 1), 0);
 	assert_true(world_wait_uploaded(world, 0));
-	sim_run(world->sim, HF_NS_PER_S);
+	sim_run(world->sim, 4 * HF_NS_PER_S);
 	world_die(world, 0, true);
 	sim_store_outage(world->sim, true);
 	world_boot(world, 0);
@@ -273,7 +273,7 @@ static void test_a_lost_dirty_block_becomes_a_bad_extent(void **state)
 	assert_int_equal(world_expect(world, 0, 4096, 4096, 0xb2), HF_ECORRUPT);
 	assert_int_equal(world_do(world, 0, HF_OP_VERIFY, 0, 16 * KIB, NULL, 0), HF_ECORRUPT);
 	assert_true(world_wait_uploaded(world, 0));
-	sim_run(world->sim, HF_NS_PER_S);
+	sim_run(world->sim, 4 * HF_NS_PER_S);
 	assert_true(world->alarms > 0);
 	assert_int_equal(world_status(world, 0).bad_extents, 1);
 	assert_int_equal(world_expect(world, 0, 4096, 4096, 0xb2), HF_EBADEXTENT);
@@ -296,7 +296,7 @@ static void test_a_store_that_lost_objects_fails_the_volume(void **state)
 		assert_int_equal(world_write(world, 0, 0, 16 * KIB, (uint8_t)(1 + i)), 0);
 		assert_true(world_wait_uploaded(world, 0));
 	}
-	sim_run(world->sim, HF_NS_PER_S);
+	sim_run(world->sim, 4 * HF_NS_PER_S);
 	world_die(world, 0, false);
 	sim_run(world->sim, 30 * HF_NS_PER_S);
 	for (unsigned i = 0; (object = sim_store_at(world->sim, i)) != NULL; i++)

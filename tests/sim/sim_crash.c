@@ -10,19 +10,20 @@
  *   - the remote copy, read without the gateway, is exactly a prefix of the writes, which reaches
  *     the published recovery point and holds nothing that a sync had not covered (2).
  *
- * Usage: sim_crash [--recoveries N] [--seeds N] [--seed N] [-v]. A failing seed is printed;
- * --seed replays it. */
+ * Usage: sim_crash [--recoveries N] [--from SEED] [--jobs N] [--seed SEED] [-v]. A failing seed is
+ * printed; --seed replays it. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "tests/sim/gateway.h"
 #include "tests/sim/reader.h"
 
-#define LIVES_MAX 25u
+#define LIVES_MAX 20u
 #define DISK_SIZE (1536u << 10)
 
 struct totals {
@@ -157,7 +158,7 @@ static struct model_op *random_request(struct sim *sim, struct model *model)
 static void live(struct gateway *gateway, struct totals *totals)
 {
 	struct sim *sim = gateway->sim;
-	uint32_t steps = 20 + below(sim, below(sim, 4) == 0 ? 4000 : 900);
+	uint32_t steps = 10 + below(sim, below(sim, 10) == 0 ? 2000 : 200);
 	uint32_t depth = 1 + below(sim, 16);
 	bool outage = below(sim, 6) == 0;
 
@@ -253,7 +254,7 @@ static void die(struct gateway *gateway, struct totals *totals)
 	uint64_t points[MODEL_VOLUMES_MAX] = {0};
 	struct sim *sim = gateway->sim;
 	uint32_t how = below(sim, 100);
-	bool check = below(sim, 2) == 0 || how >= 90;
+	bool check = below(sim, 3) == 0 || how >= 92;
 
 	if (how < 40) {
 		sim_kill(sim, 0);
@@ -261,19 +262,19 @@ static void die(struct gateway *gateway, struct totals *totals)
 		totals->kills++;
 	} else {
 		sim_power_cut(sim, 0);
-		gateway_died(gateway, how >= 90 || below(sim, 2) == 0);
+		gateway_died(gateway, how >= 92 || below(sim, 2) == 0);
 		totals->power_cuts++;
 	}
 	if (check) {
 		reader_check(sim, gateway->model, points);
 		totals->remote_checks++;
 	}
-	if (how >= 90 && gateway->model->problem[0] == '\0') {
+	if (how >= 92 && gateway->model->problem[0] == '\0') {
 		lose_disk(gateway, points);
 		totals->losses++;
 	}
 	if (gateway->model->problem[0] == '\0')
-		recover(gateway, points, how >= 90);
+		recover(gateway, points, how >= 92);
 	totals->recoveries++;
 }
 
@@ -362,24 +363,75 @@ static void print_totals(const struct totals *totals, uint64_t seeds)
 	       (unsigned long long)totals->requests, (unsigned long long)totals->remote_checks);
 }
 
+struct plan {
+	uint64_t recoveries, seeds, first_seed, step;
+};
+
+/* Exit status: 0, or 1 at the first seed that fails. */
+static int run_plan(const struct plan *plan)
+{
+	struct totals totals = {0};
+	uint64_t count = 0, seed = plan->first_seed;
+
+	for (; count < plan->seeds && totals.recoveries < plan->recoveries; count++) {
+		if (!run_seed(seed, &totals))
+			return 1;
+		if (verbose)
+			print_totals(&totals, count + 1);
+		seed += plan->step;
+	}
+	print_totals(&totals, count);
+	return 0;
+}
+
+/* The same work by `jobs` processes, each with seeds of its own. */
+static int run_jobs(struct plan plan, unsigned jobs)
+{
+	int result = 0, status;
+
+	plan.step = jobs;
+	plan.recoveries = (plan.recoveries + jobs - 1) / jobs;
+	for (unsigned i = 0; i < jobs; i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			result = run_plan(&plan);
+			fflush(stdout);
+			_exit(result);
+		}
+		if (child < 0)
+			return 3;
+		plan.first_seed++;
+	}
+	while (wait(&status) > 0)
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+			result = 1;
+	return result;
+}
+
+static bool option(int argc, char **argv, int *i, const char *name, uint64_t *value)
+{
+	if (strcmp(argv[*i], name) != 0 || *i + 1 >= argc)
+		return false;
+	*value = strtoull(argv[++*i], NULL, 10);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t recoveries = 20000, seeds = UINT64_MAX, seed = 1, count = 0;
-	struct totals totals = {0};
+	struct plan plan = {.recoveries = 20000, .seeds = UINT64_MAX, .first_seed = 1, .step = 1};
+	uint64_t jobs = 1;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "-v") == 0) {
 			verbose = true;
-		} else if (strcmp(argv[i], "--recoveries") == 0 && i + 1 < argc) {
-			recoveries = strtoull(argv[++i], NULL, 10);
-		} else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
-			seeds = strtoull(argv[++i], NULL, 10);
-		} else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
-			seed = strtoull(argv[++i], NULL, 10);
-			seeds = 1;
-		} else {
-			fprintf(stderr,
-				"usage: sim_crash [--recoveries N] [--seeds N] [--seed N] [-v]\n");
+		} else if (option(argc, argv, &i, "--seed", &plan.first_seed)) {
+			plan.seeds = 1;
+		} else if (!option(argc, argv, &i, "--recoveries", &plan.recoveries) &&
+			   !option(argc, argv, &i, "--from", &plan.first_seed) &&
+			   !option(argc, argv, &i, "--jobs", &jobs)) {
+			fprintf(stderr, "usage: sim_crash [--recoveries N] [--from SEED] "
+					"[--jobs N] [--seed SEED] [-v]\n");
 			return 2;
 		}
 	}
@@ -387,12 +439,5 @@ int main(int argc, char **argv)
 	hf_log_init("sim_crash");
 	signal(SIGABRT, aborted);
 	signal(SIGSEGV, aborted);
-	for (; count < seeds && totals.recoveries < recoveries; count++, seed++) {
-		if (!run_seed(seed, &totals))
-			return 1;
-		if (verbose)
-			print_totals(&totals, count + 1);
-	}
-	print_totals(&totals, count);
-	return 0;
+	return jobs > 1 ? run_jobs(plan, (unsigned)jobs) : run_plan(&plan);
 }
