@@ -131,13 +131,13 @@ void hf_wlog_became_durable(struct hf_wlog *log, uint64_t through)
 	struct hf_list covered;
 	struct hf_list *link;
 
+	if (log->active->first_batch > log->keep_through && log->active->first_batch <= through)
+		hf_wlog_drop_old_states(log);
 	hf_list_init(&covered);
 	hf_list_splice_back(&covered, &log->unsynced);
 	log->durable_through = log->keep_through = through;
 	log->want_sync = false;
 	log->tries = 0;
-	if (log->active->first_batch <= through)
-		hf_wlog_drop_old_states(log);
 	if (!log->opening)
 		log->config.owner->durable(log->config.owner->context, through);
 	while ((link = hf_list_pop_front(&covered)) != NULL) {

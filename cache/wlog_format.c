@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define SUPER_MAGIC  0x31474f4c57464855ull /* "UHFWLOG1" */
+#define SUPER_MAGIC  0x31505553574c4648ull /* "HFLWSUP1" */
 #define TABLE_MAGIC  0x31424154574c4648ull /* "HFLWTAB1" */
 #define BATCH_MAGIC  0x31544142574c4648ull /* "HFLWBAT1" */
 #define FOOTER_MAGIC 0x31544f46574c4648ull /* "HFLWFOT1" */
