@@ -113,27 +113,16 @@ static void header_got(struct hf_retry *retry, int status)
 
 /* ---- In order, into the map ------------------------------------------------------------------ */
 
-static const struct hf_chain_link *link_ended_by(const struct hf_opening *opening,
-						 const struct hf_object_id *id)
-{
-	for (uint32_t i = 0; i < opening->base.link_count; i++) {
-		const struct hf_chain_link *link = &opening->base.links[i];
-
-		if (link->start == id->start)
-			return link->last_object == id->sequence ? link : NULL;
-	}
-	return NULL;
-}
-
 static int check_order(struct hf_opening *opening, const struct hf_header_get *get)
 {
-	const struct hf_chain_link *link = link_ended_by(opening, &get->id);
+	const struct hf_chain_link *link = get->link;
 
 	if (get->header.first_sequence != opening->remote->recovery_point + 1)
 		return hf_fail(&opening->open->message, HF_ECORRUPT,
 			       "begins with write %" PRIu64 ", the one before ends with %" PRIu64,
 			       get->header.first_sequence, opening->remote->recovery_point);
-	if (link && link->last_sequence != get->header.last_sequence)
+	if (link && link->last_object == get->id.sequence &&
+	    link->last_sequence != get->header.last_sequence)
 		return hf_fail(&opening->open->message, HF_ECORRUPT,
 			       "ends with write %" PRIu64 ", the base says %" PRIu64,
 			       get->header.last_sequence, link->last_sequence);
@@ -189,6 +178,9 @@ static void fill_window(struct hf_opening *opening)
 		*get = (struct hf_header_get){
 			.opening = opening,
 			.id = id,
+			.link = opening->at_link < opening->base.link_count
+					? &opening->base.links[opening->at_link]
+					: NULL,
 			.retry = {.env = opening->remote->env,
 				  .deadline_ns = opening->retry.deadline_ns,
 				  .permission_is_final = opening->retry.permission_is_final,

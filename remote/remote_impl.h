@@ -170,6 +170,7 @@ struct hf_opening;
 struct hf_header_get {
 	struct hf_opening *opening;
 	struct hf_object_id id;
+	const struct hf_chain_link *link; /* NULL: the base's own run */
 	struct hf_retry retry;
 	bool busy, ready;
 	struct hf_object_header header;
