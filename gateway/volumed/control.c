@@ -49,6 +49,7 @@ static void answer_status(struct hf_control *control, struct hf_local_request *q
 		.volumes = control->config.volumes,
 		.alarms = control->config.alarms,
 		.rings = hf_ring_host_rings(control->config.rings),
+		.store_in_use = hf_store_setting_in_use(control->config.store),
 	};
 
 	result.status = hf_status_create(&source);

@@ -150,7 +150,7 @@ Holdfast__VolumedStatus *hf_status_create(const struct hf_status_source *source)
 	status->log_total_bytes = core.log_total_bytes;
 	status->log_free_bytes = core.log_free_bytes;
 	status->log_written_bytes = core.log_written_bytes;
-	status->store_reachable = core.store_reachable;
+	status->store_reachable = source->store_in_use && core.store_reachable;
 	status->requests_under_way = core.requests_under_way;
 	status->uploads_under_way = core.uploads_under_way;
 	status->pid = (uint64_t)getpid();

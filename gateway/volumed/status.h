@@ -10,6 +10,7 @@ struct hf_status_source {
 	const struct hf_volumes *volumes;
 	const struct hf_alarms *alarms;
 	unsigned rings;
+	bool store_in_use;
 };
 
 /* Every volume of the core, then those that are remembered only: detached, or not to be served

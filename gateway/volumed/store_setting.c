@@ -249,6 +249,11 @@ static void retry_fired(struct hf_timer *timer)
 		add(setting, setting->current, RETRY, retried, NULL);
 }
 
+bool hf_store_setting_in_use(const struct hf_store_setting *setting)
+{
+	return setting->in_use;
+}
+
 struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
 						 struct hf_env_uv *env)
 {

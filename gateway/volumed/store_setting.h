@@ -25,6 +25,8 @@ bool hf_store_setting_restore(struct hf_store_setting *setting,
 			      void (*done)(void *context, int status,
 					   const struct hf_errmsg *message),
 			      void *context);
+/* A store is set and could be opened. */
+bool hf_store_setting_in_use(const struct hf_store_setting *setting);
 /* What is under way ends with the environment's store and workers; destroy after its close. */
 void hf_store_setting_destroy(struct hf_store_setting *setting);
 

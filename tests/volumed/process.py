@@ -171,6 +171,7 @@ def the_store_may_be_away(folder):
         took = v.start()
         check(took < 2, f"the restart took {took:.1f} s with the store away")
         check(v.volume(ONE)["state"] in ("opening", "attached"), f"{v.volume(ONE)}")
+        check(not v.status()["store_reachable"], "a store that is away must be told")
         v.use_store()
         took = v.stop()
         check(took < 2, f"the stop took {took:.1f} s with the store away")
