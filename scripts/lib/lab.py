@@ -86,16 +86,16 @@ class Lab:
 
     # ---- up and down
 
-    def up(self, store=None, log_size="1GiB", with_parent=False):
+    def up(self, store=None, volumed=None, with_parent=False):
         os.makedirs(self.layout.dir, exist_ok=True)
         with open(self.layout.path("lock"), "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self.running():
-                self.start(store, log_size, with_parent)
+                self.start(store, volumed or {}, with_parent)
         self.make_ready()
 
-    def start(self, store, log_size, with_parent):
-        self.spec = self.layout.create(store, log_size)
+    def start(self, store, volumed, with_parent):
+        self.spec = self.layout.create(store, volumed)
         self.store = self.open_store()
         self.spec["store"] = self.store
         lay.write_json(self.layout.spec_file, self.spec)
@@ -177,7 +177,7 @@ def main():
     lab = Lab(args.dir)
     try:
         if args.verb == "up":
-            lab.up(args.store, args.log_size)
+            lab.up(args.store, {"log_size": args.log_size})
         if args.verb == "down":
             lab.down()
         else:

@@ -62,8 +62,9 @@ class Layout:
     def pids_file(self):
         return self.path("pids.json")
 
-    def create(self, store, log_size):
-        """Makes the folders, and on the first call chooses ports; returns the spec."""
+    def create(self, store, volumed):
+        """Makes the folders, and on the first call chooses ports; returns the spec. `volumed` are
+        further keys of its configuration, such as log_size."""
         for part in ("log", "gateway/agent", "gateway/volumed", "gateway/plugin",
                      "provider/state", "provider/signer", "config"):
             os.makedirs(self.path(part), mode=0o700, exist_ok=True)
@@ -76,7 +77,7 @@ class Layout:
                                  "use another --dir")
         else:
             names = ("portal", "boot_portal", "channel", "activation")
-            spec = {"store_kind": store or "dir", "log_size": log_size,
+            spec = {"store_kind": store or "dir", "volumed": volumed,
                     "ports": dict(zip(names, free_ports(len(names))))}
             write_json(self.spec_file, spec)
         shutil.copy(PLUGIN, self.path("gateway", "plugin", "bs_holdfast.so"))
@@ -114,7 +115,7 @@ def write_configs(layout, spec, store):
         "signer": {"run_dir": provider_run, "state_dir": layout.path("provider", "signer")},
         "provider": provider,
         "volumed": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "volumed"),
-                    "log_size": spec["log_size"]},
+                    **spec["volumed"]},
         "broker": {"run_dir": gateway_run,
                    "tgt_socket": os.path.join(gateway_run, f"tgt.{control}")},
         "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),

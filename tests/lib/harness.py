@@ -13,16 +13,18 @@ import layout as lay  # noqa: E402,F401
 from lab import Lab, LabError, wait_until  # noqa: E402,F401
 from run import iscsi_url, leftovers  # noqa: E402,F401
 
+# Small segments, so that they are used again and again.
+SMALL_LOG = {"log_size": "256MiB", "segment_size": "32MiB"}
 INITIATOR = "iqn.2026-11.net.holdfast:test"
 
 
 @contextlib.contextmanager
-def holdfast(store="dir", log_size="256MiB"):
+def holdfast(store="dir", volumed=SMALL_LOG):
     """A lab that is up; removed afterwards unless the test failed."""
     directory = tempfile.mkdtemp(prefix="holdfast-test-")
     lab = Lab(directory)
     try:
-        lab.up(store, log_size=log_size, with_parent=True)
+        lab.up(store, volumed, with_parent=True)
         yield lab
     except BaseException:
         print(f"logs are in {lab.layout.path('log')}", file=sys.stderr)
