@@ -9,6 +9,9 @@
 #include "base/bytes.h"
 #include "remote/sigv4.h"
 
+static char arena[65536]; /* of the words of one line */
+static size_t arena_used;
+
 static char *next_word(void)
 {
 	char *hex = strtok(NULL, " \n"), *text;
@@ -18,8 +21,10 @@ static char *next_word(void)
 	if (strcmp(hex, "-") == 0)
 		hex += 1;
 	length = strlen(hex) / 2;
-	text = calloc(1, length + 1);
-	HF_ASSERT(text && hf_hex_decode(text, length, hex) == 0);
+	text = arena + arena_used;
+	arena_used += length + 1;
+	HF_ASSERT(arena_used <= sizeof arena && hf_hex_decode(text, length, hex) == 0);
+	text[length] = '\0';
 	return text;
 }
 
@@ -50,6 +55,7 @@ int main(int argc, char **argv)
 		char query_text[HF_SIGV4_QUERY_MAX], authorization[HF_SIGV4_AUTHORIZATION_MAX];
 		struct hf_sigv4_request request = {.headers = headers, .query = query_text};
 
+		arena_used = 0;
 		strtok(line, " \n");
 		request.method = next_word();
 		request.path = next_word();
