@@ -15,6 +15,8 @@ enum kill_point {
 	V_TAKES,
 	V_SHOWS_TAKEN,
 	V_LOGS,
+	V_WRITES_BATCH,   /* the real log: before pwritev */
+	V_SYNCS_BATCH,    /* written, before fdatasync */
 	V_ANSWERS_LOGGED, /* logged, nothing said yet */
 	V_PLACES,
 	V_PUBLISHES,
@@ -27,6 +29,7 @@ enum kill_point {
 	S_COLLECTS,
 	S_SHOWS_COLLECTED,
 	S_SHOWS_OLDEST,
+	KILL_POINTS,
 };
 
 /* In memory that all processes of the test share. */
@@ -36,8 +39,20 @@ struct kill_switch {
 	uint32_t kills; /* that happened */
 };
 
+/* Of this process; a program that is started by itself finds it in the file that the environment's
+ * HOLDFAST_KILL_SWITCH names. */
 extern struct kill_switch *kill_switch;
 /* Dies here if the switch says so. */
 void kill_point_reached(enum kill_point point);
+
+/* A wrapper that the linker puts in front of a function. */
+#define STEP(point, type, name, parameters, arguments)                                             \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		kill_point_reached(point);                                                         \
+		return __real_##name arguments;                                                    \
+	}
 
 #endif
