@@ -35,12 +35,38 @@ static bool header_is(const char *line, size_t length, const char *name, const c
 	return true;
 }
 
+/* A decimal number that ends with `end`; `*at` goes past it. */
+static bool take_number(const char **at, char end, uint64_t *value)
+{
+	size_t digits = strspn(*at, "0123456789");
+
+	if (digits == 0 || digits > 18 || (*at)[digits] != end)
+		return false;
+	*value = strtoull(*at, NULL, 10);
+	*at += digits + (end != '\0');
+	return true;
+}
+
 /* "bytes 5-9/10" (RFC 9110 14.4) */
 static void take_content_range(struct hf_s3_answer *answer, const char *value)
 {
-	answer->has_range =
-		sscanf(value, "bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64, &answer->range_start,
-		       &answer->range_end, &answer->range_total) == 3;
+	static const char unit[] = "bytes ";
+
+	if (strncmp(value, unit, strlen(unit)) != 0)
+		return;
+	value += strlen(unit);
+	answer->has_range = take_number(&value, '-', &answer->range_start) &&
+			    take_number(&value, '/', &answer->range_end) &&
+			    take_number(&value, '\0', &answer->range_total);
+}
+
+/* "HTTP/1.1 206 Partial Content"; 0 if it is not that. */
+static int status_code(const char *line)
+{
+	const char *space = strchr(line, ' ');
+	long code = space ? strtol(space + 1, NULL, 10) : 0;
+
+	return code >= 100 && code <= 999 ? (int)code : 0;
 }
 
 static size_t take_header(char *bytes, size_t one, size_t length, void *context)
@@ -57,15 +83,15 @@ static size_t take_header(char *bytes, size_t one, size_t length, void *context)
 		kept--;
 	line[kept] = '\0';
 	if (strncmp(line, "HTTP/", 5) == 0) {
-		const char *space = strchr(line, ' ');
-
 		/* Also after an interim answer (1xx): what came before does not count. */
-		answer->http = space ? atoi(space + 1) : 0;
+		answer->http = status_code(line);
 		answer->length = -1;
 		answer->has_range = false;
 		answer->date = 0;
 	} else if (header_is(line, kept, "content-length", &value)) {
-		answer->length = strtoll(value, NULL, 10);
+		uint64_t told;
+
+		answer->length = take_number(&value, '\0', &told) ? (int64_t)told : -1;
 	} else if (header_is(line, kept, "content-range", &value)) {
 		take_content_range(answer, value);
 	} else if (header_is(line, kept, "date", &value)) {

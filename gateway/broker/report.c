@@ -79,7 +79,6 @@ static Holdfast__BrokerTargetState *make_target(const struct hf_tgt_target *from
 /* When the process began, in clock ticks since the machine did; 0 if it is gone. */
 static uint64_t start_time(pid_t pid)
 {
-	unsigned long long ticks = 0;
 	char path[64], line[1024], *at;
 	FILE *file;
 
@@ -93,7 +92,7 @@ static uint64_t start_time(pid_t pid)
 	at = at ? strrchr(line, ')') : NULL;
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
-	return at && sscanf(at, " %llu", &ticks) == 1 ? ticks : 0;
+	return at ? strtoull(at, NULL, 10) : 0;
 }
 
 static void set_process(Holdfast__BrokerState *state, pid_t pid)
