@@ -33,7 +33,7 @@ void hf_purpose_volume(uint64_t volume, uint64_t version, char purpose[HF_PURPOS
 		 (unsigned long long)version);
 }
 
-static int fill_public(struct hf_seal_key *key)
+int hf_seal_key_public(struct hf_seal_key *key)
 {
 	EVP_PKEY *pkey =
 		EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, key->secret, HF_KEY_BYTES);
@@ -47,14 +47,14 @@ static int fill_public(struct hf_seal_key *key)
 int hf_seal_key_make(struct hf_seal_key *key)
 {
 	hf_random(key->secret, sizeof key->secret);
-	return fill_public(key);
+	return hf_seal_key_public(key);
 }
 
 int hf_seal_key_file(const char *path, struct hf_seal_key *key, struct hf_errmsg *message)
 {
 	int err = hf_key_file(path, "holdfast-x25519-1", key->secret, message);
 
-	return err ? err : fill_public(key);
+	return err ? err : hf_seal_key_public(key);
 }
 
 static int shared_secret(const uint8_t secret[HF_KEY_BYTES], const uint8_t peer[HF_KEY_BYTES],

@@ -20,6 +20,8 @@ struct hf_seal_key {
 #define HF_PURPOSE_STORE "store"
 
 int hf_seal_key_make(struct hf_seal_key *key);
+/* Computes the public key of the secret one. */
+int hf_seal_key_public(struct hf_seal_key *key);
 /* Reads the key file (0600, one line `holdfast-x25519-1 <64 hex>`) or makes it with a new key. */
 int hf_seal_key_file(const char *path, struct hf_seal_key *key, struct hf_errmsg *message);
 

@@ -31,7 +31,7 @@ void hf_sign_key_id(const uint8_t public_key[HF_KEY_BYTES], uint8_t id[HF_KEY_ID
 	memcpy(id, hash, HF_KEY_ID_BYTES);
 }
 
-static int fill_public(struct hf_sign_key *key)
+int hf_sign_key_public(struct hf_sign_key *key)
 {
 	EVP_PKEY *pkey =
 		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key->secret, HF_KEY_BYTES);
@@ -45,14 +45,14 @@ static int fill_public(struct hf_sign_key *key)
 int hf_sign_key_make(struct hf_sign_key *key)
 {
 	hf_random(key->secret, sizeof key->secret);
-	return fill_public(key);
+	return hf_sign_key_public(key);
 }
 
 int hf_sign_key_file(const char *path, struct hf_sign_key *key, struct hf_errmsg *message)
 {
 	int err = hf_key_file(path, "holdfast-ed25519-1", key->secret, message);
 
-	return err ? err : fill_public(key);
+	return err ? err : hf_sign_key_public(key);
 }
 
 /* domain NUL bytes, malloc'ed. */

@@ -23,6 +23,8 @@ struct hf_sign_key {
 };
 
 int hf_sign_key_make(struct hf_sign_key *key);
+/* Computes the public key of the secret one. */
+int hf_sign_key_public(struct hf_sign_key *key);
 /* Reads the key file (0600, one line `holdfast-ed25519-1 <64 hex>`) or makes it with a new key. */
 int hf_sign_key_file(const char *path, struct hf_sign_key *key, struct hf_errmsg *message);
 int hf_sign(const struct hf_sign_key *key, const char *domain, const void *bytes, size_t length,
