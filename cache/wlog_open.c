@@ -148,6 +148,7 @@ static void tables_read(struct hf_wlog *log, int status)
 {
 	struct hf_wlogfmt_table tables[2];
 	uint8_t *copies = log->table_copies;
+	unsigned newest;
 	int errs[2];
 
 	if (status) {
@@ -168,9 +169,11 @@ static void tables_read(struct hf_wlog *log, int status)
 		open_end(log, errs[0]);
 		return;
 	}
-	log->table_good = errs[0] || (!errs[1] && tables[1].version > tables[0].version);
+	newest = errs[0] || (!errs[1] && tables[1].version > tables[0].version);
 	hf_wlogfmt_table_decode(&log->super, &log->table, log->entries,
-				copies + log->table_good * (size_t)log->super.table_bytes);
+				copies + newest * (size_t)log->super.table_bytes);
+	/* The newest may never have been synced: of two whole ones it is written over first. */
+	log->table_good = errs[0] || errs[1] ? newest : !newest;
 	segments_adopt(log);
 }
 

@@ -102,7 +102,7 @@ struct hf_wlog {
 	uint32_t live_count, free_count, next_slot;
 	struct wlog_segment *active; /* the newest of `live`; NULL only while opening */
 	struct hf_wlogfmt_table table;
-	unsigned table_good; /* the copy that is known to be whole: the other is written next */
+	unsigned table_good; /* the copy that is stable: the other is written next */
 	unsigned table_copies_left;
 	uint8_t *table_bytes;
 	struct hf_wlogfmt_entry *entries;

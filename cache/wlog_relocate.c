@@ -285,16 +285,28 @@ static void rewrite_next(struct hf_wlog *log)
 			   batch->iov, hf_wlog_batch_pad(batch), rewrite_written);
 }
 
-static void rewrite_in_place(struct hf_wlog *log)
+static void rewrite_begin(struct hf_wlog *log, int status)
 {
-	if (log->opening) {
-		/* The run goes on where it ends, over what the crash cut. */
-		log->next_batch = log->active->used_bytes ? log->active->last_batch + 1
-							  : log->active->first_batch;
-		log->opening->rewritten_records = 0;
+	if (status) {
+		give_up(log, status);
+		return;
 	}
 	log->moving = NULL;
 	rewrite_next(log);
+}
+
+static void rewrite_in_place(struct hf_wlog *log)
+{
+	if (!log->opening) {
+		rewrite_begin(log, 0);
+		return;
+	}
+	/* The run goes on where it ends, over what the crash cut, once the table that says which
+	 * segment this is has been made stable. */
+	log->next_batch =
+		log->active->used_bytes ? log->active->last_batch + 1 : log->active->first_batch;
+	log->opening->rewritten_records = 0;
+	hf_wlog_table_write(log, rewrite_begin);
 }
 
 /* ---- 1: a fresh segment ---------------------------------------------------------------------- */

@@ -1,7 +1,9 @@
 /* Segments of the write log: which slot of the disk holds which, the index of the payload in each,
  * and the table on disk that says so. The table lies in two places, which are written and synced
  * one after the other, both before anything relies on what it says: a crash leaves one of them
- * whole, and damage to either loses nothing. */
+ * whole, and damage to either loses nothing. Each write has a version of its own, so that the copy
+ * of the higher version is the one written last, which a process may have died before it synced;
+ * the other is stable. */
 #include "cache/wlog_private.h"
 
 #include <stdlib.h>
@@ -247,13 +249,15 @@ static void table_written(struct hf_wlog *log, int status)
 
 static void table_copy_write(struct hf_wlog *log)
 {
+	log->table.version++;
+	hf_wlogfmt_table_encode(&log->super, &log->table, log->entries, log->table_bytes);
 	log->lane_iov.iov_base = log->table_bytes;
 	log->lane_iov.iov_len = log->super.table_bytes;
 	hf_wlog_lane_write(log, log->super.table_offset[!log->table_good], &log->lane_iov, 1,
 			   table_written);
 }
 
-static void table_build(struct hf_wlog *log)
+static void table_fill(struct hf_wlog *log)
 {
 	for (uint32_t i = 0; i < log->super.segment_count; i++) {
 		const struct wlog_segment *segment = log->slots[i];
@@ -266,9 +270,7 @@ static void table_build(struct hf_wlog *log)
 		entry->first_batch = segment->first_batch;
 		entry->last_batch = segment->open ? 0 : segment->last_batch;
 	}
-	log->table.version++;
 	log->table.durable_through = log->durable_through;
-	hf_wlogfmt_table_encode(&log->super, &log->table, log->entries, log->table_bytes);
 }
 
 void hf_wlog_table_write(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status))
@@ -276,6 +278,6 @@ void hf_wlog_table_write(struct hf_wlog *log, void (*next)(struct hf_wlog *log, 
 	HF_ASSERT(!log->table_next);
 	log->table_next = next;
 	log->table_copies_left = 2;
-	table_build(log);
+	table_fill(log);
 	table_copy_write(log);
 }
