@@ -5,8 +5,12 @@ option(HF_COVERAGE "Instrument for coverage" OFF)
 
 add_compile_options(
   -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-  -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wno-missing-field-initializers -Wno-format-truncation
+  -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wno-missing-field-initializers
   -fno-strict-aliasing -fstack-protector-strong -fno-omit-frame-pointer)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  # Messages are cut on purpose (struct hf_errmsg); clang does not know the warning.
+  add_compile_options(-Wno-format-truncation)
+endif()
 add_compile_definitions(_GNU_SOURCE HF_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR})
 add_link_options(-Wl,-z,relro,-z,now)

@@ -17,7 +17,7 @@ import layout as lay
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 RESTART_DELAYS_S = (0, 0.1, 0.2, 0.5, 1, 2)  # by how many times it died young in a row
-YOUNG_S = 5
+YOUNG_S = 0.3  # dead before it can have done anything: do not start it in a tight loop
 STOP_DEADLINE_S = 15
 
 
