@@ -54,6 +54,7 @@ struct hf_control {
 	uv_loop_t *loop;
 	struct hf_control_config config;
 	struct hf_registry *reg;
+	bool registry_warned;
 	struct hf_reg_info info;
 	struct hf_signer_client *signer;
 	struct hf_route *route;

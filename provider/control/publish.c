@@ -145,8 +145,8 @@ static int build(struct hf_control *control, const struct hf_reg_gateway *gatewa
 	holdfast__document__init(d);
 	d->incarnation = control->info.incarnation;
 	d->generation = gateway->generation;
-	d->volumes = calloc(b.room, sizeof d->volumes[0]);
-	d->tombstones = calloc(b.room, sizeof d->tombstones[0]);
+	d->volumes = calloc(b.room, sizeof(Holdfast__Volume *));
+	d->tombstones = calloc(b.room, sizeof(Holdfast__Tombstone *));
 	HF_ASSERT(d->volumes && d->tombstones);
 	d->store = store_entry(control);
 	err = hf_registry_placement_visit(control->reg, 0, gateway->id, add_placement, &b);
@@ -289,8 +289,10 @@ void hf_publish_tick(struct hf_control *control)
 {
 	int err = hf_registry_gateway_unsigned(control->reg, publish, control);
 
-	if (err)
+	/* Said once: the registry may stay away for long, and connections are held without it. */
+	if (err && !control->registry_warned)
 		hf_error("looking for unsigned changes: %s", control->reg->why.text);
+	control->registry_warned = err != 0;
 }
 
 void hf_publish_gateway(struct hf_control *control, uint64_t gateway)

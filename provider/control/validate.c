@@ -28,6 +28,8 @@ int hf_validate_name(const char *what, const char *name, struct hf_errmsg *messa
 
 int hf_validate_size(uint64_t size_bytes, struct hf_errmsg *message)
 {
+	unsigned long long next = (size_bytes | (HF_VOLUME_SIZE_UNIT - 1)) + 1;
+
 	if (size_bytes < HF_VOLUME_SIZE_MIN || size_bytes > HF_VOLUME_SIZE_MAX)
 		return hf_fail(message, HF_EINVAL,
 			       "a volume's size is 1MiB to 32TiB, not %llu "
@@ -36,8 +38,7 @@ int hf_validate_size(uint64_t size_bytes, struct hf_errmsg *message)
 	if (size_bytes % HF_VOLUME_SIZE_UNIT != 0)
 		return hf_fail(message, HF_EINVAL,
 			       "a volume's size is a multiple of %u bytes; next to %llu is %llu",
-			       HF_VOLUME_SIZE_UNIT, (unsigned long long)size_bytes,
-			       (unsigned long long)((size_bytes | (HF_VOLUME_SIZE_UNIT - 1)) + 1));
+			       HF_VOLUME_SIZE_UNIT, (unsigned long long)size_bytes, next);
 	return 0;
 }
 
