@@ -11,7 +11,7 @@ TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
 import layout as lay  # noqa: E402,F401
 from lab import Lab, LabError, wait_until  # noqa: E402,F401
-from run import iscsi_url, leftovers  # noqa: E402,F401
+from run import iscsi_url, leftovers, wait_for_recovery_point  # noqa: E402,F401
 
 # Small segments, so that they are used again and again.
 SMALL_LOG = {"log_size": "256MiB", "segment_size": "32MiB"}
@@ -41,11 +41,6 @@ def create(lab, name, size="64MiB", *options):
 
 def show(lab, volume):
     return lab.ask("holdfast", "volume", "show", volume["volume_id"])
-
-
-def wait_for_recovery_point(lab, volume):
-    wait_until("the recovery point",
-               lambda: show(lab, volume)["recovery_point_lag_bytes"] == 0)
 
 
 def qemu_io(volume, *commands, user=None, initiator=INITIATOR):
