@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "gateway/volumed/core_internal.h"
 
+#define OBJECT_RECORDS_MAX       16384u /* each adds at most two extents to an object */
 #define DEFAULT_OBJECT_BYTES     (16ull << 20)
 #define DEFAULT_OBJECT_TIMER_MS  2000u
 #define DEFAULT_UPLOADS_MAX      4u
@@ -122,6 +123,8 @@ static void core_defaults(struct hf_core_config *config)
 		config->object_bytes = HF_OBJECT_PAYLOAD_MAX - HF_WLOG_PAYLOAD_MAX;
 	if (config->object_timer_ms == 0)
 		config->object_timer_ms = DEFAULT_OBJECT_TIMER_MS;
+	if (config->object_records == 0 || config->object_records > OBJECT_RECORDS_MAX)
+		config->object_records = OBJECT_RECORDS_MAX;
 	if (config->uploads_max == 0)
 		config->uploads_max = DEFAULT_UPLOADS_MAX;
 	if (config->read_deadline_ms == 0)

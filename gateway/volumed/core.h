@@ -130,6 +130,7 @@ struct hf_core_config {
 	struct hf_env *env;
 	uint64_t object_bytes;     /* close an object at this payload; 0: 16 MiB */
 	uint64_t object_timer_ms;  /* or when its first write is this old; 0: 2000 */
+	unsigned object_records;   /* or when it holds so many; 0 or more: 16384 */
 	unsigned uploads_max;      /* objects under way at once, all volumes; 0: 4 */
 	uint64_t read_deadline_ms; /* a read that needs the store; 0: 25000 */
 	uint64_t claims_look_ms;   /* between looks at the claims; 0: 2000 */

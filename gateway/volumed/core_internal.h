@@ -22,8 +22,10 @@
 #define HF_CORE_VOLUME_BUCKETS   256u
 #define HF_CORE_SEGMENT_BUCKETS  1024u
 #define HF_CORE_RINGS_MAX        16u
-#define HF_CORE_APPEND_BYTES_MAX (64ull << 20) /* payload under way in the log */
-#define HF_CORE_VERIFY_BYTES     (1u << 20)    /* a VERIFY reads in steps of this */
+#define HF_CORE_RESULT_BUCKETS   1024u
+#define HF_CORE_ENDED_MAX        (2 * HF_RING_ENTRIES) /* results kept of one ring */
+#define HF_CORE_APPEND_BYTES_MAX (64ull << 20)         /* payload under way in the log */
+#define HF_CORE_VERIFY_BYTES     (1u << 20)            /* a VERIFY reads in steps of this */
 #define HF_CORE_REASON_MAX       128u
 
 #define HF_CORE_MAGIC        0x48464352u
@@ -116,30 +118,32 @@ void hf_core_lock_release(struct hf_list *locks, struct hf_core_lock *lock);
 /* What is known of one request of a ring. A result counts after a recovery only if the volume's
  * recovered records reach `sequence`, so control state may run ahead of the log. */
 struct hf_core_result {
-	uint64_t id; /* 0: free */
+	uint64_t id;
 	uint64_t volume, sequence;
 	int32_t result;
 	struct hf_core_job *job; /* still under way; NULL: ended with `result` */
+	struct hf_list bucket, order;
 };
 
 struct hf_core_ring {
 	struct hf_list link; /* least recently used first */
 	uint8_t uuid[16];
 	uint64_t oldest_unfinished;
-	unsigned under_way;
-	struct hf_core_result slots[HF_RING_ENTRIES]; /* by id modulo */
+	unsigned ended_count;
+	struct hf_list under_way, ended; /* hf_core_result.order, oldest first */
+	struct hf_list buckets[HF_CORE_RESULT_BUCKETS];
 };
 
 enum hf_core_known {
-	HF_CORE_NEW,       /* to be executed: `*slot` is for it */
-	HF_CORE_ENDED,     /* `*slot` has the result */
-	HF_CORE_UNDER_WAY, /* `*slot` has the job */
+	HF_CORE_NEW,       /* to be executed */
+	HF_CORE_ENDED,     /* `*result` says how */
+	HF_CORE_UNDER_WAY, /* `*result` has the job */
 	HF_CORE_REFUSED,   /* an id that is past, or too many rings */
 };
 
 bool hf_core_request_id_is_set(const struct hf_request_id *id);
 enum hf_core_known hf_core_results_look(struct hf_core *core, const struct hf_request_id *id,
-					struct hf_core_result **slot);
+					struct hf_core_result **result);
 void hf_core_results_begin(struct hf_core *core, const struct hf_request_id *id,
 			   struct hf_core_job *job);
 /* Under way, and its record has this sequence: control state may name it from now on. */
@@ -148,7 +152,7 @@ void hf_core_results_logged(struct hf_core *core, const struct hf_request_id *id
 /* Ended: with a record (remembered), or without one (forgotten). */
 void hf_core_results_end(struct hf_core *core, const struct hf_request_id *id, bool remember,
 			 int32_t result);
-/* From a record or a STATE: ended, unless a newer id holds its slot. */
+/* From a record or a STATE: ended. */
 void hf_core_results_recovered(struct hf_core *core, const struct hf_request_id *id,
 			       uint64_t volume, uint64_t sequence, int32_t result);
 void hf_core_results_forget_volume(struct hf_core *core, uint64_t volume);
@@ -263,12 +267,12 @@ struct hf_core_read {
 	uint64_t deadline_ns;
 	int status;
 	unsigned under_way, attempts;
-	bool look_only; /* no data: only wait until the remote map is there */
 	bool again, parked;
 	void (*done)(struct hf_core_read *read);
 	struct hf_list link; /* volume->parked */
 };
 
+bool hf_core_remote_is_there(const struct hf_core_volume *volume);
 /* Ends through `done`, maybe before it returns. */
 void hf_core_read_start(struct hf_core_read *read);
 /* Ends a read that is parked. */

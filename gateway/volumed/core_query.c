@@ -60,7 +60,7 @@ static uint64_t verify_next(const struct hf_core_volume *volume, uint64_t at, ui
 	struct hf_extent extent;
 	uint64_t next = end;
 
-	if (!volume->remote || volume->closing_remote)
+	if (!hf_core_remote_is_there(volume))
 		return at;
 	if (hf_core_overlay_find(volume->overlay, at, end - at, &piece))
 		next = piece.lba;
@@ -107,7 +107,9 @@ static void verify_start(struct hf_core_job *job)
 /* ---- LBA STATUS --------------------------------------------------------------------------------
  */
 
-/* The run at `at`, at most to `end`, of which the two maps say one thing; true if it is mapped. */
+/* The run at `at`, at most to `end`, of which the two maps say one thing; true if it is mapped.
+ * While the remote map is not there, what it might hold is mapped: that costs an initiator a read
+ * at worst, and waiting for a store that is away would cost it the command. */
 static bool status_run(const struct hf_core_volume *volume, uint64_t at, uint64_t end,
 		       uint64_t *run_end)
 {
@@ -121,6 +123,9 @@ static bool status_run(const struct hf_core_volume *volume, uint64_t at, uint64_
 		}
 		end = piece.lba;
 	}
+	*run_end = end;
+	if (!volume->remote || volume->closing_remote)
+		return true;
 	if (hf_extmap_find(hf_remote_map(volume->remote), at, end - at, &extent)) {
 		if (extent.lba == at) {
 			*run_end = at + extent.length;
@@ -132,9 +137,8 @@ static bool status_run(const struct hf_core_volume *volume, uint64_t at, uint64_
 	return false;
 }
 
-static void status_done(struct hf_core_read *read)
+static void status_answer(struct hf_core_job *job)
 {
-	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
 	struct hf_request *request = job->request;
 	unsigned capacity = request->data_length / sizeof(struct hf_ring_lba_status);
 	uint64_t at = request->offset / HF_UNIT;
@@ -142,11 +146,9 @@ static void status_done(struct hf_core_read *read)
 	struct hf_ring_lba_status one = {0};
 	unsigned count = 0;
 
-	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
 	if (request->length > 0)
 		end = at + request->length / HF_UNIT;
-	for (unsigned steps = 0; read->status == 0 && at < end && steps < LBA_STATUS_STEPS_MAX;
-	     steps++) {
+	for (unsigned steps = 0; at < end && steps < LBA_STATUS_STEPS_MAX; steps++) {
 		uint64_t run_end;
 		uint32_t provisioning = status_run(job->volume, at, end, &run_end) ? 0 : 1;
 
@@ -162,7 +164,15 @@ static void status_done(struct hf_core_read *read)
 		at = run_end;
 	}
 	request->data_given = count * (uint32_t)sizeof one;
-	hf_core_job_done(job, read->status);
+}
+
+static void status_start(struct hf_core_job *job)
+{
+	int status = hf_core_volume_ready(job->volume);
+
+	if (status == 0)
+		status_answer(job);
+	hf_core_job_done(job, status);
 }
 
 /* ---- FLUSH -------------------------------------------------------------------------------------
@@ -196,9 +206,7 @@ void hf_core_query_start(struct hf_core_job *job)
 		verify_start(job);
 		break;
 	case HF_OP_LBA_STATUS:
-		job->read.look_only = true;
-		job->read.done = status_done;
-		hf_core_read_start(&job->read);
+		status_start(job);
 		break;
 	default:
 		job->state = HF_CORE_JOB_FLUSHING;

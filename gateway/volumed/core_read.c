@@ -19,7 +19,7 @@ struct read_piece {
 
 static void read_attempt(struct hf_core_read *read);
 
-static bool remote_is_there(const struct hf_core_volume *volume)
+bool hf_core_remote_is_there(const struct hf_core_volume *volume)
 {
 	return volume->remote && !volume->closing_remote;
 }
@@ -189,12 +189,12 @@ static void read_attempt(struct hf_core_read *read)
 
 	read->status = 0;
 	read->again = false;
-	if (!remote_is_there(volume) && (read->look_only || !overlay_has_all(read))) {
+	if (!hf_core_remote_is_there(volume) && !overlay_has_all(read)) {
 		hf_core_park(read);
 		return;
 	}
 	read->under_way = 1;
-	while (!read->look_only && at < end) {
+	while (at < end) {
 		if (!hf_core_overlay_find(volume->overlay, at, end - at, &part)) {
 			read_remote(read, at, end);
 			break;

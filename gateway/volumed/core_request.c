@@ -104,22 +104,22 @@ static void job_create(struct hf_core *core, struct hf_core_volume *volume,
 /* True if the request has been dealt with by what is known of its id. */
 static bool submit_known(struct hf_core *core, struct hf_request *request)
 {
-	struct hf_core_result *slot;
+	struct hf_core_result *known;
 
 	if (!op_is_write(request->op) || !hf_core_request_id_is_set(&request->id))
 		return false;
-	switch (hf_core_results_look(core, &request->id, &slot)) {
+	switch (hf_core_results_look(core, &request->id, &known)) {
 	case HF_CORE_ENDED:
 		hf_core_request_ended(core, request,
-				      slot->volume == request->volume ? slot->result : HF_EINVAL);
+				      known->volume == request->volume ? known->result : HF_EINVAL);
 		return true;
 	case HF_CORE_UNDER_WAY:
-		if (slot->volume != request->volume) {
+		if (known->volume != request->volume) {
 			hf_core_request_ended(core, request, HF_EINVAL);
 			return true;
 		}
-		request->impl = slot->job;
-		hf_list_push_back(&slot->job->duplicates, &request->link);
+		request->impl = known->job;
+		hf_list_push_back(&known->job->duplicates, &request->link);
 		return true;
 	case HF_CORE_REFUSED:
 		hf_core_request_ended(core, request, HF_EINVAL);

@@ -1,14 +1,14 @@
 /* What the requests of rings were answered, so that a request that is submitted again after a death
  * of volumed is answered and not executed again ("Once", DESIGN section 5). Core's thread.
  *
- * A ring has at most HF_RING_ENTRIES requests unfinished, so their ids modulo that number are
- * distinct and a table of as many slots holds them all: a slot that is taken by an older id may be
- * reused, because that one must have been finished. A slot is in one of these states:
+ * A ring has at most HF_RING_ENTRIES requests unfinished: under way here, or ended and not yet
+ * taken out of the completion ring. The latter are among the last that ended, so the results of
+ * HF_CORE_ENDED_MAX are kept, and fewer if the shim says that older ids are finished. Ids may be
+ * far apart: one request that waits for the store holds up no other. A result is one of these:
  *
- *   free              id == 0
- *   under way         job set, sequence 0: nothing of it is in the log
- *   logged            job set, sequence set: control state names it, see core_state.c
- *   ended             job NULL, sequence set: answered from here
+ *   under way   job set, sequence 0: nothing of it is in the log
+ *   logged      job set, sequence set: control state names it, see core_state.c
+ *   ended       job NULL, sequence set: answered from here
  *
  * Only what has a record is remembered: a request that failed or miscompared changed nothing and
  * may be executed again. */
@@ -17,9 +17,60 @@
 
 #include "gateway/volumed/core_internal.h"
 
-static struct hf_core_result *ring_slot(struct hf_core_ring *ring, uint64_t id)
+static struct hf_list *ring_bucket(struct hf_core_ring *ring, uint64_t id)
 {
-	return &ring->slots[id % HF_RING_ENTRIES];
+	return &ring->buckets[id % HF_CORE_RESULT_BUCKETS];
+}
+
+static struct hf_core_result *ring_find(struct hf_core_ring *ring, uint64_t id)
+{
+	hf_list_for_each (cursor, ring_bucket(ring, id)) {
+		struct hf_core_result *result =
+			hf_container_of(cursor, struct hf_core_result, bucket);
+
+		if (result->id == id)
+			return result;
+	}
+	return NULL;
+}
+
+static struct hf_core_result *ring_add(struct hf_core_ring *ring, uint64_t id)
+{
+	struct hf_core_result *result = hf_core_alloc(sizeof *result);
+
+	result->id = id;
+	hf_list_push_back(ring_bucket(ring, id), &result->bucket);
+	hf_list_init(&result->order);
+	return result;
+}
+
+static void ring_drop(struct hf_core_ring *ring, struct hf_core_result *result)
+{
+	if (!result->job)
+		ring->ended_count--;
+	hf_list_remove(&result->bucket);
+	hf_list_remove(&result->order);
+	free(result);
+}
+
+/* It has ended now; the one that ended longest ago makes room. */
+static void ring_end(struct hf_core_ring *ring, struct hf_core_result *result)
+{
+	result->job = NULL;
+	hf_list_remove(&result->order);
+	hf_list_push_back(&ring->ended, &result->order);
+	if (++ring->ended_count > HF_CORE_ENDED_MAX)
+		ring_drop(ring, hf_container_of(ring->ended.next, struct hf_core_result, order));
+}
+
+static void ring_free(struct hf_core_ring *ring)
+{
+	for (unsigned i = 0; i < HF_CORE_RESULT_BUCKETS; i++)
+		hf_list_for_each_safe (cursor, &ring->buckets[i]) {
+			free(hf_container_of(cursor, struct hf_core_result, bucket));
+		}
+	hf_list_remove(&ring->link);
+	free(ring);
 }
 
 /* The ring that was used least recently and has nothing under way makes room. */
@@ -30,7 +81,7 @@ static bool rings_make_room(struct hf_core *core)
 	hf_list_for_each (cursor, &core->rings) {
 		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
 
-		if (ring->under_way == 0) {
+		if (hf_list_empty(&ring->under_way)) {
 			hf_core_ring_forget(core, ring->uuid);
 			return true;
 		}
@@ -55,6 +106,10 @@ struct hf_core_ring *hf_core_ring_get(struct hf_core *core, const uint8_t uuid[1
 		return NULL;
 	ring = hf_core_alloc(sizeof *ring);
 	memcpy(ring->uuid, uuid, sizeof ring->uuid);
+	for (unsigned i = 0; i < HF_CORE_RESULT_BUCKETS; i++)
+		hf_list_init(&ring->buckets[i]);
+	hf_list_init(&ring->ended);
+	hf_list_init(&ring->under_way);
 	hf_list_push_back(&core->rings, &ring->link);
 	core->ring_count++;
 	return ring;
@@ -68,44 +123,41 @@ bool hf_core_request_id_is_set(const struct hf_request_id *id)
 }
 
 enum hf_core_known hf_core_results_look(struct hf_core *core, const struct hf_request_id *id,
-					struct hf_core_result **slot)
+					struct hf_core_result **result)
 {
 	struct hf_core_ring *ring = hf_core_ring_get(core, id->ring, true);
 
 	if (!ring || id->id == 0 || id->id < ring->oldest_unfinished)
 		return HF_CORE_REFUSED;
-	*slot = ring_slot(ring, id->id);
-	if ((*slot)->id == id->id)
-		return (*slot)->job ? HF_CORE_UNDER_WAY : HF_CORE_ENDED;
-	if ((*slot)->id > id->id || (*slot)->job)
-		return HF_CORE_REFUSED;
-	return HF_CORE_NEW;
+	*result = ring_find(ring, id->id);
+	if (!*result)
+		return HF_CORE_NEW;
+	return (*result)->job ? HF_CORE_UNDER_WAY : HF_CORE_ENDED;
 }
 
 void hf_core_results_begin(struct hf_core *core, const struct hf_request_id *id,
 			   struct hf_core_job *job)
 {
 	struct hf_core_ring *ring = hf_core_ring_get(core, id->ring, true);
-	struct hf_core_result *slot;
+	struct hf_core_result *result;
 
-	HF_ASSERT(ring != NULL);
-	slot = ring_slot(ring, id->id);
-	HF_ASSERT(slot->job == NULL);
-	*slot = (struct hf_core_result){
-		.id = id->id, .volume = job->volume->config.volume, .job = job};
-	ring->under_way++;
+	HF_ASSERT(ring != NULL && !ring_find(ring, id->id));
+	result = ring_add(ring, id->id);
+	result->volume = job->volume->config.volume;
+	result->job = job;
+	hf_list_push_back(&ring->under_way, &result->order);
 }
 
 static struct hf_core_result *results_find(struct hf_core *core, const struct hf_request_id *id,
 					   struct hf_core_ring **ring)
 {
-	struct hf_core_result *slot;
+	struct hf_core_result *result;
 
 	*ring = hf_core_ring_get(core, id->ring, false);
 	HF_ASSERT(*ring != NULL);
-	slot = ring_slot(*ring, id->id);
-	HF_ASSERT(slot->id == id->id && slot->job != NULL);
-	return slot;
+	result = ring_find(*ring, id->id);
+	HF_ASSERT(result != NULL && result->job != NULL);
+	return result;
 }
 
 void hf_core_results_logged(struct hf_core *core, const struct hf_request_id *id, uint64_t sequence)
@@ -117,34 +169,39 @@ void hf_core_results_logged(struct hf_core *core, const struct hf_request_id *id
 }
 
 void hf_core_results_end(struct hf_core *core, const struct hf_request_id *id, bool remember,
-			 int32_t result)
+			 int32_t status)
 {
 	struct hf_core_ring *ring;
-	struct hf_core_result *slot = results_find(core, id, &ring);
+	struct hf_core_result *result = results_find(core, id, &ring);
 
-	HF_ASSERT(ring->under_way > 0);
-	ring->under_way--;
-	slot->job = NULL;
-	slot->result = result;
-	if (!remember || slot->id < ring->oldest_unfinished)
-		memset(slot, 0, sizeof *slot);
+	result->result = status;
+	if (remember && id->id >= ring->oldest_unfinished)
+		ring_end(ring, result);
+	else
+		ring_drop(ring, result);
 }
 
 void hf_core_results_recovered(struct hf_core *core, const struct hf_request_id *id,
-			       uint64_t volume, uint64_t sequence, int32_t result)
+			       uint64_t volume, uint64_t sequence, int32_t status)
 {
 	struct hf_core_ring *ring;
-	struct hf_core_result *slot;
+	struct hf_core_result *result;
 
 	if (!hf_core_request_id_is_set(id) || id->id == 0)
 		return;
 	ring = hf_core_ring_get(core, id->ring, true);
 	HF_ASSERT(ring != NULL); /* nothing is under way yet, so there is always room */
-	slot = ring_slot(ring, id->id);
-	if (slot->id > id->id || id->id < ring->oldest_unfinished)
+	if (id->id < ring->oldest_unfinished)
 		return;
-	*slot = (struct hf_core_result){
-		.id = id->id, .volume = volume, .sequence = sequence, .result = result};
+	result = ring_find(ring, id->id);
+	if (result)
+		ring->ended_count--;
+	else
+		result = ring_add(ring, id->id);
+	result->volume = volume;
+	result->sequence = sequence;
+	result->result = status;
+	ring_end(ring, result);
 }
 
 typedef bool result_test(struct hf_core *core, const struct hf_core_ring *ring,
@@ -155,11 +212,12 @@ static void results_forget_if(struct hf_core *core, result_test *gone, uint64_t 
 	hf_list_for_each (cursor, &core->rings) {
 		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
 
-		for (unsigned i = 0; i < HF_RING_ENTRIES; i++) {
-			struct hf_core_result *slot = &ring->slots[i];
+		hf_list_for_each_safe (entry, &ring->ended) {
+			struct hf_core_result *result =
+				hf_container_of(entry, struct hf_core_result, order);
 
-			if (slot->id != 0 && !slot->job && gone(core, ring, slot, argument))
-				memset(slot, 0, sizeof *slot);
+			if (gone(core, ring, result, argument))
+				ring_drop(ring, result);
 		}
 	}
 }
@@ -201,19 +259,16 @@ void hf_core_ring_progress(struct hf_core *core, const uint8_t ring_uuid[16],
 			   uint64_t oldest_unfinished)
 {
 	struct hf_core_ring *ring = hf_core_ring_get(core, ring_uuid, true);
-	uint64_t from;
 
 	if (!ring || oldest_unfinished <= ring->oldest_unfinished)
 		return;
-	from = ring->oldest_unfinished;
-	if (oldest_unfinished - from > HF_RING_ENTRIES)
-		from = oldest_unfinished - HF_RING_ENTRIES;
 	ring->oldest_unfinished = oldest_unfinished;
-	for (uint64_t id = from; id < oldest_unfinished; id++) {
-		struct hf_core_result *slot = ring_slot(ring, id);
+	hf_list_for_each_safe (cursor, &ring->ended) {
+		struct hf_core_result *result =
+			hf_container_of(cursor, struct hf_core_result, order);
 
-		if (slot->id < oldest_unfinished && !slot->job)
-			memset(slot, 0, sizeof *slot);
+		if (result->id < oldest_unfinished)
+			ring_drop(ring, result);
 	}
 }
 
@@ -221,21 +276,15 @@ void hf_core_ring_forget(struct hf_core *core, const uint8_t ring_uuid[16])
 {
 	struct hf_core_ring *ring = hf_core_ring_get(core, ring_uuid, false);
 
-	if (!ring || ring->under_way > 0)
+	if (!ring || !hf_list_empty(&ring->under_way))
 		return;
-	hf_list_remove(&ring->link);
+	ring_free(ring);
 	core->ring_count--;
-	free(ring);
 }
 
 void hf_core_rings_free(struct hf_core *core)
 {
-	while (!hf_list_empty(&core->rings)) {
-		struct hf_core_ring *ring =
-			hf_container_of(core->rings.next, struct hf_core_ring, link);
-
-		hf_list_remove(&ring->link);
-		free(ring);
-	}
+	while (!hf_list_empty(&core->rings))
+		ring_free(hf_container_of(core->rings.next, struct hf_core_ring, link));
 	core->ring_count = 0;
 }

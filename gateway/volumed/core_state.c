@@ -11,6 +11,7 @@
 #define STATE_WRITE_CACHE  0x1u
 #define CONTROL_VOLUME     1u
 #define STATE_RINGS_MAX    4096u
+#define STATE_RESULTS_MAX  (HF_CORE_ENDED_MAX + HF_RING_ENTRIES)
 #define STATE_SIZE_MAX     (1ull << 62)
 #define STATE_SEQUENCE_MAX (1ull << 62)
 
@@ -49,17 +50,7 @@ static int volume_decode(const uint8_t *at, struct hf_core_state_volume *volume)
  * this STATE, and would be answered without having survived if only the STATE did. */
 static bool result_is_stored(const struct hf_core_result *result)
 {
-	return result->id != 0 && result->sequence != 0 &&
-	       (!result->job || result->job->records[0].batch != 0);
-}
-
-static unsigned ring_result_count(const struct hf_core_ring *ring)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < HF_RING_ENTRIES; i++)
-		count += result_is_stored(&ring->slots[i]);
-	return count;
+	return result->sequence != 0 && (!result->job || result->job->records[0].batch != 0);
 }
 
 static uint8_t *result_encode(const struct hf_core_result *result, uint8_t *at)
@@ -72,16 +63,50 @@ static uint8_t *result_encode(const struct hf_core_result *result, uint8_t *at)
 	return at + HF_CORE_STATE_RESULT_BYTES;
 }
 
-static uint8_t *ring_encode(const struct hf_core_ring *ring, unsigned count, uint8_t *at)
+static size_t results_stored(const struct hf_list *results)
 {
-	memset(at, 0, HF_CORE_STATE_RING_BYTES);
-	memcpy(at, ring->uuid, 16);
-	hf_put_le64(at + 16, ring->oldest_unfinished);
-	hf_put_le32(at + 24, count);
-	at += HF_CORE_STATE_RING_BYTES;
-	for (unsigned i = 0; i < HF_RING_ENTRIES; i++)
-		if (result_is_stored(&ring->slots[i]))
-			at = result_encode(&ring->slots[i], at);
+	size_t count = 0;
+
+	hf_list_for_each (cursor, results) {
+		count += result_is_stored(hf_container_of(cursor, struct hf_core_result, order));
+	}
+	return count;
+}
+
+/* Without the first `skip` of them. */
+static uint8_t *results_encode(const struct hf_list *results, size_t skip, uint8_t *at)
+{
+	hf_list_for_each (cursor, results) {
+		const struct hf_core_result *result =
+			hf_container_of(cursor, struct hf_core_result, order);
+
+		if (!result_is_stored(result))
+			continue;
+		if (skip > 0)
+			skip--;
+		else
+			at = result_encode(result, at);
+	}
+	return at;
+}
+
+/* In the order in which they ended; without room for all, what ended longest ago is left out. */
+static uint8_t *ring_encode(const struct hf_core_ring *ring, uint8_t *head, const uint8_t *end,
+			    bool *whole)
+{
+	uint8_t *at = head + HF_CORE_STATE_RING_BYTES;
+	size_t room = (size_t)(end - at) / HF_CORE_STATE_RESULT_BYTES;
+	size_t ended = results_stored(&ring->ended), under_way = results_stored(&ring->under_way);
+	size_t skip = ended + under_way > room ? ended + under_way - room : 0;
+
+	if (skip > 0)
+		*whole = false;
+	at = results_encode(&ring->ended, skip, at);
+	at = results_encode(&ring->under_way, skip > ended ? skip - ended : 0, at);
+	memset(head, 0, HF_CORE_STATE_RING_BYTES);
+	memcpy(head, ring->uuid, 16);
+	hf_put_le64(head + 16, ring->oldest_unfinished);
+	hf_put_le32(head + 24, (uint32_t)(ended + under_way - skip));
 	return at;
 }
 
@@ -102,24 +127,23 @@ static uint8_t *volumes_encode(struct hf_core *core, uint8_t *at, const uint8_t 
 	return at;
 }
 
-/* The rings used last come first: should the buffer be too small, the oldest are left out. */
+/* The rings used last come first. */
 static uint8_t *rings_encode(struct hf_core *core, uint8_t *at, const uint8_t *end, uint32_t *count)
 {
+	bool whole = true;
+
 	for (struct hf_list *cursor = core->rings.prev; cursor != &core->rings;
 	     cursor = cursor->prev) {
-		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
-		unsigned results = ring_result_count(ring);
-		size_t needed =
-			HF_CORE_STATE_RING_BYTES + (size_t)results * HF_CORE_STATE_RESULT_BYTES;
-
-		if ((size_t)(end - at) < needed) {
-			hf_core_alarm(core, 0,
-				      "segments are too small for the results of all rings");
+		if ((size_t)(end - at) < HF_CORE_STATE_RING_BYTES) {
+			whole = false;
 			break;
 		}
-		at = ring_encode(ring, results, at);
+		at = ring_encode(hf_container_of(cursor, struct hf_core_ring, link), at, end,
+				 &whole);
 		(*count)++;
 	}
+	if (!whole)
+		hf_core_alarm(core, 0, "segments are too small for the results of all requests");
 	return at;
 }
 
@@ -154,7 +178,7 @@ static int rings_decode(const uint8_t *at, const uint8_t *end, uint32_t ring_cou
 		if (visitor)
 			visitor->ring(visitor->context, uuid, hf_get_le64(at + 16));
 		at += HF_CORE_STATE_RING_BYTES;
-		if (count > HF_RING_ENTRIES ||
+		if (count > STATE_RESULTS_MAX ||
 		    (size_t)(end - at) < (size_t)count * HF_CORE_STATE_RESULT_BYTES)
 			return HF_ECORRUPT;
 		for (; count > 0; count--, at += HF_CORE_STATE_RESULT_BYTES) {

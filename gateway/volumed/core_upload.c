@@ -8,8 +8,7 @@
  * are under way at once, of one volume or of many; volumes take turns. */
 #include "gateway/volumed/core_internal.h"
 
-#define UPLOADED_AFTER_NS  HF_NS_PER_S
-#define OBJECT_RECORDS_MAX 16384u /* each adds at most two extents: below HF_OBJECT_EXTENTS_MAX */
+#define UPLOADED_AFTER_NS HF_NS_PER_S
 
 /* ---- Gathering ---------------------------------------------------------------------------------
  */
@@ -30,9 +29,10 @@ static void gather_one(struct hf_core_volume *volume, const struct hf_core_entry
 	volume->gather_records++;
 	if (entry->ends_append) {
 		volume->gather_last = volume->gather_next;
-		volume->gather_full = volume->gather_bytes >= volume->core->config.object_bytes ||
-				      volume->gather_records >= OBJECT_RECORDS_MAX ||
-				      entry->type == HF_RECORD_SNAPSHOT;
+		volume->gather_full =
+			volume->gather_bytes >= volume->core->config.object_bytes ||
+			volume->gather_records >= volume->core->config.object_records ||
+			entry->type == HF_RECORD_SNAPSHOT;
 	}
 	volume->gather_next++;
 }
