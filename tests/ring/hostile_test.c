@@ -7,10 +7,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -333,6 +338,87 @@ static void many_who_connect_and_say_nothing(void **state)
 		hostile_close(&silent[i]);
 }
 
+/* ---- Who may connect ---- */
+
+/* A child of that uid greets without fault: exits 0 if it is welcomed, 1 if it is hung up on. */
+static void greet_as(uid_t uid, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct hf_ring_message message;
+	struct hostile hostile;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	memset(hostile.uuid, 7, sizeof hostile.uuid);
+	strcpy(address.sun_path, path);
+	if (setgid(uid) != 0 || setuid(uid) != 0 ||
+	    connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+	    hf_shim_memory_open(&hostile.memory, hostile.uuid, 1) != 0)
+		_exit(2);
+	hostile.socket = fd;
+	hostile_send_greeting(&hostile);
+	_exit(recv(fd, &message, sizeof message, 0) == (ssize_t)sizeof message &&
+			      message.status == 0
+		      ? 0
+		      : 1);
+}
+
+struct child {
+	pid_t pid;
+	int status;
+};
+
+static bool has_ended(void *context)
+{
+	struct child *child = context;
+
+	return waitpid(child->pid, &child->status, WNOHANG) > 0;
+}
+
+static void host_closed(void *context)
+{
+	*(bool *)context = true;
+}
+
+static bool is_true(void *context)
+{
+	return *(bool *)context;
+}
+
+static void only_known_uids(void **state)
+{
+	static const struct {
+		uid_t uid;
+		int outcome;
+	} expected[] = {{0, 0}, {4711, 0}, {4712, 1}, {65534, 1}};
+	struct hf_ring_host *other;
+	struct hf_errmsg message;
+	bool closed = false;
+	char path[96];
+
+	(void)state;
+	if (geteuid() != 0)
+		return; /* only root can be somebody else */
+	snprintf(path, sizeof path, "%s/other.sock", ring_fixture_folder());
+	chmod(ring_fixture_folder(), 0755);
+	assert_int_equal(
+		hf_ring_host_open(&(struct hf_ring_host_config){.loop = ring_fixture_loop(),
+								.core = ring_fixture_core(),
+								.path = path,
+								.tgt_uid = 4711},
+				  &other, &message),
+		0);
+	for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+		struct child child = {.pid = fork()};
+
+		if (child.pid == 0)
+			greet_as(expected[i].uid, path);
+		assert_true(ring_fixture_wait(has_ended, &child));
+		assert_int_equal(WEXITSTATUS(child.status), expected[i].outcome);
+	}
+	hf_ring_host_close(other, host_closed, &closed);
+	assert_true(ring_fixture_wait(is_true, &closed));
+}
+
 /* ---- Descriptors ---- */
 
 static struct hf_ring_submission good_read(const struct hostile *hostile)
@@ -540,6 +626,7 @@ int main(void)
 		TEST(another_rings_volume),
 		TEST(it_does_not_read_its_messages),
 		TEST(many_who_connect_and_say_nothing),
+		TEST(only_known_uids),
 		TEST(descriptors_that_lie),
 		TEST(a_number_used_twice),
 		TEST(indices_that_lie),

@@ -38,11 +38,6 @@ static void bound(void *owner, uint64_t size_bytes, uint32_t flags)
 	times_bound++;
 }
 
-bool ring_fixture_honest_is_bound(void)
-{
-	return times_bound > 0;
-}
-
 static bool is_bound(void *context)
 {
 	(void)context;
@@ -57,6 +52,26 @@ struct hf_core *ring_fixture_core(void)
 struct hf_ring_host *ring_fixture_host(void)
 {
 	return host;
+}
+
+struct hf_shim *ring_fixture_shim(void)
+{
+	return shim;
+}
+
+struct hf_shim_lun *ring_fixture_lun(void)
+{
+	return lun;
+}
+
+uv_loop_t *ring_fixture_loop(void)
+{
+	return &loop;
+}
+
+const char *ring_fixture_folder(void)
+{
+	return folder;
 }
 
 void ring_fixture_turn(void)
@@ -210,8 +225,8 @@ void hostile_connect(struct hostile *hostile)
 	HF_ASSERT(hf_shim_memory_open(&hostile->memory, hostile->uuid, 1) == 0);
 }
 
-void hostile_send(struct hostile *hostile, const void *message, size_t length, const int *fds,
-		  unsigned fd_count)
+static void send_message(struct hostile *hostile, const void *message, size_t length,
+			 const int *fds, unsigned fd_count)
 {
 	struct iovec iov = {(void *)(uintptr_t)message, length};
 	union {
@@ -229,20 +244,30 @@ void hostile_send(struct hostile *hostile, const void *message, size_t length, c
 		header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
 	}
 	(void)!sendmsg(hostile->socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void hostile_send(struct hostile *hostile, const void *message, size_t length, const int *fds,
+		  unsigned fd_count)
+{
+	send_message(hostile, message, length, fds, fd_count);
 	ring_fixture_turn();
+}
+
+void hostile_send_greeting(struct hostile *hostile)
+{
+	struct hf_ring_message hello = {.type = HF_RING_HELLO};
+	const int fds[3] = {hostile->memory.memfd, hostile->memory.wake_volumed_fd,
+			    hostile->memory.wake_shim_fd};
+
+	memcpy(hello.uuid, hostile->uuid, 16);
+	send_message(hostile, &hello, sizeof hello, fds, 3);
 }
 
 void hostile_greet(struct hostile *hostile)
 {
-	struct hf_ring_message hello = {.type = HF_RING_HELLO};
-	int fds[3];
-
 	hostile_connect(hostile);
-	fds[0] = hostile->memory.memfd;
-	fds[1] = hostile->memory.wake_volumed_fd;
-	fds[2] = hostile->memory.wake_shim_fd;
-	memcpy(hello.uuid, hostile->uuid, 16);
-	hostile_send(hostile, &hello, sizeof hello, fds, 3);
+	hostile_send_greeting(hostile);
+	ring_fixture_turn();
 }
 
 void hostile_tell(struct hostile *hostile, uint32_t type, uint64_t volume)

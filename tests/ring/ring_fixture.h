@@ -32,14 +32,20 @@ void ring_fixture_turn(void);
 bool ring_fixture_wait(bool (*condition)(void *context), void *context);
 struct hf_core *ring_fixture_core(void);
 struct hf_ring_host *ring_fixture_host(void);
+/* The honest one; its LUN has HONEST_VOLUME. */
+struct hf_shim *ring_fixture_shim(void);
+struct hf_shim_lun *ring_fixture_lun(void);
+uv_loop_t *ring_fixture_loop(void);
+const char *ring_fixture_folder(void);
 /* The honest shim writes a page and reads it back. */
 bool ring_fixture_honest_is_served(void);
-bool ring_fixture_honest_is_bound(void);
 
 void hostile_connect(struct hostile *hostile);
 void hostile_send(struct hostile *hostile, const void *message, size_t length, const int *fds,
 		  unsigned fd_count);
-/* A greeting without fault. */
+/* A greeting without fault, on a connection. */
+void hostile_send_greeting(struct hostile *hostile);
+/* Connects and greets. */
 void hostile_greet(struct hostile *hostile);
 /* A greeting and HOSTILE_VOLUME bound. */
 void hostile_open(struct hostile *hostile);
