@@ -123,6 +123,21 @@ def it_grows(folder):
         qemu_io(tgt.url(), f"write -P 3 {95 * MIB} 1M", f"read -P 3 {95 * MIB} 1M")
 
 
+def a_detached_volume_is_not_ready(folder):
+    parts = Parts(folder)
+    with parts as (volumed, tgt):
+        parts.serve(ONE)
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        qemu_io(tgt.url(), "write -P 5 0 1M")
+        volumed.ask("detach", ONE)
+        holds(tgt.url(), "not-ready", 3)
+        volumed.attach(ONE, "64MiB", 2)
+        wait_until("readiness", lambda: volumed.volume(ONE)["state"] == "attached")
+        qemu_io(tgt.url(), "read -P 5 0 1M", "write -P 6 0 1M", "read -P 6 0 1M")
+
+
 def nonsense_is_refused(folder):
     with Parts(folder) as (_, tgt):
         tgt.start()
@@ -142,4 +157,4 @@ def nonsense_is_refused(folder):
 
 
 story((it_opens_while_volumed_is_away, it_ends_in_time_when_volumed_stays_away,
-       the_write_cache_is_the_volumes, it_grows, nonsense_is_refused))
+       the_write_cache_is_the_volumes, it_grows, a_detached_volume_is_not_ready, nonsense_is_refused))

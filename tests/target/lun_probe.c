@@ -214,11 +214,14 @@ static void log_in(const char *text)
 	iscsi_set_targetname(iscsi, url->target);
 	iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
 	iscsi_set_header_digest(iscsi, ISCSI_HEADER_DIGEST_NONE_CRC32C);
-	if (iscsi_full_connect_sync(iscsi, url->portal, lun) != 0) {
+	if (iscsi_connect_sync(iscsi, url->portal) != 0 || iscsi_login_sync(iscsi) != 0) {
 		fprintf(stderr, "login: %s\n", iscsi_get_error(iscsi));
 		exit(1);
 	}
 	iscsi_destroy_url(url);
+	while (command((uint8_t[6]){0}, 6, NULL, 0, 0).key == 6) {
+		/* unit attentions of a new session */
+	}
 }
 
 int main(int argc, char **argv)
