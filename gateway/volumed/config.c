@@ -19,7 +19,7 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	KEY(TEXT, state_dir, NULL, "folder of the log and of what is remembered; private"),
 	KEY(TEXT, log_file, "", "the write log; empty: STATE_DIR/log"),
 	KEY(SIZE, log_size, "1GiB", "of a log that is made at the first start"),
-	KEY(SIZE, segment_size, "64MiB", "of a log that is made: a power of two, 64KiB to 64MiB"),
+	KEY(SIZE, segment_size, "64MiB", "of a log that is made: 32MiB or 64MiB"),
 	KEY(SIZE, object_size, "16MiB", "an object is closed at this payload"),
 	KEY(NUMBER, object_timer_ms, "2000", "or when its first write is this old"),
 	KEY(NUMBER, uploads, "4", "objects under way at once"),
@@ -48,7 +48,8 @@ static int check_numbers(const struct hf_volumed_config *c, struct hf_errmsg *me
 		const char *name;
 		uint64_t value, least, most;
 	} ranges[] = {
-		{"segment_size", c->segment_size, 64u << 10, 64u << 20},
+		/* The largest write, 8 MiB, must fit into a batch, which is half a segment. */
+		{"segment_size", c->segment_size, 32u << 20, 64u << 20},
 		{"log_size", c->log_size, 1u << 20, 1ull << 46},
 		{"object_size", c->object_size, 64u << 10, 64u << 20},
 		{"object_timer_ms", c->object_timer_ms, 10, 3600000},
@@ -69,9 +70,10 @@ static int check_numbers(const struct hf_volumed_config *c, struct hf_errmsg *me
 	}
 	if ((c->segment_size & (c->segment_size - 1)) != 0)
 		return hf_fail(message, HF_EINVAL, "segment_size is not a power of two");
-	if (c->log_size / c->segment_size < 6)
+	/* 6 segments at least, and the tables before them. */
+	if (c->log_size / c->segment_size < 7)
 		return hf_fail(message, HF_EINVAL,
-			       "log_size holds fewer than 6 segments of segment_size");
+			       "log_size is less than 7 segments of segment_size");
 	return 0;
 }
 

@@ -129,7 +129,7 @@ def killed_under_a_client(volumed, tgt):
 
 
 def the_data_plane(folder):
-    volumed = Volumed(folder, log_size="512MiB", segment_size="16MiB")
+    volumed = Volumed(folder, log_size="512MiB")
     tgt = Tgtd(volumed)
     image, back = os.path.join(folder, "image"), os.path.join(folder, "back")
     make_image(image)

@@ -104,14 +104,15 @@ def bad_configurations_are_refused(folder):
     for change, text in (
             ({"run_dir": "relative"}, "absolute"),
             ({"run_dir": "/" + "x" * 120}, "too long"),
-            ({"log_size": "16MiB", "segment_size": "4MiB"}, "segments"),
-            ({"segment_size": "3MiB"}, "power of two"),
+            ({"log_size": "128MiB", "segment_size": "32MiB"}, "segments"),
+            ({"segment_size": "48MiB"}, "power of two"),
+            ({"segment_size": "16MiB"}, "segment_size"),
             ({"segment_size": "128MiB"}, "segment_size"),
             ({"uploads": "0"}, "uploads"),
             ({"log_size": "many"}, "log_size"),
             ({"colour": "green"}, "colour"),
             ({"state_dir": "/proc/nowhere"}, "/proc/nowhere"),
-            ({"log_file": "/dev/null", "log_size": "64MiB", "segment_size": "4MiB"}, "/dev/null")):
+            ({"log_file": "/dev/null", "log_size": "256MiB", "segment_size": "32MiB"}, "/dev/null")):
         path = os.path.join(folder, "bad.conf")
         with open(path, "w", encoding="utf-8") as f:
             f.writelines(f"{k} = {x}\n" for k, x in {**good, **change}.items())

@@ -49,8 +49,8 @@ class Volumed:
         self.config = os.path.join(folder, "volumed.conf")
         self.log = os.path.join(folder, "volumed.log")
         self.process = None
-        values = {"run_dir": self.run, "state_dir": self.state, "log_size": "64MiB",
-                  "segment_size": "4MiB", **config}
+        values = {"run_dir": self.run, "state_dir": self.state, "log_size": "256MiB",
+                  "segment_size": "32MiB", **config}
         with open(self.config, "w", encoding="utf-8") as f:
             f.writelines(f"{key} = {value}\n" for key, value in values.items())
 
