@@ -59,10 +59,6 @@ uv_loop_t *hf_ring_host_loop(struct hf_ring_host *host)
 	return host->loop;
 }
 
-#define for_each_session(session, host)                                                            \
-	for (struct hf_ring_session *session = first_session(host); session;                       \
-	     session = next_session(host, session))
-
 static struct hf_ring_session *session_at(struct hf_ring_host *host, struct hf_list *link)
 {
 	return link == &host->sessions ? NULL : hf_container_of(link, struct hf_ring_session, link);
@@ -141,8 +137,8 @@ int hf_ring_host_greet(struct hf_ring_host *host, struct hf_ring_session *sessio
 {
 	struct ring *ring;
 
-	for_each_session(other, host)
-	{
+	for (struct hf_ring_session *other = first_session(host); other;
+	     other = next_session(host, other)) {
 		if (other == session || other->state != HF_RING_SERVING ||
 		    memcmp(other->uuid, session->uuid, 16) != 0)
 			continue;
@@ -167,8 +163,8 @@ void hf_ring_host_unbound(struct hf_ring_host *host, const struct hf_ring_sessio
 
 static bool is_held(struct hf_ring_host *host, uint64_t volume)
 {
-	for_each_session(session, host)
-	{
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session)) {
 		for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++) {
 			if (session->bindings[i].state == HF_RING_HELD &&
 			    session->bindings[i].volume == volume)
@@ -222,7 +218,9 @@ void hf_ring_host_bind(struct hf_ring_host *host)
 
 	if (host->closed)
 		return;
-	for_each_session(session, host) waiting |= bind_session(host, session);
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session))
+		waiting |= bind_session(host, session);
 	if (waiting)
 		uv_timer_start(&host->bind_timer, bind_retry, BIND_RETRY_MS, 0);
 	else
@@ -232,8 +230,8 @@ void hf_ring_host_bind(struct hf_ring_host *host)
 void hf_ring_host_volume_changed(struct hf_ring_host *host, uint64_t volume)
 {
 	host->something_changed = true;
-	for_each_session(session, host)
-	{
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session)) {
 		for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++) {
 			if (session->bindings[i].volume == volume)
 				session->bindings[i].changed = true;
@@ -247,10 +245,14 @@ static void flush(struct hf_ring_host *host)
 {
 	if (host->something_changed) {
 		host->something_changed = false;
-		for_each_session(session, host) hf_ring_session_tell_changes(session);
+		for (struct hf_ring_session *session = first_session(host); session;
+		     session = next_session(host, session))
+			hf_ring_session_tell_changes(session);
 		hf_ring_host_bind(host);
 	}
-	for_each_session(session, host) hf_ring_requests_wake(session);
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session))
+		hf_ring_requests_wake(session);
 }
 
 static void before_waiting(uv_prepare_t *prepare)
@@ -282,8 +284,8 @@ int hf_ring_host_accepted(struct hf_ring_host *host, struct hf_ring_session *ses
 	hf_list_push_back(&host->sessions, &session->link);
 	if (++host->session_count <= HF_RING_SESSIONS_MAX)
 		return 0;
-	for_each_session(other, host)
-	{
+	for (struct hf_ring_session *other = first_session(host); other;
+	     other = next_session(host, other)) {
 		if (other->state == HF_RING_GREETING) {
 			hf_ring_session_drop(other, "too many connections");
 			return 0;
@@ -310,8 +312,8 @@ void hf_ring_host_gone(struct hf_ring_host *host, struct hf_ring_session *sessio
 	host->session_count--;
 	if (ring) {
 		ring->connected = false;
-		for_each_session(other, host)
-		{
+		for (struct hf_ring_session *other = first_session(host); other;
+		     other = next_session(host, other)) {
 			if (other->state == HF_RING_SERVING &&
 			    memcmp(other->uuid, session->uuid, 16) == 0)
 				ring->connected = true;
@@ -438,7 +440,9 @@ void hf_ring_host_close(struct hf_ring_host *host, void (*closed)(void *context)
 	host->closed = closed;
 	host->closed_context = context;
 	unlink(host->path);
-	for_each_session(session, host) hf_ring_session_drop(session, "volumed stops");
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session))
+		hf_ring_session_drop(session, "volumed stops");
 	uv_close((uv_handle_t *)&host->listen_poll, host_handle_closed);
 	uv_close((uv_handle_t *)&host->prepare, host_handle_closed);
 	uv_close((uv_handle_t *)&host->check, host_handle_closed);

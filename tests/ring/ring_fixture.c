@@ -1,6 +1,7 @@
 /* See ring_fixture.h. */
 #include "tests/ring/ring_fixture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -357,4 +358,44 @@ void hostile_close(struct hostile *hostile)
 	close(hostile->socket);
 	hf_shim_memory_close(&hostile->memory);
 	ring_fixture_turn();
+}
+
+/* ---- For cmocka ---- */
+
+static unsigned open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static unsigned fds_before;
+
+static bool fds_are_back(void *context)
+{
+	(void)context;
+	return open_fds() == fds_before;
+}
+
+int ring_fixture_setup(void **state)
+{
+	(void)state;
+	ring_fixture_open();
+	fds_before = open_fds();
+	return 0;
+}
+
+/* Whatever the test did: the other ring works, and every descriptor handed over was closed. */
+int ring_fixture_teardown(void **state)
+{
+	bool fine = ring_fixture_honest_is_served() && ring_fixture_wait(fds_are_back, NULL) &&
+		    hf_ring_host_rings(host) == 1;
+
+	(void)state;
+	ring_fixture_close();
+	return fine ? 0 : -1;
 }

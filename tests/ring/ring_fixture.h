@@ -40,6 +40,11 @@ const char *ring_fixture_folder(void);
 /* The honest shim writes a page and reads it back. */
 bool ring_fixture_honest_is_served(void);
 
+/* For cmocka: the teardown fails if the honest ring is not served, a descriptor that was handed
+ * over is still open, or another ring is still there. */
+int ring_fixture_setup(void **state);
+int ring_fixture_teardown(void **state);
+
 void hostile_connect(struct hostile *hostile);
 void hostile_send(struct hostile *hostile, const void *message, size_t length, const int *fds,
 		  unsigned fd_count);
