@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A backup or a shell may hold the lock; the loop that waits for it also answers pings. */
+#define BUSY_MS 250
+
 static int sqlite_begin(struct hf_registry *reg)
 {
 	struct sqlite_registry *s = sqlite_of(reg);
@@ -176,7 +179,7 @@ static int prepare_connection(struct sqlite_registry *s)
 	};
 	int err = 0;
 
-	sqlite3_busy_timeout(s->db, 2000);
+	sqlite3_busy_timeout(s->db, BUSY_MS);
 	sqlite3_extended_result_codes(s->db, 1);
 	for (size_t i = 0; !err && i < sizeof settings / sizeof settings[0]; i++)
 		err = hf_sql_run(s, NULL, NULL, settings[i], "");

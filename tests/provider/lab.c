@@ -28,7 +28,7 @@ static void write_config(struct lab *lab, const char *name, const char *text)
 	fclose(file);
 }
 
-static pid_t start(struct lab *lab, const char *program, const char *config)
+static pid_t start(struct lab *lab, const char *program, const char *config, const char *option)
 {
 	char binary[512], path[128], log[128];
 	pid_t pid;
@@ -45,7 +45,7 @@ static pid_t start(struct lab *lab, const char *program, const char *config)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 			_exit(99);
-		execl(binary, binary, "--config", path, (char *)NULL);
+		execl(binary, binary, "--config", path, option, (char *)NULL);
 		_exit(98);
 	}
 	return pid;
@@ -53,12 +53,17 @@ static pid_t start(struct lab *lab, const char *program, const char *config)
 
 void lab_start_signer(struct lab *lab)
 {
-	lab->signer = start(lab, "holdfast-signer", "signer.conf");
+	lab->signer = start(lab, "holdfast-signer", "signer.conf", NULL);
+}
+
+void lab_start_provider_with(struct lab *lab, const char *option)
+{
+	lab->provider = start(lab, "holdfast-provider", "provider.conf", option);
 }
 
 void lab_start_provider(struct lab *lab)
 {
-	lab->provider = start(lab, "holdfast-provider", "provider.conf");
+	lab_start_provider_with(lab, NULL);
 }
 
 void lab_stop(pid_t *pid, int signal_number)

@@ -35,6 +35,7 @@ void lab_up(struct lab *lab, const char *extra);
 void lab_down(struct lab *lab);
 void lab_start_signer(struct lab *lab);
 void lab_start_provider(struct lab *lab);
+void lab_start_provider_with(struct lab *lab, const char *option);
 /* Waits until the provider listens and learns its ports. */
 void lab_wait_ready(struct lab *lab);
 void lab_stop(pid_t *pid, int signal);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "tests/provider/test_gateway.h"
 
@@ -429,6 +430,131 @@ static void test_provider_killed(void **state)
 	expect_status("late", "available");
 }
 
+/* Two at once under one name: one gets it. */
+static void test_racing_creates(void **state)
+{
+	struct lab_answer answers[2];
+
+	(void)state;
+	ask_create("gw", "data", 10000, &answers[0]);
+	ask_create("gw", "data", 10000, &answers[1]);
+	lab_wait_answer(&lab, &answers[0]);
+	lab_wait_answer(&lab, &answers[1]);
+	assert_true((answers[0].err == 0 && answers[1].err == HF_EEXIST) ||
+		    (answers[1].err == 0 && answers[0].err == HF_EEXIST));
+	lab_forget(&answers[0]);
+	lab_forget(&answers[1]);
+}
+
+static void registry_path(char path[128], const char *suffix)
+{
+	snprintf(path, 128, "%s/provider/registry.db%s", lab.folder, suffix);
+}
+
+/* A holder that has lost the registry goes on holding; what cannot be stored says so, and works
+ * again afterwards. */
+static void test_registry_locked(void **state)
+{
+	struct lab_answer answer;
+	char path[128];
+	sqlite3 *db;
+
+	(void)state;
+	assert_int_equal(create("gw", "data", 10000), 0);
+	registry_path(path, "");
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, 5000);
+	assert_int_equal(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	change(HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH, "data", "", false, 0, &answer);
+	assert_int_equal(answer.err, HF_EBUSY);
+	assert_non_null(strstr(answer.reason, "locked"));
+	lab_forget(&answer);
+	lab_show_volume(&lab, "data", &answer);
+	assert_string_equal(lab_text(&answer, "status"), "available");
+	lab_forget(&answer);
+	assert_false(gw.ended);
+	sqlite3_close(db);
+	assert_int_equal(detach("data"), 0);
+	assert_false(gw.ended);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	char command[300];
+
+	snprintf(command, sizeof command, "cp %s %s", from, to);
+	assert_int_equal(system(command), 0);
+}
+
+static bool has_problem(void *context)
+{
+	struct lab_answer answer;
+	bool found;
+
+	lab_show_gateway(&lab, "gw", &answer);
+	found = strstr(lab_text(&answer, "problem"), context) != NULL;
+	lab_forget(&answer);
+	return found;
+}
+
+static bool is_attached(void *context)
+{
+	struct test_gateway *g = context;
+
+	return g->document->volumes[0]->attachment == HOLDFAST__ATTACHMENT__ATTACHED;
+}
+
+static void restart_provider(const char *option)
+{
+	lab_stop(&lab.provider, SIGTERM);
+	tg_wait_ended(&gw);
+	lab_start_provider_with(&lab, option);
+	lab_wait_ready(&lab);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
+}
+
+/* Invariants 4, 5: a registry restored from a backup bricks nothing. Epochs go on above what the
+ * gateway knows; its older documents are not sent, and said to be old; a new incarnation makes the
+ * restored state the newest. */
+static void test_restored_registry(void **state)
+{
+	char path[128], backup[128];
+	uint64_t epoch;
+
+	(void)state;
+	assert_int_equal(create("gw", "data", 10000), 0);
+	lab_until(&lab, is_created, &gw, "the last document");
+	lab_stop(&lab.provider, SIGTERM);
+	tg_wait_ended(&gw);
+	registry_path(path, "");
+	registry_path(backup, ".backup");
+	copy_file(path, backup);
+	lab_start_provider(&lab);
+	lab_wait_ready(&lab);
+	for (int i = 0; i < 3; i++) {
+		tg_connect(&gw);
+		tg_wait_held(&gw);
+	}
+	epoch = gw.epoch;
+	assert_int_equal(detach("data"), 0);
+	assert_int_equal(gw.document->volumes[0]->attachment, HOLDFAST__ATTACHMENT__DETACHED);
+	lab_stop(&lab.provider, SIGTERM);
+	tg_wait_ended(&gw);
+	copy_file(backup, path);
+	lab_start_provider(&lab);
+	lab_wait_ready(&lab);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
+	assert_true(gw.epoch > epoch);
+	lab_until(&lab, has_problem, (void *)(uintptr_t) "--new-incarnation",
+		  "the problem is shown");
+	assert_int_equal(gw.document->volumes[0]->attachment, HOLDFAST__ATTACHMENT__DETACHED);
+	restart_provider("--new-incarnation");
+	lab_until(&lab, is_attached, &gw, "the restored state arrives");
+	expect_status("data", "available");
+}
+
 int main(void)
 {
 #define VOLUME_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -447,6 +573,9 @@ int main(void)
 		VOLUME_TEST(test_refused_document),
 		VOLUME_TEST(test_signer_away),
 		VOLUME_TEST(test_provider_killed),
+		VOLUME_TEST(test_racing_creates),
+		VOLUME_TEST(test_registry_locked),
+		VOLUME_TEST(test_restored_registry),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
