@@ -68,6 +68,8 @@ int hf_daemon_start(const struct hf_daemon *daemon, int argc, char **argv, void 
 		return hf_err_exit_status(HF_EINVAL);
 	}
 	err = hf_conf_read(path, daemon->keys, config, &message);
+	if (!err && daemon->check)
+		err = daemon->check(config, &message);
 	if (err)
 		fprintf(stderr, "%s: %s\n", daemon->name, message.text);
 	else if (check_only)

@@ -20,6 +20,9 @@ struct hf_daemon {
 	const char *purpose;                    /* one line for --help */
 	const struct hf_conf_key *keys;         /* of its configuration file */
 	const struct hf_daemon_option *options; /* further flags, ends with a NULL name; or NULL */
+	/* What the table of keys cannot say, also for --check-config; may fill in defaults. 0 or
+	 * HF_E… with the reason. Or NULL. */
+	int (*check)(void *config, struct hf_errmsg *message);
 };
 
 /* Reads the command line and the configuration into `config`. Returns -1 to go on, or the exit

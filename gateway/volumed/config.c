@@ -94,8 +94,9 @@ static int check_paths(const struct hf_volumed_config *c, struct hf_errmsg *mess
 	return 0;
 }
 
-int hf_volumed_check_config(struct hf_volumed_config *config, struct hf_errmsg *message)
+int hf_volumed_check_config(void *context, struct hf_errmsg *message)
 {
+	struct hf_volumed_config *config = context;
 	int err = check_paths(config, message);
 
 	if (!err)

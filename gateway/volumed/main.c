@@ -1,5 +1,4 @@
 /* holdfast-volumed: the data plane of the gateway. Reads its configuration, runs volumed.c. */
-#include <stdio.h>
 #include <sys/prctl.h>
 
 #include "gateway/volumed/volumed.h"
@@ -11,21 +10,16 @@ int main(int argc, char **argv)
 		.name = "holdfast-volumed",
 		.purpose = "Serves Holdfast's volumes to tgtd: write log, object uploads, reads.",
 		.keys = hf_volumed_keys,
+		.check = hf_volumed_check_config,
 	};
 	struct hf_volumed_config config = {0};
-	struct hf_errmsg message = {""};
 	int status = hf_daemon_start(&daemon, argc, argv, &config);
 
 	if (status < 0) {
 		/* The keys of every volume are in this memory: no core dump, no ptrace by the uid.
 		 */
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-		status = hf_volumed_check_config(&config, &message);
-		if (status)
-			fprintf(stderr, "%s: %s\n", daemon.name, message.text);
-		else
-			status = hf_volumed_run(&config);
-		status = hf_err_exit_status(status);
+		status = hf_err_exit_status(hf_volumed_run(&config));
 	}
 	hf_conf_free(hf_volumed_keys, &config);
 	return status;

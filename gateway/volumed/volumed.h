@@ -21,8 +21,9 @@ struct hf_volumed_config {
 
 extern const struct hf_conf_key hf_volumed_keys[];
 
-/* What the configuration's reader cannot see. 0 or HF_EINVAL, HF_ENOMEM; fills in log_file. */
-int hf_volumed_check_config(struct hf_volumed_config *config, struct hf_errmsg *message);
+/* What the table of keys cannot say, of a struct hf_volumed_config; fills in log_file. 0 or
+ * HF_EINVAL, HF_ENOMEM. */
+int hf_volumed_check_config(void *config, struct hf_errmsg *message);
 
 /* Runs until SIGTERM or SIGINT, or until a step fails. 0 or why it failed (logged). */
 int hf_volumed_run(const struct hf_volumed_config *config);

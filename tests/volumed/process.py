@@ -119,6 +119,10 @@ def bad_configurations_are_refused(folder):
         done = subprocess.run([PROGRAM, "--config", path], capture_output=True, text=True,
                               timeout=30, check=False, stdin=subprocess.DEVNULL)
         check(done.returncode > 0 and text in done.stderr, f"{change}: {done}")
+        if "/" not in text:
+            done = subprocess.run([PROGRAM, "--config", path, "--check-config"], timeout=30,
+                                  capture_output=True, check=False, stdin=subprocess.DEVNULL)
+            check(done.returncode == 2, f"--check-config, {change}: {done}")
     for arguments in ((), ("--config",), ("--config", folder + "/none"), ("--what",)):
         done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=30,
                               check=False, stdin=subprocess.DEVNULL)
