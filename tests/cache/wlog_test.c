@@ -149,22 +149,29 @@ static void test_recycling_waits_for_readers_and_frees_space(void **state)
 	world_end(&world);
 }
 
+static int fill_log(struct world *world, struct world_append *appends, int count)
+{
+	int last = 0;
+
+	for (; last < count; last++) {
+		world_append(world, &appends[last], 100 + last, 24, WORLD_DURABLE);
+		if (!sim_wait_flag(world->sim, &appends[last].done, 10 * HF_NS_PER_S))
+			break;
+	}
+	return last;
+}
+
 static void test_full_log_makes_appends_wait_but_records_control(void **state)
 {
 	static struct world_append appends[100];
 	struct world_append control;
 	struct world world;
-	int last = 0;
+	int last;
 
 	(void)state;
 	world_begin(&world, 6, 8);
 	world_open(&world);
-	while (last < 100) {
-		world_append(&world, &appends[last], 100 + last, 24, WORLD_DURABLE);
-		if (!sim_wait_flag(world.sim, &appends[last].done, 10 * HF_NS_PER_S))
-			break;
-		last++;
-	}
+	last = fill_log(&world, appends, 100);
 	assert_in_range(last, 10, 60);
 	for (int i = 0; i < 5; i++) { /* the reserve is for these */
 		world_append(&world, &control, 0, 4, WORLD_DURABLE | WORLD_RESERVE);
@@ -190,16 +197,11 @@ static void test_full_log_survives_restarts(void **state)
 	for (uint64_t seed = 1; seed <= 20; seed++) {
 		struct world_append control;
 		struct world world;
-		int last = 0;
+		int last;
 
 		world_begin(&world, seed, 8);
 		world_open(&world);
-		while (last < 100) {
-			world_append(&world, &appends[last], 100 + last, 24, WORLD_DURABLE);
-			if (!sim_wait_flag(world.sim, &appends[last].done, 10 * HF_NS_PER_S))
-				break;
-			last++;
-		}
+		last = fill_log(&world, appends, 100);
 		for (int life = 0; life < 6; life++) {
 			if (life % 2)
 				sim_kill(world.sim, 0);
@@ -217,6 +219,71 @@ static void test_full_log_survives_restarts(void **state)
 		}
 		world_end(&world);
 	}
+}
+
+/* A process dies between writing and syncing something, the next one builds on it, and then power
+ * fails: at every event of both. */
+static void kill_then_cut(unsigned killed_at, unsigned cut_at, uint64_t seed)
+{
+	struct world_append append;
+	struct world world;
+
+	world_begin(&world, seed, 8);
+	world_open(&world);
+	world_append(&world, &append, 5, 8, WORLD_DURABLE);
+	world_wait(&world, &append.done);
+	sim_kill(world.sim, 0);
+	world_open_cut(&world, killed_at);
+	sim_kill(world.sim, 0);
+	world_open_cut(&world, cut_at);
+	sim_power_cut(world.sim, 0);
+	world_open(&world);
+	assert_int_equal(world.recovered, 1);
+	world_end(&world);
+}
+
+static void test_a_kill_in_an_open_and_a_power_cut_in_the_next(void **state)
+{
+	(void)state;
+	for (unsigned killed_at = 0; killed_at < 20; killed_at++)
+		for (unsigned cut_at = 0; cut_at < 14; cut_at++)
+			for (uint64_t seed = 1; seed <= 24; seed++)
+				kill_then_cut(killed_at, cut_at, 1000 * seed + killed_at);
+}
+
+/* The same where the next open finds no free segment and goes on in the newest. */
+static void kill_full_then_cut(unsigned killed_at, uint64_t seed)
+{
+	static struct world_append appends[100];
+	struct world_append control;
+	struct world world;
+
+	world_begin(&world, seed, 8);
+	world_open(&world);
+	fill_log(&world, appends, 100);
+	for (int i = 0; i < 4; i++) { /* more than half of the last segment they may take */
+		world_append(&world, &control, 1, 16, WORLD_DURABLE | WORLD_RESERVE);
+		world_wait(&world, &control.done);
+	}
+	sim_kill(world.sim, 0);
+	world_open_cut(&world, killed_at);
+	sim_kill(world.sim, 0);
+	world_open(&world);
+	world_append(&world, &control, 2, 1, WORLD_DURABLE | WORLD_RESERVE);
+	world_wait(&world, &control.done);
+	sim_power_cut(world.sim, 0);
+	world_open(&world);
+	assert_true(world.recovered > 0);
+	assert_int_equal(world.records[world.recovered - 1].lba, 2);
+	world_end(&world);
+}
+
+static void test_a_kill_in_an_open_of_a_full_log_and_a_power_cut(void **state)
+{
+	(void)state;
+	for (unsigned killed_at = 10; killed_at < 50; killed_at++)
+		for (uint64_t seed = 1; seed <= 24; seed++)
+			kill_full_then_cut(killed_at, 1000 * seed + killed_at);
 }
 
 /* Invariant 1: after a failed sync nothing is acknowledged before it was written elsewhere. */
@@ -381,6 +448,8 @@ int main(void)
 		cmocka_unit_test(test_recycling_waits_for_readers_and_frees_space),
 		cmocka_unit_test(test_full_log_makes_appends_wait_but_records_control),
 		cmocka_unit_test(test_full_log_survives_restarts),
+		cmocka_unit_test(test_a_kill_in_an_open_and_a_power_cut_in_the_next),
+		cmocka_unit_test(test_a_kill_in_an_open_of_a_full_log_and_a_power_cut),
 		cmocka_unit_test(test_failed_sync_moves_what_it_should_have_covered),
 		cmocka_unit_test(test_close_cancels_what_was_not_written),
 		cmocka_unit_test(test_too_large_is_refused_and_the_largest_is_not),

@@ -152,7 +152,7 @@ static void opened(struct hf_wlog_open *open)
 	free(open);
 }
 
-int world_try_open(struct world *world)
+static void open_start(struct world *world)
 {
 	struct hf_wlog_open *open = calloc(1, sizeof *open);
 
@@ -166,6 +166,18 @@ int world_try_open(struct world *world)
 	open->opened = opened;
 	hf_wlog_open_start(open);
 	assert_false(world->flag);
+}
+
+void world_open_cut(struct world *world, unsigned events)
+{
+	open_start(world);
+	while (events-- > 0 && !world->flag)
+		sim_step(world->sim);
+}
+
+int world_try_open(struct world *world)
+{
+	open_start(world);
 	world_wait(world, &world->flag);
 	assert_true((world->status == 0) == (world->log != NULL));
 	return world->status;

@@ -51,6 +51,8 @@ int world_format(struct world *world, uint32_t segment_bytes, bool force);
 bool world_format_cut(struct world *world, unsigned events);
 /* Opens; the status. Then (again) everything but the log is as after world_begin. */
 int world_try_open(struct world *world);
+/* Opens for so many events; the process has to die then. */
+void world_open_cut(struct world *world, unsigned events);
 /* Opens, or fails the test. */
 void world_open(struct world *world);
 void world_close(struct world *world);
