@@ -7,11 +7,13 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/store/store_test.h"
@@ -143,6 +145,82 @@ static void root_away(void **state)
 	store_test_close(&test);
 }
 
+/* Puts objects of 1 … 256 KiB, filled with their number, until it is killed. */
+static void put_until_killed(const char *folder)
+{
+	struct hf_store_config config = {0};
+	struct store_test test = {0};
+	static uint8_t data[256 << 10];
+	char url[80], name[32];
+
+	snprintf(url, sizeof url, "dir:%s", folder);
+	config.url = url;
+	if (uv_loop_init(&test.loop) != 0 ||
+	    hf_store_open(&test.loop, &config, &test.store, NULL) != 0)
+		_exit(1);
+	for (unsigned i = 0;; i++) {
+		memset(data, (int)(i % 251), sizeof data);
+		snprintf(name, sizeof name, "%u/%u/%u", i % 3, i % 7, (unsigned)getpid() + i);
+		store_test_put(&test, name, data, 1024u << (i % 9), i % 2, 0);
+	}
+}
+
+static void expect_whole_objects(struct store_test *test)
+{
+	struct hf_store_io io;
+
+	assert_int_equal(store_test_list(test, &io, "", "", 0), 0);
+	for (unsigned i = 0; i < io.name_count; i++) {
+		size_t length;
+		uint8_t *body;
+
+		assert_int_equal(
+			store_test_get(test, io.names[i].name, 0, 0, (void **)&body, &length, 0),
+			0);
+		assert_true(length >= 1024 && length <= 256 << 10);
+		assert_int_equal(length & (length - 1), 0);
+		for (size_t k = 1; k < length; k++)
+			assert_int_equal(body[k], body[0]);
+		free(body);
+		assert_int_equal(store_test_delete(test, io.names[i].name), 0);
+	}
+	free(io.names);
+}
+
+/* A writer killed at any moment leaves whole objects and nothing else that lasts. */
+static void killed_writer(void **state)
+{
+	struct store_test test;
+	char path[128];
+
+	(void)state;
+	store_test_open(&test, "dir");
+	snprintf(path, sizeof path, "%s/.holdfast-tmp", test.folder);
+	for (unsigned round = 0; round < 20; round++) {
+		struct hf_store_config config = {0};
+		struct hf_store *next;
+		bool closed = false;
+		char url[80];
+		int status;
+		pid_t child = fork();
+
+		if (child == 0)
+			put_until_killed(test.folder);
+		usleep(3000 + 1700 * round);
+		assert_int_equal(kill(child, SIGKILL), 0);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSIGNALED(status));
+		expect_whole_objects(&test);
+		snprintf(url, sizeof url, "dir:%s", test.folder);
+		config.url = url;
+		assert_int_equal(hf_store_open(&test.loop, &config, &next, NULL), 0);
+		assert_int_equal(count_files(path), 0);
+		hf_store_close(next, set_true, &closed);
+		assert_true(store_test_wait(&test, &closed));
+	}
+	store_test_close(&test);
+}
+
 /* A name below a file, and a file where a folder is: refused, never a lost object. */
 static void files_and_folders(void **state)
 {
@@ -238,6 +316,7 @@ int main(void)
 		cmocka_unit_test(nothing_left_behind), cmocka_unit_test(temporary_files),
 		cmocka_unit_test(files_and_folders),   cmocka_unit_test(root_away),
 		cmocka_unit_test(folders_under_races), cmocka_unit_test(bad_urls),
+		cmocka_unit_test(killed_writer),
 	};
 
 	return cmocka_run_group_tests_name("directory store", tests, NULL, NULL);

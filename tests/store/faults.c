@@ -180,6 +180,70 @@ static void refusals(void **state)
 	assert_int_equal(requests(), 5);
 }
 
+/* ---- A storm ---- */
+
+#define STORM 200
+static struct gust {
+	struct hf_store_io io;
+	unsigned step; /* 0 PUT, 1 GET, 2 DELETE */
+	uint8_t content[3000];
+} gusts[STORM];
+static unsigned gusts_left, gusts_failed;
+static bool storm_over;
+
+static void gust_step(struct hf_store_io *io)
+{
+	struct gust *gust = hf_container_of(io, struct gust, io);
+
+	if (io->op == HF_STORE_GET && io->status == 0 &&
+	    (io->body_length != sizeof gust->content ||
+	     memcmp(io->body, gust->content, sizeof gust->content) != 0))
+		gusts_failed++;
+	free(io->body);
+	io->body = NULL;
+	/* A conditional PUT may meet its own first try. */
+	if (io->status != 0 && !(io->op == HF_STORE_PUT && io->status == HF_EEXIST))
+		gusts_failed++;
+	if (io->status == HF_ECANCELED || ++gust->step == 3) {
+		storm_over = --gusts_left == 0;
+		return;
+	}
+	io->op = gust->step == 1 ? HF_STORE_GET : HF_STORE_DELETE;
+	hf_store_submit(test.store, io);
+}
+
+static void start_storm(void)
+{
+	fault("mix", 1000000);
+	gusts_failed = 0;
+	gusts_left = STORM;
+	storm_over = false;
+	for (unsigned i = 0; i < STORM; i++) {
+		char name[32];
+
+		memset(&gusts[i], (int)i, sizeof gusts[i]);
+		gusts[i].step = 0;
+		gusts[i].io = (struct hf_store_io){.op = HF_STORE_PUT,
+						   .data = gusts[i].content,
+						   .length = sizeof gusts[i].content,
+						   .if_absent = i % 2,
+						   .done = gust_step};
+		snprintf(name, sizeof name, "storm/%u", i);
+		store_test_name(&gusts[i].io, name);
+		hf_store_submit(test.store, &gusts[i].io);
+	}
+}
+
+/* Many operations at once, two of five requests in trouble: all of them end well. */
+static void storm(void **state)
+{
+	(void)state;
+	start_storm();
+	assert_true(store_test_wait(&test, &storm_over));
+	assert_int_equal(gusts_failed, 0);
+	fault("", 0);
+}
+
 /* A server whose clock differs is signed for by its clock, after one refusal. Last: the proxy only
  * plays that clock, and the gateway behind it has ours. */
 static void skewed_clock(void **state)
@@ -202,12 +266,18 @@ int main(void)
 		cmocka_unit_test(passing_trouble), cmocka_unit_test(truncated_body),
 		cmocka_unit_test(truncated_list),  cmocka_unit_test(lost_conditional_put),
 		cmocka_unit_test(stalled),         cmocka_unit_test(deadlines),
-		cmocka_unit_test(refusals),        cmocka_unit_test(skewed_clock),
+		cmocka_unit_test(refusals),        cmocka_unit_test(storm),
+		cmocka_unit_test(skewed_clock),
 	};
 	int failed;
 
 	store_test_open(&test, "env");
 	failed = cmocka_run_group_tests_name("store faults", tests, NULL, NULL);
+	/* Closing in the middle of trouble: every operation ends, once. */
+	start_storm();
+	for (int i = 0; i < 40; i++)
+		uv_run(&test.loop, UV_RUN_ONCE);
 	store_test_close(&test);
+	HF_ASSERT(storm_over);
 	return failed;
 }
