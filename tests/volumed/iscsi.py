@@ -172,4 +172,47 @@ def the_data_plane(folder):
         volumed.end()
 
 
-story((the_data_plane,))
+def refused(url, *commands):
+    argv = ["qemu-io", "-f", "raw", url] + [x for c in commands for x in ("-c", c)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False,
+                          stdin=subprocess.DEVNULL)
+    check(done.returncode != 0 or "failed" in done.stdout + done.stderr, f"{commands} worked")
+
+
+def giving_up_on_a_store(folder):
+    """A detach drains; with the store away only force ends it, and the loss is what was not
+    uploaded, no more (invariant 2)."""
+    volumed = Volumed(folder)
+    tgt = Tgtd(volumed)
+    try:
+        volumed.start()
+        volumed.use_store()
+        volumed.attach(VOLUME, f"{SIZE_MIB}MiB", 1, "create")
+        tgt.start()
+        tgt.provision()
+        qemu_io(tgt.url, "write -P 0x11 0 4M", "flush")
+        wait_until("the uploads", lambda: volumed.drained(VOLUME))
+        os.rename(volumed.store, volumed.store + "-away")
+        qemu_io(tgt.url, "write -P 0x22 1M 1M", "flush", "read -P 0x22 1M 1M")
+        detach = subprocess.Popen([os.path.join(BUILD, "tests", "ask_volumed"),
+                                   os.path.join(volumed.run, "volumed.sock"), "detach", VOLUME],
+                                  stdout=subprocess.DEVNULL)
+        wait_until("the detach", lambda: volumed.volume(VOLUME)["state"] == "detaching")
+        refused(tgt.url, "write -P 0x33 2M 1M")
+        check(detach.poll() is None, "a detach must wait for its uploads")
+        volumed.ask("detach-force", VOLUME)
+        detach.wait(timeout=30)
+        check(volumed.volume(VOLUME)["state"] == "detached", f"{volumed.volume(VOLUME)}")
+        refused(tgt.url, "read 0 1M")
+        os.rename(volumed.store + "-away", volumed.store)
+        volumed.attach(VOLUME, f"{SIZE_MIB}MiB", 2)
+        qemu_io(tgt.url, "read -P 0x11 0 4M", "write -P 0x44 1M 1M", "flush",
+                "read -P 0x44 1M 1M")
+        volumed.ask("detach", VOLUME)
+        volumed.stop()
+    finally:
+        tgt.end()
+        volumed.end()
+
+
+story((the_data_plane, giving_up_on_a_store))
