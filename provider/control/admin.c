@@ -98,6 +98,11 @@ static void activate(struct hf_control *control, struct hf_local_request *reques
 	int err = hf_claim_activate(control, hf_admin_who(request, who), activate->key,
 				    activate->name, &gateway, &message);
 
+	if (!err)
+		hf_fail(&message, 0,
+			"compare the fingerprint with the gateway's console, then: holdfast "
+			"gateway confirm %s",
+			gateway.name);
 	hf_admin_reply(request, err, message.text,
 		       err ? NULL : hf_status_gateway_json(control, &gateway));
 }

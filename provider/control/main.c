@@ -1,9 +1,21 @@
 /* holdfast-provider: reads its configuration, runs the loop until SIGTERM. */
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "net/daemon.h"
 #include "provider/control/process.h"
+
+/* A connection is a file; the soft limit of a shell is far below what may connect. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 static int run(struct hf_control *control)
 {
@@ -12,6 +24,7 @@ static int run(struct hf_control *control)
 	uv_loop_t loop;
 	int err;
 
+	raise_file_limit();
 	uv_loop_init(&loop);
 	err = hf_control_start(control, &loop, &message);
 	if (err) {

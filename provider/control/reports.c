@@ -223,11 +223,16 @@ void hf_reports_take_volumes(struct hf_channel *channel, Holdfast__VolumeReport 
 
 static void take_alarms(struct hf_channel *channel, char **alarms, size_t count)
 {
-	char *text = calloc(ALARMS_MAX, HF_REG_REASON_MAX + 1), *end = text;
+	char *end;
 
 	free(channel->alarms);
-	channel->alarms = text;
-	for (size_t i = 0; text && i < count && i < ALARMS_MAX; i++) {
+	channel->alarms = NULL;
+	if (count > ALARMS_MAX)
+		count = ALARMS_MAX;
+	if (count > 0)
+		channel->alarms = calloc(count, HF_REG_REASON_MAX + 1);
+	end = channel->alarms;
+	for (size_t i = 0; end && i < count; i++) {
 		copy_printable(end, HF_REG_REASON_MAX, alarms[i]);
 		end += strlen(end);
 		*end++ = '\n';
