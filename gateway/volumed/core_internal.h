@@ -128,6 +128,7 @@ struct hf_core_result {
 struct hf_core_ring {
 	struct hf_list link; /* least recently used first */
 	uint8_t uuid[16];
+	bool live; /* it was heard of since the start */
 	uint64_t oldest_unfinished;
 	unsigned ended_count;
 	struct hf_list under_way, ended; /* hf_core_result.order, oldest first */

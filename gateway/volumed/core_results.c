@@ -129,6 +129,7 @@ enum hf_core_known hf_core_results_look(struct hf_core *core, const struct hf_re
 
 	if (!ring || id->id == 0 || id->id < ring->oldest_unfinished)
 		return HF_CORE_REFUSED;
+	ring->live = true;
 	*result = ring_find(ring, id->id);
 	if (!*result)
 		return HF_CORE_NEW;

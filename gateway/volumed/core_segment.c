@@ -1,6 +1,6 @@
 /* When a segment of the log may be reused: no record in it is one that the store does not cover by
  * a durable UPLOADED record, and a newer segment has durable control state. The second is known
- * from any durable append in a newer segment, because a segment opens with STATE and a sync covers
+ * from any durable record in a newer segment, because a segment opens with STATE and a sync covers
  * everything before it. Core's thread. */
 #include <stdlib.h>
 

@@ -90,23 +90,29 @@ static uint8_t *results_encode(const struct hf_list *results, size_t skip, uint8
 	return at;
 }
 
+static size_t ring_bytes(const struct hf_core_ring *ring)
+{
+	return HF_CORE_STATE_RING_BYTES +
+	       (results_stored(&ring->ended) + results_stored(&ring->under_way)) *
+		       HF_CORE_STATE_RESULT_BYTES;
+}
+
 /* In the order in which they ended; without room for all, what ended longest ago is left out. */
-static uint8_t *ring_encode(const struct hf_core_ring *ring, uint8_t *head, const uint8_t *end,
-			    bool *whole)
+static uint8_t *ring_encode(const struct hf_core_ring *ring, uint8_t *head, size_t room)
 {
 	uint8_t *at = head + HF_CORE_STATE_RING_BYTES;
-	size_t room = (size_t)(end - at) / HF_CORE_STATE_RESULT_BYTES;
-	size_t ended = results_stored(&ring->ended), under_way = results_stored(&ring->under_way);
-	size_t skip = ended + under_way > room ? ended + under_way - room : 0;
+	size_t ended = results_stored(&ring->ended), all = ended + results_stored(&ring->under_way);
+	size_t skip = 0;
 
-	if (skip > 0)
-		*whole = false;
+	room = (room - HF_CORE_STATE_RING_BYTES) / HF_CORE_STATE_RESULT_BYTES;
+	if (all > room)
+		skip = all - room;
 	at = results_encode(&ring->ended, skip, at);
 	at = results_encode(&ring->under_way, skip > ended ? skip - ended : 0, at);
 	memset(head, 0, HF_CORE_STATE_RING_BYTES);
 	memcpy(head, ring->uuid, 16);
 	hf_put_le64(head + 16, ring->oldest_unfinished);
-	hf_put_le32(head + 24, (uint32_t)(ended + under_way - skip));
+	hf_put_le32(head + 24, (uint32_t)(all - skip));
 	return at;
 }
 
@@ -127,23 +133,31 @@ static uint8_t *volumes_encode(struct hf_core *core, uint8_t *at, const uint8_t 
 	return at;
 }
 
-/* The rings used last come first. */
+/* Least recently used first, so that reading them back restores the order. Without room for all,
+ * those used longest ago are left out: rings that died, unless segments are far too small. */
 static uint8_t *rings_encode(struct hf_core *core, uint8_t *at, const uint8_t *end, uint32_t *count)
 {
-	bool whole = true;
+	size_t room = (size_t)(end - at), first_room = 0;
+	struct hf_list *first = &core->rings;
 
-	for (struct hf_list *cursor = core->rings.prev; cursor != &core->rings;
-	     cursor = cursor->prev) {
-		if ((size_t)(end - at) < HF_CORE_STATE_RING_BYTES) {
-			whole = false;
-			break;
-		}
-		at = ring_encode(hf_container_of(cursor, struct hf_core_ring, link), at, end,
-				 &whole);
+	while (first->prev != &core->rings && room >= HF_CORE_STATE_RING_BYTES) {
+		const struct hf_core_ring *ring =
+			hf_container_of(first->prev, struct hf_core_ring, link);
+
+		first = first->prev;
+		first_room = ring_bytes(ring) < room ? ring_bytes(ring) : room;
+		if (ring->live && first_room < ring_bytes(ring))
+			hf_core_alarm(core, 0,
+				      "segments are too small for the results of all requests");
+		room -= first_room;
+	}
+	for (; first != &core->rings; first = first->next) {
+		const struct hf_core_ring *ring = hf_container_of(first, struct hf_core_ring, link);
+
+		/* Only the first may have to be cut. */
+		at = ring_encode(ring, at, *count == 0 ? first_room : ring_bytes(ring));
 		(*count)++;
 	}
-	if (!whole)
-		hf_core_alarm(core, 0, "segments are too small for the results of all requests");
 	return at;
 }
 

@@ -217,6 +217,7 @@ void hf_core_volume_synced(struct hf_core_volume *volume)
 	       entry->logged_ns != 0 && entry->batch <= through) {
 		if (sequence > volume->counted_through)
 			volume->lag_bytes += hf_core_entry_lag_bytes(entry);
+		hf_core_segment_durable(core, entry->place.source);
 		volume->durable_sequence = sequence++;
 	}
 	if (volume->durable_sequence < volume->counted_through)

@@ -37,8 +37,6 @@ static void append_account(struct hf_core_job *job)
 		hf_core_segment_note(core, record->place.source, true);
 		hf_core_overlay_insert(volume->overlay, record->sequence, entry);
 	}
-	if (job->append.durable)
-		hf_core_segment_durable(core, job->records[0].place.source);
 	hf_core_volume_synced(volume);
 }
 

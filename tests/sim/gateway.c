@@ -10,6 +10,8 @@
 #define TENANT       7u
 #define SEGMENT_SIZE (64u << 10)
 
+#define STICKY_OPS_MAX 200u /* a completion is taken before so many later requests have come */
+
 /* The listener: every append passes here on its way from the core to the log. */
 static struct model *listening;
 
@@ -60,10 +62,15 @@ void gateway_format(struct gateway *gateway)
 	format->uuid[0] = (uint8_t)(sim_random(gateway->sim) | 1);
 	format->segment_bytes = SEGMENT_SIZE;
 	format->done = formatted;
-	format_done = false;
+	format->force = true;
 	sim_select(gateway->sim, HOST);
-	hf_wlog_format_start(format);
-	if (!sim_wait_flag(gateway->sim, &format_done, PATIENCE_NS) || format->status != 0)
+	for (unsigned tries = 0; tries < 10; tries++) { /* the disk has errors now and then */
+		format_done = false;
+		hf_wlog_format_start(format);
+		if (!sim_wait_flag(gateway->sim, &format_done, PATIENCE_NS) || format->status == 0)
+			break;
+	}
+	if (!format_done || format->status != 0)
 		model_fail(gateway->model, "formatting: %d %s", format->status,
 			   format->message.text);
 	sim_keep_free(format);
@@ -83,6 +90,7 @@ bool gateway_boot(struct gateway *gateway)
 	memset(&gateway->open, 0, sizeof gateway->open);
 	config->env = sim_env(gateway->sim, HOST);
 	config->object_bytes = 12u << 10;
+	config->object_records = 11;
 	config->object_timer_ms = 30;
 	config->uploads_max = 4;
 	config->read_deadline_ms = 300000;
@@ -103,6 +111,9 @@ bool gateway_boot(struct gateway *gateway)
 	if (!gateway->core)
 		model_fail(gateway->model, "opening: %s (%s)", hf_err_name(gateway->open.status),
 			   gateway->open.message.text);
+	else if (gateway->dead_ring[0] != 0)
+		hf_core_ring_forget(gateway->core, gateway->dead_ring);
+	memset(gateway->dead_ring, 0, sizeof gateway->dead_ring);
 	return gateway->core != NULL;
 }
 
@@ -189,6 +200,7 @@ void gateway_died(struct gateway *gateway, bool ring_dies)
 		for (unsigned i = 0; i < gateway->flight_count; i++)
 			gateway->flight[i]->dropped = true;
 		gateway->flight_count = 0;
+		memcpy(gateway->dead_ring, gateway->ring, sizeof gateway->ring);
 		gateway->ring[0]++;
 	}
 }
@@ -246,7 +258,11 @@ void gateway_deliver(struct gateway *gateway, bool all)
 	for (unsigned i = 0; i < gateway->flight_count; i++) {
 		struct model_op *op = gateway->flight[i];
 
-		if (op->ended && (all || sim_random_below(gateway->sim, 3) > 0)) {
+		/* Some completions lie there long, while the log moves on below them. */
+		bool takes = sim_random_below(gateway->sim, op->stamp % 16 == 0 ? 400 : 3) == 0 ||
+			     gateway->model->op_count - op->stamp > STICKY_OPS_MAX;
+
+		if (op->ended && (all || takes)) {
 			gateway->undelivered--;
 			op_release(op);
 		} else {
@@ -336,8 +352,7 @@ void gateway_note_points(struct gateway *gateway)
 			continue;
 		if (status.recovery_point > status.last_sequence)
 			model_fail(gateway->model, "volume %u: recovery point past the log", i);
-		if (status.recovery_point < volume->published &&
-		    status.state == HF_VOLUME_OPENING)
+		if (status.recovery_point < volume->published && status.state == HF_VOLUME_OPENING)
 			continue; /* the store has not been asked yet since the start */
 		if (status.recovery_point < volume->published)
 			model_fail(gateway->model, "volume %u: recovery point went back", i);

@@ -15,7 +15,7 @@ struct gateway {
 	struct hf_core *core; /* NULL between processes */
 	struct hf_core_open open;
 	bool opened;
-	uint8_t ring[16];
+	uint8_t ring[16], dead_ring[16]; /* dead_ring: to be forgotten at the next start */
 	/* What the shim has submitted and not seen the end of, by id. */
 	struct model_op *flight[GATEWAY_DEPTH_MAX];
 	unsigned flight_count;
