@@ -49,7 +49,9 @@ struct client {
 	struct iscsi_context *iscsi;
 	struct model *model;
 	int lun;
-	bool reconnect, draining, failed;
+	bool reconnect, failed;
+	bool draining; /* nothing new but what check() asks for */
+	bool settling; /* and nothing is under way but its reads */
 	unsigned under_way, settle_next, sessions_lost;
 	uint64_t next_id, seed;
 	uint64_t counters[COUNTERS];
@@ -330,6 +332,7 @@ static void check(struct client *c)
 	while (c->under_way > 0 && !c->failed)
 		turn(c);
 	c->settle_next = 0;
+	c->settling = true;
 	for (unsigned i = 0; i < COUNTERS && !c->failed; i++) {
 		c->counter_commands[i].kind = COUNTER_READ;
 		c->counter_commands[i].block = i;
@@ -341,7 +344,7 @@ static void check(struct client *c)
 		turn(c);
 	} while (!c->failed && (c->under_way > 0 || c->settle_next < MODEL_BLOCKS));
 	report(c);
-	c->draining = false;
+	c->draining = c->settling = false;
 }
 
 static int log_in(struct client *c, char **argv)
