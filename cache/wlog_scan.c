@@ -38,7 +38,7 @@ static void note(struct wlog_scan *scan, const struct hf_wlogfmt_head *head)
 		scan->last_seen = head->batch;
 }
 
-static void accept(struct wlog_scan *scan, const struct hf_wlogfmt_head *head,
+static void extend(struct wlog_scan *scan, const struct hf_wlogfmt_head *head,
 		   const uint8_t *header)
 {
 	if (scan->count == scan->capacity) {
@@ -62,7 +62,7 @@ void hf_wlog_scan_segment(struct wlog_scan *scan, const uint8_t *bytes, uint64_t
 		if (hf_wlogfmt_head_decode(&head, header, scan->super->segment_bytes - scan->end) ||
 		    !continues(scan, &head))
 			break;
-		accept(scan, &head, header);
+		extend(scan, &head, header);
 	}
 }
 
@@ -86,7 +86,7 @@ int hf_wlog_scan_body(struct wlog_scan *scan, const uint8_t *body, uint32_t body
 		if (hf_wlogfmt_head_decode(&head, body + at, body_bytes - at) != 0 ||
 		    !continues(scan, &head))
 			return HF_ECORRUPT;
-		accept(scan, &head, body + at);
+		extend(scan, &head, body + at);
 		at += head.used_bytes;
 	}
 	return 0;
