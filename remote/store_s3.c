@@ -6,7 +6,7 @@
  *
  * Tries go on until the operation's deadline, each after a random part ("full jitter") of a pause
  * that doubles from 50 ms to 3 s. Long PUTs never take every connection: a read that misses, or a
- * look at the claims, must not queue behind 16 MiB uploads. */
+ * look at the claims, must not queue behind 16 MiB uploads; nor do reads starve the uploads. */
 #include "remote/store_s3.h"
 
 #include <openssl/crypto.h>
@@ -213,15 +213,18 @@ static bool start_attempt(struct hf_s3_op *op)
 	return false;
 }
 
+/* Neither kind takes the other's last connections while that waits. */
 static struct hf_s3_op *next_ready(struct hf_s3_store *store)
 {
+	bool has_short = !hf_list_empty(&store->ready);
+	bool has_bulk = !hf_list_empty(&store->ready_bulk) && store->bulk_count < store->bulk_max;
+	unsigned short_count = store->active_count - store->bulk_count;
+
 	if (store->active_count >= store->connections_max)
 		return NULL;
-	if (!hf_list_empty(&store->ready))
+	if (has_short && (!has_bulk || short_count < store->bulk_max))
 		return op_of(store->ready.next);
-	if (!hf_list_empty(&store->ready_bulk) && store->bulk_count < store->bulk_max)
-		return op_of(store->ready_bulk.next);
-	return NULL;
+	return has_bulk ? op_of(store->ready_bulk.next) : NULL;
 }
 
 static void start_ready(struct hf_s3_store *store)

@@ -80,7 +80,8 @@ struct hf_s3_store {
 	struct hf_sigv4_signer signer;
 	char *region, *ca_file;
 	int64_t clock_offset_s; /* the server's clock minus ours, once it complained */
-	unsigned connections_max, bulk_max;
+	unsigned connections_max;
+	unsigned bulk_max; /* connections that one kind may take while the other waits */
 	struct hf_curl *curl;
 	CURL *idle[HF_S3_CONNECTIONS_MAX]; /* easy handles to use again */
 	unsigned idle_count;
