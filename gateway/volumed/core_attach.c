@@ -144,6 +144,7 @@ static void remote_adopt(struct hf_core_volume *volume)
 	hf_core_uploaded_now(volume->core);
 	hf_core_unpark_all(volume, 0);
 	hf_core_upload_schedule(volume->core);
+	hf_core_leave_step(volume); /* it may have waited for this alone */
 }
 
 static void remote_not_opened(struct hf_core_volume *volume, int status, const char *text)

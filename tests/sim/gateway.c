@@ -117,6 +117,29 @@ bool gateway_boot(struct gateway *gateway)
 	return gateway->core != NULL;
 }
 
+/* What a person would look at first. */
+static void describe(const struct gateway *gateway)
+{
+	struct hf_volume_status volume;
+	struct hf_core_status core;
+
+	hf_core_status(gateway->core, &core);
+	printf("log: %llu of %llu bytes free; requests %llu, uploads %llu\n",
+	       (unsigned long long)core.log_free_bytes, (unsigned long long)core.log_total_bytes,
+	       (unsigned long long)core.requests_under_way,
+	       (unsigned long long)core.uploads_under_way);
+	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
+		hf_core_volume_status(gateway->core, gateway->model->volumes[i].number, &volume);
+		printf("volume %u: state %d (%s), recovery point %llu of %llu\n", i,
+		       (int)volume.state, volume.reason, (unsigned long long)volume.recovery_point,
+		       (unsigned long long)volume.last_sequence);
+	}
+	for (unsigned i = 0; i < gateway->flight_count; i++)
+		if (!gateway->flight[i]->ended)
+			printf("op %u: %d of volume %u\n", gateway->flight[i]->stamp,
+			       (int)gateway->flight[i]->op, gateway->flight[i]->volume);
+}
+
 static void change_done(struct hf_volume_change *change)
 {
 	*(bool *)change->owner = true;
@@ -126,9 +149,10 @@ static bool change_wait(struct gateway *gateway, unsigned volume, const char *wh
 {
 	struct hf_volume_change *change = &gateway->changes[volume];
 
-	if (!sim_wait_flag(gateway->sim, &gateway->changes_done[volume], PATIENCE_NS))
+	if (!sim_wait_flag(gateway->sim, &gateway->changes_done[volume], PATIENCE_NS)) {
+		describe(gateway);
 		model_fail(gateway->model, "%s of volume %u hangs", what, volume);
-	else if (change->status != 0)
+	} else if (change->status != 0)
 		model_fail(gateway->model, "%s of volume %u: %s (%s)", what, volume,
 			   hf_err_name(change->status), change->message.text);
 	return gateway->model->problem[0] == '\0';
@@ -303,29 +327,6 @@ static bool idle_or_wrong(void *context)
 	struct gateway *gateway = context;
 
 	return gateway_idle(gateway) || gateway->model->problem[0] != '\0';
-}
-
-/* What a person would look at first. */
-static void describe(const struct gateway *gateway)
-{
-	struct hf_volume_status volume;
-	struct hf_core_status core;
-
-	hf_core_status(gateway->core, &core);
-	printf("log: %llu of %llu bytes free; requests %llu, uploads %llu\n",
-	       (unsigned long long)core.log_free_bytes, (unsigned long long)core.log_total_bytes,
-	       (unsigned long long)core.requests_under_way,
-	       (unsigned long long)core.uploads_under_way);
-	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
-		hf_core_volume_status(gateway->core, gateway->model->volumes[i].number, &volume);
-		printf("volume %u: state %d (%s), recovery point %llu of %llu\n", i,
-		       (int)volume.state, volume.reason, (unsigned long long)volume.recovery_point,
-		       (unsigned long long)volume.last_sequence);
-	}
-	for (unsigned i = 0; i < gateway->flight_count; i++)
-		if (!gateway->flight[i]->ended)
-			printf("op %u: %d of volume %u\n", gateway->flight[i]->stamp,
-			       (int)gateway->flight[i]->op, gateway->flight[i]->volume);
 }
 
 bool gateway_settle(struct gateway *gateway)
