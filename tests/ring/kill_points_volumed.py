@@ -60,7 +60,7 @@ class Switch:
 class Row:
     def __init__(self, folder):
         self.folder = folder
-        self.volumed = Volumed(folder, log_size="32MiB", segment_size="2MiB")
+        self.volumed = Volumed(folder)
         self.answers = os.path.join(folder, "answers")
         with open(self.answers, "wb") as f:
             f.write(bytes(REQUESTS))

@@ -69,7 +69,7 @@ def judge(results):
 
 
 def conformance(folder):
-    volumed = Volumed(folder, log_size="1GiB", segment_size="16MiB")
+    volumed = Volumed(folder, log_size="1GiB")
     tgt = Tgtd(volumed.run, f"{volumed.run}/ring.sock")
     try:
         volumed.start()
