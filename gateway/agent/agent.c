@@ -247,7 +247,6 @@ int hf_agent_open(uv_loop_t *loop, const struct hf_agent_config *config, struct 
 	err = open_parts(agent, message);
 	if (err) {
 		hf_agent_close(agent, NULL, NULL);
-		uv_run(loop, UV_RUN_DEFAULT);
 		return err;
 	}
 	*out = agent;

@@ -21,7 +21,7 @@ int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg
 
 struct hf_agent;
 
-/* `config` must outlive it. */
+/* `config` must outlive it. What a failure leaves open closes as the loop runs on. */
 int hf_agent_open(uv_loop_t *loop, const struct hf_agent_config *config, struct hf_agent **agent,
 		  struct hf_errmsg *message);
 void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void *context);

@@ -24,7 +24,8 @@ static void on_stop(void *context)
 {
 	struct program *program = context;
 
-	hf_agent_close(program->agent, on_agent_closed, program);
+	if (program->agent) /* else it could not start, and the loop is about to end */
+		hf_agent_close(program->agent, on_agent_closed, program);
 }
 
 static int run(const struct hf_agent_config *config)
@@ -34,16 +35,14 @@ static int run(const struct hf_agent_config *config)
 	int err;
 
 	uv_loop_init(&program.loop);
-	err = hf_agent_open(&program.loop, config, &program.agent, &message);
+	err = hf_daemon_signals_open(&program.loop, &program.signals, on_stop, &program);
 	if (!err)
-		err = hf_daemon_signals_open(&program.loop, &program.signals, on_stop, &program);
-	if (err) {
+		err = hf_agent_open(&program.loop, config, &program.agent, &message);
+	if (err)
 		hf_error("%s", message.text);
-		return err;
-	}
 	uv_run(&program.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&program.loop);
-	return 0;
+	return err;
 }
 
 int main(int argc, char **argv)
