@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUDGET_FACTOR      32u
-#define BUDGET_LEAST       65536u
-#define PING_MISSED_HALVES 5u /* the gateway gives up after 2.5 intervals: two missed, and slack   \
-			       */
+#define BUDGET_FACTOR 32u
+#define BUDGET_LEAST  65536u
+#define PING_MISSED_HALVES                                                                         \
+	5u /* the gateway gives up after 2.5 intervals: two missed, and slack                      \
+	    */
 
 static const char *const state_texts[] = {"new",     "asked",   "parked", "held",
 					  "offered", "claimed", "issued", "ended"};
