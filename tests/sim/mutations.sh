@@ -1,0 +1,61 @@
+#!/bin/sh
+# Shows that the crash simulator has teeth: each patch in tests/sim/mutations puts one bug into a
+# copy of one source file; linked into the simulator it must be caught within RECOVERIES. Without a
+# bug the same work must pass. The build folder comes in HF_BUILD; arguments name mutations, none
+# means all.
+set -eu
+source=$(cd "$(dirname "$0")/../.." && pwd)
+build=${HF_BUILD:?the build folder}
+recoveries=${RECOVERIES:-1500}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT INT TERM
+
+sanitize=$(sed -n 's/^HF_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
+compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
+flags="-std=gnu11 -O1 -g -D_GNU_SOURCE -DHF_VERSION=\"0\" -fno-strict-aliasing -fPIC -I$source"
+[ -z "$sanitize" ] || flags="$flags -fsanitize=$sanitize"
+wraps="malloc calloc realloc free strdup posix_memalign aligned_alloc hf_wlog_append"
+for name in $wraps; do
+	flags="$flags -Wl,--wrap=$name"
+done
+
+# An object on the command line comes before the archives, so its archive's own copy stays out.
+simulator() {
+	$compiler $flags "$source/tests/sim/sim_crash.c" "$@" \
+		"$build/lib/libhf_sim_gateway.a" "$build/lib/libhf_core.a" "$build/lib/libhf_cache.a" \
+		"$build/lib/libhf_remote.a" "$build/lib/libhf_sim.a" "$build/lib/libhf_base.a" \
+		-lisal -lzstd -lcrypto -o "$work/sim"
+}
+
+run() {
+	timeout 300 "$work/sim" --recoveries "$1" >"$work/out" 2>&1
+}
+
+simulator
+if ! run 400; then
+	cat "$work/out"
+	echo "the simulator fails without a bug"
+	exit 1
+fi
+failed=0
+for patch in "$source"/tests/sim/mutations/*.patch; do
+	name=$(basename "$patch" .patch)
+	[ $# -eq 0 ] || case " $* " in *" $name "*) ;; *) continue ;; esac
+	file=$(sed -n 's|^+++ b/||p' "$patch" | cut -f1)
+	mkdir -p "$work/$name/$(dirname "$file")"
+	cp "$source/$file" "$work/$name/$file"
+	if ! patch -s -p1 -d "$work/$name" <"$patch" >"$work/out" 2>&1; then
+		cat "$work/out"
+		echo "$name: the patch does not apply to $file any more"
+		failed=1
+		continue
+	fi
+	simulator "$work/$name/$file"
+	if run "$recoveries"; then
+		echo "$name: NOT CAUGHT in $recoveries recoveries"
+		failed=1
+	else
+		echo "$name: $(grep -h -m1 '^seed' "$work/out" || tail -1 "$work/out")"
+	fi
+done
+exit $failed
