@@ -101,7 +101,7 @@ void hf_reconciler_report(struct hf_reconciler *reconciler, Holdfast__Report *re
 	fill_alarms(reconciler, &actual, report);
 	hf_list_for_each (at, &reconciler->members)
 		count++;
-	report->volumes = calloc(count + 1, sizeof *report->volumes);
+	report->volumes = calloc(count + 1, sizeof(void *));
 	HF_ASSERT(report->volumes);
 	hf_list_for_each (at, &reconciler->members) {
 		Holdfast__VolumeReport *volume = calloc(1, sizeof *volume);
