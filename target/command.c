@@ -25,6 +25,7 @@ struct sense {
 #define PARAMETER_LIST_BYTES ((struct sense){0x05, 0x1a00})
 #define LBA_OUT_OF_RANGE     ((struct sense){0x05, 0x2100})
 #define WRITE_PROTECTED      ((struct sense){0x07, 0x2700})
+#define NO_MEDIUM            ((struct sense){0x02, 0x3a00})
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -425,6 +426,8 @@ int hf_command_perform(int host_no, struct tgt_cmd *cmd)
 		return SAM_BUSY;
 	if (hf_tgt.device_reserved(cmd))
 		return SAM_RESERVATION_CONFLICT;
+	if (!hf_lun_of(cmd->lu)->ring) /* made without a path, or taken off line */
+		return refuse(cmd, NO_MEDIUM);
 	hf_cdb_decode(cmd->cdb, &cdb);
 	sense = check(cmd, &cdb);
 	if (sense.key)

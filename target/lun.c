@@ -13,6 +13,10 @@
 #include "target/cdb.h"
 #include "target/tgt_calls.h"
 
+/* Additional sense of unit attentions (SPC-4 annex F). */
+#define MODE_PARAMETERS_CHANGED 0x2a01
+#define CAPACITY_DATA_CHANGED   0x2a09
+
 #define PAGE(code)    ((code)&0x7f)
 #define BLOCKS(bytes) ((uint32_t)((bytes) >> HF_BLOCK_SHIFT))
 
@@ -101,11 +105,15 @@ static void take_pages(struct tgt_lu *lu)
 static void set_write_cache(struct tgt_lu *lu, bool write_cache)
 {
 	struct tgt_mode_page *page = hf_tgt.find_mode_page(lu, 0x08, 0);
+	uint8_t before;
 
 	if (!page || page->size != 18)
 		return;
-	page->data[0] = (uint8_t)((page->data[0] & ~0x04) | (write_cache ? 0x04 : 0));
+	before = page->data[0];
+	page->data[0] = (uint8_t)((before & ~0x04) | (write_cache ? 0x04 : 0));
 	memset(page->data + page->size, 0, (size_t)page->size);
+	if (page->data[0] != before)
+		hf_tgt.ua_sense_add_other_it_nexus(0, lu, MODE_PARAMETERS_CHANGED);
 }
 
 /* ---- Size ---- */
@@ -133,7 +141,7 @@ void hf_lun_changed(void *owner, uint64_t size_bytes, uint32_t flags)
 		return;
 	}
 	set_size(lu, size_bytes);
-	hf_tgt.ua_sense_add_other_it_nexus(0, lu, 0x2a09); /* CAPACITY DATA HAS CHANGED */
+	hf_tgt.ua_sense_add_other_it_nexus(0, lu, CAPACITY_DATA_CHANGED);
 }
 
 /* ---- Identity ---- */

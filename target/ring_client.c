@@ -60,6 +60,8 @@ static void give_pages(struct hf_shim_request *request)
 	request->page_count = 0;
 }
 
+static void lun_free(struct hf_shim_lun *lun);
+
 /* Answers the caller; the id counts as finished only afterwards. */
 static void finish(struct hf_shim_request *request, int status)
 {
@@ -77,7 +79,8 @@ static void finish(struct hf_shim_request *request, int status)
 	request->done(request);
 	hf_list_remove(&request->numbered);
 	hf_list_push_back(&shim->pool, &request->queue);
-	lun->requests--;
+	if (--lun->requests == 0 && lun->closed)
+		lun_free(lun);
 }
 
 /* ---- To the ring ---- */
@@ -375,18 +378,25 @@ int hf_shim_lun_open(struct hf_shim *shim, uint64_t volume,
 	return 0;
 }
 
-void hf_shim_lun_close(struct hf_shim_lun *lun)
+static void lun_free(struct hf_shim_lun *lun)
 {
 	struct hf_shim *shim = lun->shim;
 
-	HF_CHECK_MAGIC(lun, HF_SHIM_LUN_MAGIC);
-	HF_ASSERT(lun->requests == 0);
 	hf_list_remove(&lun->link);
 	shim->lun_count--;
 	if (lun->state != HF_SHIM_UNBOUND)
 		hf_shim_session_unbind(shim, lun->volume);
 	lun->magic = 0;
 	free(lun);
+}
+
+void hf_shim_lun_close(struct hf_shim_lun *lun)
+{
+	HF_CHECK_MAGIC(lun, HF_SHIM_LUN_MAGIC);
+	HF_ASSERT(!lun->closed);
+	lun->closed = true;
+	if (lun->requests == 0)
+		lun_free(lun);
 }
 
 /* ---- Opening ---- */

@@ -90,7 +90,8 @@ void hf_shim_abandon(struct hf_shim *shim);
 int hf_shim_lun_open(struct hf_shim *shim, uint64_t volume,
 		     void (*changed)(void *owner, uint64_t size_bytes, uint32_t flags), void *owner,
 		     struct hf_shim_lun **lun);
-/* The LUN has no request under way. */
+/* Takes no more requests and calls `changed` no more; what is under way is still answered, and only
+ * then can the volume be opened again. */
 void hf_shim_lun_close(struct hf_shim_lun *lun);
 
 /* A request from the pool, zeroed; NULL: the LUN has all it may have (BUSY or TASK SET FULL). */

@@ -43,6 +43,7 @@ struct hf_shim_lun {
 	void (*changed)(void *owner, uint64_t size_bytes, uint32_t flags);
 	void *owner;
 	unsigned requests;   /* not in the pool */
+	bool closed;         /* goes with its last request */
 	uint32_t used_pages; /* of the data area */
 	/* flying and resubmit are in order of ids, every id of flying before those of resubmit. */
 	struct hf_list waiting, resubmit, flying;

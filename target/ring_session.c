@@ -181,6 +181,12 @@ static struct hf_shim_lun *lun_asked(struct hf_shim *shim, uint64_t volume)
 	return NULL;
 }
 
+static void tell_owner(const struct hf_shim_lun *lun, const struct hf_ring_message *message)
+{
+	if (!lun->closed)
+		lun->changed(lun->owner, message->size_bytes, message->flags);
+}
+
 static void bound(struct hf_shim *shim, const struct hf_ring_message *message)
 {
 	struct hf_shim_lun *lun = lun_asked(shim, message->volume);
@@ -193,7 +199,7 @@ static void bound(struct hf_shim *shim, const struct hf_ring_message *message)
 	}
 	lun->handle = message->handle;
 	lun->state = HF_SHIM_BOUND;
-	lun->changed(lun->owner, message->size_bytes, message->flags);
+	tell_owner(lun, message);
 	hf_shim_pump_all(shim);
 }
 
@@ -228,7 +234,7 @@ static void dispatch(struct hf_shim *shim, const struct hf_ring_message *message
 	case HF_RING_CHANGED:
 		lun = lun_asked(shim, message->volume);
 		if (lun)
-			lun->changed(lun->owner, message->size_bytes, message->flags);
+			tell_owner(lun, message);
 		return;
 	default:
 		hf_shim_session_hang_up(shim, "volumed sent an unknown message");

@@ -214,6 +214,26 @@ static void a_lun_opened_and_closed_in_haste(void **state)
 	hf_shim_lun_close(lun);
 }
 
+/* Closed with requests under way: they are answered, then the volume is free. */
+static void a_lun_closed_under_load(void **state)
+{
+	struct hf_shim_lun *lun = open_second(), *again;
+
+	(void)state;
+	answered_count = 0;
+	memory_core_hold(core(), true);
+	for (uintptr_t i = 0; i < 6; i++)
+		assert_true(submit(lun, HF_OP_WRITE, i, 8 * MIB));
+	turn_much();
+	hf_shim_lun_close(lun);
+	assert_int_equal(hf_shim_lun_open(ring_fixture_shim(), HOSTILE_VOLUME, nothing_changed,
+					  NULL, &again),
+			 HF_EEXIST);
+	memory_core_hold(core(), false);
+	wait_for(6);
+	hf_shim_lun_close(open_second());
+}
+
 /* ---- volumed breaks the rules ---- */
 
 /* Whatever lies in the completions: the shim connects anew and asks again. */
@@ -328,6 +348,7 @@ int main(void)
 		TEST(a_full_queue_says_so),
 		TEST(a_volume_is_one_lun),
 		TEST(a_lun_opened_and_closed_in_haste),
+		TEST(a_lun_closed_under_load),
 		TEST(completions_that_lie),
 		TEST(a_deadline_is_a_cancel),
 		TEST(a_cancel_that_comes_too_late),

@@ -100,6 +100,12 @@ def the_write_cache_is_the_volumes(folder):
         check(tgt.lun(TWO, f"size={64 * MIB}:wce=1", lun=2), "a LUN with")
         holds(tgt.url(lun=1), "write-cache", 0)
         holds(tgt.url(lun=2), "write-cache", 1)
+        # A session learns of a change at once, so that it flushes.
+        client = probe(tgt.url(lun=1), "write-cache-changes", 1)
+        check(client.stdout.readline() == "ready\n", "logged in")
+        volumed.attach(ONE, "64MiB", 1, "write-cache")
+        said = client.communicate(timeout=40)[0]
+        check(client.returncode == 0, said)
         # What volumed says counts, whatever the LUN was made with.
         tgt.admin("delete", "logicalunit", "--tid", "1", "--lun", "2")
         check(tgt.lun(TWO, f"size={64 * MIB}", lun=2), "made without")
@@ -152,6 +158,9 @@ def nonsense_is_refused(folder):
         check(tgt.admin("show", "target").count(ONE) == 1, "the same volume twice")
         tgt.admin("delete", "logicalunit", "--tid", "1", "--lun", "1")
         check(tgt.lun(ONE, "size=4096"), "again after its deletion")
+        tgt.admin("new", "logicalunit", "--tid", "1", "--lun", "3", "--bstype", "holdfast",
+                  "--bsopts", "size=4096")
+        holds(tgt.url(lun=3), "not-ready", 3)  # without a path
         for text in ("no volume", "bsopts=size=", "exists"):
             check(text in tgt.log_text(), f"the log says: {text}")
 

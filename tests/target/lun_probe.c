@@ -1,6 +1,7 @@
 /* An initiator (libiscsi) that looks at what a Holdfast LUN promises beyond the conformance suite.
  *
  * lun_probe URL write-cache 0|1    mode page 8 says so, and cannot be toggled
+ * lun_probe URL write-cache-changes 0|1   one unit attention, then the same; prints "ready" before
  * lun_probe URL limits             VPD pages, and what happens beyond them
  * lun_probe URL miscompare         sense data of COMPARE AND WRITE and VERIFY
  * lun_probe URL grows BYTES        one unit attention, then the new size; prints "ready" before
@@ -172,9 +173,9 @@ static uint64_t capacity_bytes(void)
 	return (hf_get_be64(outcome.data) + 1) * 512;
 }
 
-static void grows(uint64_t bytes)
+/* Exactly one unit attention, after the script was told to cause it. */
+static void await_attention(uint16_t asc)
 {
-	uint64_t before = capacity_bytes();
 	struct outcome outcome;
 	time_t end = time(NULL) + 30;
 
@@ -184,8 +185,15 @@ static void grows(uint64_t bytes)
 		outcome = command((uint8_t[6]){0}, 6, NULL, 0, 0);
 		EXPECT(time(NULL) < end);
 	} while (outcome.status == 0);
-	EXPECT(outcome.key == 6 && outcome.asc == 0x2a09);
+	EXPECT(outcome.key == 6 && outcome.asc == asc);
 	EXPECT(command((uint8_t[6]){0}, 6, NULL, 0, 0).status == 0);
+}
+
+static void grows(uint64_t bytes)
+{
+	uint64_t before = capacity_bytes();
+
+	await_attention(0x2a09);
 	EXPECT(bytes > before && capacity_bytes() == bytes);
 }
 
@@ -231,7 +239,10 @@ int main(int argc, char **argv)
 	log_in(argv[1]);
 	if (strcmp(argv[2], "write-cache") == 0 && argc == 4)
 		write_cache(atoi(argv[3]));
-	else if (strcmp(argv[2], "limits") == 0)
+	else if (strcmp(argv[2], "write-cache-changes") == 0 && argc == 4) {
+		await_attention(0x2a01);
+		write_cache(atoi(argv[3]));
+	} else if (strcmp(argv[2], "limits") == 0)
 		limits();
 	else if (strcmp(argv[2], "miscompare") == 0)
 		miscompare();
