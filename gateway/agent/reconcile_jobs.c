@@ -58,8 +58,8 @@ void hf_job_abandon(struct hf_reconciler *reconciler, struct hf_member *member)
 static void end_job(struct hf_reconciler *reconciler, struct hf_member *member)
 {
 	stop_running(reconciler, member);
+	/* Their answers bring everybody's next plan. */
 	hf_sources_ask_now(&reconciler->sources);
-	hf_reconciler_run(reconciler);
 }
 
 /* Finds the next step to take back; false if there is none. */

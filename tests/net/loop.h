@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#define LOOP_DEADLINE_MS 10000u
+#define LOOP_DEADLINE_MS 30000u
 
 struct test_loop {
 	uv_loop_t loop;
