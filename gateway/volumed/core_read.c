@@ -67,7 +67,9 @@ static void piece_from_log(struct hf_wlog_read *log)
 
 static int status_from_remote(const struct hf_core_volume *volume, int status)
 {
-	if (status == HF_ECANCELED && !volume->core->closing)
+	if (volume->core->closing)
+		return HF_ECANCELED; /* the next process may do better */
+	if (status == HF_ECANCELED)
 		return volume->state == HF_VOLUME_FENCED ? HF_EFENCED : HF_ENOTREADY;
 	return status == HF_ENOENT ? HF_ECORRUPT : status;
 }

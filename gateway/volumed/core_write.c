@@ -172,8 +172,9 @@ static void compared(struct hf_core_read *read)
 
 	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
 	length = job->request->length;
-	if (job->cancelled || read->status != 0) {
-		write_finish(job, job->cancelled ? HF_ECANCELED : read->status);
+	if (job->cancelled || job->core->closing || read->status != 0) {
+		write_finish(job,
+			     job->cancelled || job->core->closing ? HF_ECANCELED : read->status);
 		return;
 	}
 	while (at < length && job->buffer[at] == job->input[at])
@@ -201,6 +202,11 @@ static void compare_start(struct hf_core_job *job)
 
 static void write_locked(struct hf_core_job *job)
 {
+	if (job->core->closing) {
+		/* An earlier overlapping one may have been cancelled, and will come again first. */
+		write_finish(job, HF_ECANCELED);
+		return;
+	}
 	switch (job->request->op) {
 	case HF_OP_WRITE:
 		record_set(job, HF_RECORD_DATA, job->request->data);

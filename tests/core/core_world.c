@@ -112,6 +112,7 @@ void world_close(struct core_world *world, unsigned host)
 	sim_select(world->sim, host);
 	hf_core_close(world->cores[host], core_closed, done);
 	HF_ASSERT(sim_wait_flag(world->sim, done, WORLD_PATIENCE));
+	HF_ASSERT(sim_heap_count(world->sim, host) == 0); /* nothing leaks */
 	world->cores[host] = NULL;
 	sim_keep_free(done);
 }

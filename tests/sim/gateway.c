@@ -208,11 +208,15 @@ static void core_closed(void *context)
 bool gateway_close(struct gateway *gateway)
 {
 	close_done = false;
+	gateway->closing = true;
 	sim_select(gateway->sim, HOST);
 	hf_core_close(gateway->core, core_closed, NULL);
 	if (!sim_wait_flag(gateway->sim, &close_done, PATIENCE_NS))
 		model_fail(gateway->model, "closing hangs");
-	gateway->core = NULL;
+	else if (sim_heap_count(gateway->sim, HOST) != 0)
+		model_fail(gateway->model, "closing leaves %zu bytes of memory",
+			   sim_heap_count(gateway->sim, HOST));
+	gateway->closing = false;
 	return close_done;
 }
 
@@ -237,6 +241,8 @@ static void request_done(struct hf_request *request)
 	struct gateway *gateway = request->owner;
 	struct model_op *op = hf_container_of(request, struct model_op, request);
 
+	if (gateway->closing && request->status == HF_ECANCELED)
+		return; /* not executed */
 	gateway->undelivered++;
 	model_ended(gateway->model, op);
 }

@@ -22,7 +22,7 @@ struct gateway {
 	unsigned undelivered; /* of them have ended, and the shim has not looked yet */
 	bool changes_done[MODEL_VOLUMES_MAX];
 	struct hf_volume_change changes[MODEL_VOLUMES_MAX];
-	bool expect_alarms;
+	bool expect_alarms, closing;
 };
 
 void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model);
@@ -33,7 +33,8 @@ bool gateway_boot(struct gateway *gateway);
 /* Attaches every volume and waits. `create`: they are new. */
 bool gateway_attach(struct gateway *gateway, bool create);
 bool gateway_detach(struct gateway *gateway, unsigned volume);
-/* Stops the process in good order. */
+/* Stops the process in good order; what was cancelled stays with the shim. No memory may be left.
+ */
 bool gateway_close(struct gateway *gateway);
 /* The process is gone (sim_kill or sim_power_cut was called). `ring_dies`: the shim with it. */
 void gateway_died(struct gateway *gateway, bool ring_dies);

@@ -27,7 +27,7 @@
 #define DISK_SIZE (1536u << 10)
 
 struct totals {
-	uint64_t recoveries, kills, power_cuts, losses, detaches, requests, remote_checks;
+	uint64_t recoveries, closes, kills, power_cuts, losses, detaches, requests, remote_checks;
 };
 
 static uint64_t current_seed;
@@ -257,10 +257,13 @@ static void die(struct gateway *gateway, struct totals *totals)
 	uint32_t how = below(sim, 100);
 	bool check = below(sim, 3) == 0 || how >= 92;
 
+	if (how < 8)
+		gateway_close(gateway);
 	if (how < 40) {
 		sim_kill(sim, 0);
 		gateway_died(gateway, false);
-		totals->kills++;
+		totals->closes += how < 8;
+		totals->kills += how >= 8;
 	} else {
 		sim_power_cut(sim, 0);
 		gateway_died(gateway, how >= 92 || below(sim, 2) == 0);
@@ -357,12 +360,14 @@ static void aborted(int signal_number)
 
 static void print_totals(const struct totals *totals, uint64_t seeds)
 {
-	printf("%llu seeds, %llu recoveries: %llu kills, %llu losses of power, %llu of them with "
+	printf("%llu seeds, %llu recoveries: %llu stops, %llu kills, %llu losses of power, %llu of "
+	       "them with "
 	       "the disk; %llu detaches, %llu requests, %llu checks of the remote copy\n",
 	       (unsigned long long)seeds, (unsigned long long)totals->recoveries,
-	       (unsigned long long)totals->kills, (unsigned long long)totals->power_cuts,
-	       (unsigned long long)totals->losses, (unsigned long long)totals->detaches,
-	       (unsigned long long)totals->requests, (unsigned long long)totals->remote_checks);
+	       (unsigned long long)totals->closes, (unsigned long long)totals->kills,
+	       (unsigned long long)totals->power_cuts, (unsigned long long)totals->losses,
+	       (unsigned long long)totals->detaches, (unsigned long long)totals->requests,
+	       (unsigned long long)totals->remote_checks);
 }
 
 struct plan {
