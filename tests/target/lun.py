@@ -37,9 +37,9 @@ def qemu_io(url, *commands):
 class Parts:
     """volumed and tgtd for one case."""
 
-    def __init__(self, folder, **env):
-        self.volumed = Volumed(folder)
-        self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock", **env)
+    def __init__(self, folder, uid=0, known_uid=0, **env):
+        self.volumed = Volumed(folder, tgt_uid=known_uid)
+        self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock", uid, **env)
 
     def __enter__(self):
         return self.volumed, self.tgt
@@ -144,6 +144,28 @@ def a_detached_volume_is_not_ready(folder):
         qemu_io(tgt.url(), "read -P 5 0 1M", "write -P 6 0 1M", "read -P 6 0 1M")
 
 
+def tgtd_needs_no_privilege(folder):
+    parts = Parts(folder, uid=65534, known_uid=65534)
+    with parts as (_, tgt):
+        parts.serve(ONE)
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        holds(tgt.url(), "miscompare")
+        qemu_io(tgt.url(), "write -P 9 0 8M", "read -P 9 0 8M")
+
+
+def an_unknown_uid_gets_no_volume(folder):
+    parts = Parts(folder, uid=65534, known_uid=4711, HOLDFAST_DEADLINE_MS="1000")
+    with parts as (volumed, tgt):
+        parts.serve(ONE)
+        tgt.start()
+        tgt.target()
+        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        holds(tgt.url(), "not-ready", 4)
+        check("uid=65534 may not connect" in volumed.log_text(), "volumed says who it was")
+
+
 def nonsense_is_refused(folder):
     with Parts(folder) as (_, tgt):
         tgt.start()
@@ -166,4 +188,5 @@ def nonsense_is_refused(folder):
 
 
 story((it_opens_while_volumed_is_away, it_ends_in_time_when_volumed_stays_away,
-       the_write_cache_is_the_volumes, it_grows, a_detached_volume_is_not_ready, nonsense_is_refused))
+       the_write_cache_is_the_volumes, it_grows, a_detached_volume_is_not_ready,
+       tgtd_needs_no_privilege, an_unknown_uid_gets_no_volume, nonsense_is_refused))

@@ -21,12 +21,18 @@ def free_port():
 
 
 class Tgtd:
-    def __init__(self, folder, ring_socket, **env):
+    def __init__(self, folder, ring_socket, uid=0, **env):
         self.folder = folder
+        self.uid = uid
+        if uid:
+            self.folder = os.path.join(folder, "tgt")
+            os.makedirs(self.folder)
+            os.chown(self.folder, uid, uid)
+            os.chmod(folder, 0o711)
         self.port = free_port()
         self.control = str(self.port % 32000 + 1)
-        self.log = os.path.join(folder, "tgtd.log")
-        self.env = {**os.environ, "TGT_IPC_SOCKET": os.path.join(folder, "tgt"),
+        self.log = os.path.join(self.folder, "tgtd.log")
+        self.env = {**os.environ, "TGT_IPC_SOCKET": os.path.join(self.folder, "tgt"),
                     "HOLDFAST_RING_SOCKET": ring_socket, **env}
         self.process = None
 
@@ -49,8 +55,9 @@ class Tgtd:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "-m", "sh", "-c",
-                 'mount --bind "$1" "$2" && exec tgtd -f -C "$3" --iscsi "portal=$4"', "tgtd",
-                 plugins, PLUGINS, self.control, f"127.0.0.1:{self.port}"],
+                 'mount --bind "$1" "$2" && exec setpriv --reuid "$5" --regid "$5" --clear-groups '
+                 'tgtd -f -C "$3" --iscsi "portal=$4"', "tgtd",
+                 plugins, PLUGINS, self.control, f"127.0.0.1:{self.port}", str(self.uid)],
                 env={**self.env, **self.preload(plugin)}, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL)
         wait_until("tgtd", lambda: "holdfast" in self.admin("show", "system", allow=True))
@@ -58,7 +65,8 @@ class Tgtd:
     def admin(self, op, mode, *arguments, allow=False):
         done = subprocess.run(["tgtadm", "-C", self.control, "--op", op, "--mode", mode,
                                *arguments], env=self.env, capture_output=True, text=True,
-                              timeout=30, check=False, stdin=subprocess.DEVNULL)
+                              timeout=30, check=False, stdin=subprocess.DEVNULL, user=self.uid,
+                              group=self.uid, extra_groups=[])
         check(allow or done.returncode == 0, f"tgtadm {op} {mode} {arguments}: {done}")
         return done.stdout if done.returncode == 0 else ""
 
