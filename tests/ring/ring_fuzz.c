@@ -74,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		setenv("HOLDFAST_LOG", "error", 1);
 		hf_log_init("ring_fuzz");
 		ring_fixture_open();
+		atexit(ring_fixture_close);
 		opened = true;
 	}
 	hostile_open(&hostile);
