@@ -381,6 +381,13 @@ static void test_guessing_is_bounded(void **state)
 	assert_true(tries >= 10);
 }
 
+static bool offered_or_ended(void *context)
+{
+	struct test_gateway *g = context;
+
+	return g->ended || g->key[0] != '\0';
+}
+
 /* One address cannot take all the room for activations. */
 static void test_connections_are_bounded(void **state)
 {
@@ -393,8 +400,7 @@ static void test_connections_are_bounded(void **state)
 		tg_hello(&crowd[i]);
 	}
 	for (int i = 0; i < 20; i++)
-		while (!crowd[i].ended && !crowd[i].key[0])
-			lab_turn(&lab);
+		lab_until(&lab, offered_or_ended, &crowd[i], "an offer or the end");
 	for (int i = 0; i < 20; i++) {
 		offered += crowd[i].key[0] != '\0';
 		tg_free(&crowd[i]);

@@ -253,6 +253,13 @@ static void test_newest_connection_holds(void **state)
 	tg_free(&second);
 }
 
+static bool is_parked(void *context)
+{
+	struct test_gateway *g = context;
+
+	return g->session && hf_session_state(g->session) == HF_SESSION_PARKED;
+}
+
 /* A standby is parked: no epoch, and the active one stays. */
 static void test_standby_is_parked(void **state)
 {
@@ -264,8 +271,7 @@ static void test_standby_is_parked(void **state)
 	standby.document = NULL;
 	standby.closed = true;
 	tg_connect_as(&standby, HOLDFAST__ROLE__ROLE_STANDBY);
-	while (!standby.session || hf_session_state(standby.session) != HF_SESSION_PARKED)
-		lab_turn(&lab);
+	lab_until(&lab, is_parked, &standby, "parked");
 	assert_int_equal(standby.epoch, 0);
 	assert_false(gw.ended);
 	tg_drop(&standby);

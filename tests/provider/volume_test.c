@@ -173,11 +173,29 @@ static void test_create(void **state)
 	lab_forget(&answer);
 }
 
+/* The gateway's document has at least so many volumes and tombstones. */
+static size_t wanted_volumes, wanted_tombstones;
+
+static bool has_entries(void *context)
+{
+	struct test_gateway *g = context;
+
+	return g->document && g->document->n_volumes >= wanted_volumes &&
+	       g->document->n_tombstones >= wanted_tombstones;
+}
+
+static void wait_entries(size_t volumes, size_t tombstones)
+{
+	wanted_volumes = volumes;
+	wanted_tombstones = tombstones;
+	lab_until(&lab, has_entries, &gw, "the entries of a document");
+}
+
 static bool is_created(void *context)
 {
 	struct test_gateway *g = context;
 
-	return g->document->n_volumes == 1 && !g->document->volumes[0]->create;
+	return g->document && g->document->n_volumes == 1 && !g->document->volumes[0]->create;
 }
 
 /* Once its objects exist, no later document says "create" for a volume: a gateway that lost its
@@ -190,8 +208,7 @@ static void test_create_is_said_once(void **state)
 	gw.mute_volumes = true;
 	assert_int_equal(create("gw", "data", 0), 0);
 	expect_status("data", "creating");
-	while (gw.document->n_volumes == 0)
-		lab_turn(&lab);
+	wait_entries(1, 0);
 	assert_true(gw.document->volumes[0]->create);
 	version = gw.document->volumes[0]->version;
 	gw.mute_volumes = false;
@@ -257,12 +274,10 @@ static void test_tombstone_stays_until_reported(void **state)
 		0);
 	assert_string_equal(lab_text(&answer, "status"), "deleting");
 	lab_forget(&answer);
-	while (gw.document->n_tombstones == 0)
-		lab_turn(&lab);
+	wait_entries(0, 1);
 	assert_int_equal(gw.document->n_volumes, 0);
 	assert_int_equal(create("gw", "more", 0), 0);
-	while (gw.document->n_volumes == 0)
-		lab_turn(&lab);
+	wait_entries(1, 1);
 	assert_int_equal(gw.document->n_tombstones, 1);
 	expect_status("data", "deleting");
 	tg_connect(&gw);
@@ -334,6 +349,18 @@ static void test_refusals(void **state)
 	assert_int_equal(attach("data", "nobody"), HF_ENOENT);
 }
 
+static bool all_signed(void *context)
+{
+	struct lab_answer answer;
+	bool equal;
+
+	(void)context;
+	lab_show_gateway(&lab, "gw", &answer);
+	equal = lab_number(&answer, "generation") == lab_number(&answer, "signed_generation");
+	lab_forget(&answer);
+	return equal;
+}
+
 /* A gateway that is away gets the newest state when it comes back, once (invariant 4). */
 static void test_gateway_away(void **state)
 {
@@ -350,10 +377,10 @@ static void test_gateway_away(void **state)
 	assert_int_equal(create("gw", "two", 0), 0);
 	assert_int_equal(create("gw", "three", 0), 0);
 	gw.mute_volumes = true;
+	lab_until(&lab, all_signed, NULL, "the newest document is signed");
 	applies = gw.applies;
 	tg_connect(&gw);
-	while (!gw.document || gw.document->n_volumes < 3)
-		lab_turn(&lab);
+	wait_entries(3, 0);
 	assert_int_equal(gw.applies, applies + 1);
 	gw.mute_volumes = false;
 	expect_status("three", "available");
