@@ -7,6 +7,7 @@
 #include "gateway/volumed/core_internal.h"
 
 #define DELETE_DEADLINE_S 10u /* of one attempt */
+#define DELETE_AGAIN_S    2u  /* after one that failed */
 
 static uint64_t volume_unsaved_bytes(const struct hf_core_volume *volume)
 {
@@ -66,6 +67,12 @@ static void delete_start(struct hf_core_volume *volume)
 	hf_remote_delete_start(&volume->deletion);
 }
 
+void hf_core_delete_go_on(struct hf_core_volume *volume)
+{
+	volume->deleting_now = false;
+	hf_core_leave_step(volume);
+}
+
 static void deleted(struct hf_remote_delete *deletion)
 {
 	struct hf_core_volume *volume = hf_container_of(deletion, struct hf_core_volume, deletion);
@@ -74,9 +81,12 @@ static void deleted(struct hf_remote_delete *deletion)
 	HF_CHECK_MAGIC(volume, HF_CORE_VOLUME_MAGIC);
 	hf_core_enter(core);
 	core->holds--;
-	volume->deleting_now = false;
 	volume->deleted = deletion->status == 0;
-	hf_core_leave_step(volume);
+	if (volume->deleted)
+		hf_core_delete_go_on(volume);
+	else
+		hf_env_timer_set(core->env, &volume->upload_timer,
+				 hf_env_now_ns(core->env) + DELETE_AGAIN_S * HF_NS_PER_S);
 	hf_core_leave(core);
 }
 

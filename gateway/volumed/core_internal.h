@@ -245,6 +245,8 @@ void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns);
 void hf_core_remote_close(struct hf_core_volume *volume);
 /* core_detach.c: takes the next step of a volume that is going, if its time has come. */
 void hf_core_leave_step(struct hf_core_volume *volume);
+/* After an attempt to delete its objects that succeeded, or some time after one that failed. */
+void hf_core_delete_go_on(struct hf_core_volume *volume);
 void hf_core_changes_done(struct hf_core *core, struct hf_list *changes, int status,
 			  const char *text);
 

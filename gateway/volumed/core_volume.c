@@ -86,7 +86,10 @@ static void upload_due(struct hf_timer *timer)
 
 	HF_CHECK_MAGIC(volume, HF_CORE_VOLUME_MAGIC);
 	hf_core_enter(core);
-	hf_core_upload_schedule(core);
+	if (volume->state == HF_VOLUME_DELETING)
+		hf_core_delete_go_on(volume);
+	else
+		hf_core_upload_schedule(core);
 	hf_core_leave(core);
 }
 

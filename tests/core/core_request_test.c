@@ -216,6 +216,47 @@ static void test_a_request_is_executed_once(void **state)
 	sim_keep_free(again);
 }
 
+/* Once, though one request waits long and thousands of later ones end meanwhile. */
+static void test_ids_may_run_far_ahead(void **state)
+{
+	struct core_world *world = *state;
+	struct world_request *old, *request;
+	static uint8_t expected[1024], data[512];
+	char name[HF_STORE_NAME_MAX + 1];
+	uint64_t last, id;
+
+	assert_int_equal(world_write(world, 0, 0, 512, 7), 0);
+	assert_true(world_wait_uploaded(world, 0));
+	sim_run(world->sim, 4 * HF_NS_PER_S);
+	world_die(world, 0, false);
+	world->read_deadline_ms = 3600000;
+	world_boot(world, 0);
+	assert_int_equal(world_attach(world, 0, world_config(false)), 0);
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	world_object_name(world, name);
+	sim_store_fail_names(world->sim, name, HF_EAGAIN);
+	memset(expected, 7, 512);
+	old = world_submit(world, 0, HF_OP_COMPARE_AND_WRITE, 0, 512, expected, 1024, 5, 0);
+	for (id = 6; id < 6 + 3 * HF_RING_ENTRIES; id++) {
+		memset(data, (int)(id % 100), sizeof data);
+		request = world_submit(world, 0, HF_OP_WRITE, 4096, 512, data, 512, id, 0);
+		assert_int_equal(world_wait(world, request), 0);
+		sim_keep_free(request);
+	}
+	assert_false(old->done);
+	sim_store_fail_names(world->sim, NULL, 0);
+	assert_int_equal(world_wait(world, old), 0);
+	last = world_status(world, 0).last_sequence;
+	request = world_submit(world, 0, HF_OP_WRITE, 4096, 512, data, 512, id - 1000, 0);
+	assert_int_equal(world_wait(world, request), 0);
+	sim_keep_free(request);
+	request = world_submit(world, 0, HF_OP_COMPARE_AND_WRITE, 0, 512, expected, 1024, 5, 0);
+	assert_int_equal(world_wait(world, request), 0);
+	sim_keep_free(request);
+	sim_keep_free(old);
+	assert_int_equal(world_status(world, 0).last_sequence, last);
+}
+
 /* No zombies: what was cancelled in time is never executed. */
 static void test_cancel_before_the_log(void **state)
 {
@@ -285,6 +326,7 @@ int main(void)
 		T(test_unmap_is_all_or_none),
 		T(test_lba_status_tells_mapped_from_unmapped),
 		T(test_a_request_is_executed_once),
+		T(test_ids_may_run_far_ahead),
 		T(test_cancel_before_the_log),
 		T(test_flush_and_fua_survive_power_loss),
 	};

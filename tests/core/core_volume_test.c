@@ -134,6 +134,29 @@ static void test_detach_waits_for_the_store_and_force_does_not(void **state)
 	assert_int_equal(world_expect(world, 0, 0, 4096, 1), 0);
 }
 
+/* A store that is away holds a deletion up and does not end it. */
+static void test_delete_waits_for_the_store(void **state)
+{
+	struct core_world *world = *state;
+	uint64_t events;
+	struct sim_counts counts;
+
+	assert_int_equal(world_write(world, 0, 0, 16 * KIB, 1), 0);
+	assert_true(world_wait_uploaded(world, 0));
+	sim_store_fail_names(world->sim, "vol-", HF_EACCES);
+	sim_counts(world->sim, &counts);
+	events = counts.events;
+	world_delete_start(world, 0);
+	sim_run(world->sim, 60 * HF_NS_PER_S);
+	assert_int_equal(world_status(world, 0).state, HF_VOLUME_DELETING);
+	assert_int_equal(world_write(world, 0, 0, 512, 1), HF_ENOTREADY);
+	sim_counts(world->sim, &counts);
+	assert_true(counts.events - events < 20000); /* it waits between attempts */
+	sim_store_fail_names(world->sim, NULL, 0);
+	assert_int_equal(world_delete(world, 0), 0);
+	assert_null(sim_store_at(world->sim, 0));
+}
+
 static void test_delete_leaves_nothing(void **state)
 {
 	struct core_world *world = *state;
@@ -289,7 +312,6 @@ static void test_a_lost_dirty_block_becomes_a_bad_extent(void **state)
 static void test_a_store_that_lost_objects_fails_the_volume(void **state)
 {
 	struct core_world *world = *state;
-	const struct sim_object *object;
 	char name[HF_STORE_NAME_MAX + 1];
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -299,10 +321,7 @@ static void test_a_store_that_lost_objects_fails_the_volume(void **state)
 	sim_run(world->sim, 4 * HF_NS_PER_S);
 	world_die(world, 0, false);
 	sim_run(world->sim, 30 * HF_NS_PER_S);
-	for (unsigned i = 0; (object = sim_store_at(world->sim, i)) != NULL; i++)
-		if (object->length > 0 && !strstr(object->name, "claims") &&
-		    !strstr(object->name, "keyring") && !strstr(object->name, "base"))
-			strcpy(name, object->name);
+	world_object_name(world, name);
 	sim_store_poke(world->sim, name, NULL, 0);
 	world_boot(world, 0);
 	assert_int_equal(world_attach(world, 0, world_config(false)), 0);
@@ -347,6 +366,7 @@ int main(void)
 		T(test_detach_drains_and_the_volume_moves),
 		T(test_detach_waits_for_the_store_and_force_does_not),
 		T(test_delete_leaves_nothing),
+		T(test_delete_waits_for_the_store),
 		T(test_the_old_holder_is_fenced),
 		T(test_a_store_that_is_away_stops_only_what_needs_it),
 		T(test_a_full_log_waits_for_the_store),

@@ -186,6 +186,21 @@ int world_delete(struct core_world *world, unsigned host)
 	return change_run(world, host, world_config(false), false, hf_core_delete);
 }
 
+static void change_free(struct hf_volume_change *change)
+{
+	sim_keep_free(change);
+}
+
+void world_delete_start(struct core_world *world, unsigned host)
+{
+	struct hf_volume_change *change = sim_keep_alloc(sizeof *change);
+
+	change->config.volume = WORLD_VOLUME;
+	change->done = change_free;
+	sim_select(world->sim, host);
+	hf_core_delete(world->cores[host], change);
+}
+
 struct hf_volume_change *world_detach_start(struct core_world *world, unsigned host, bool *done)
 {
 	struct hf_volume_change *change = sim_keep_alloc(sizeof *change);
@@ -275,6 +290,18 @@ int world_expect(struct core_world *world, unsigned host, uint64_t offset, uint6
 			status = 1;
 	sim_keep_free(data);
 	return status;
+}
+
+void world_object_name(struct core_world *world, char *name)
+{
+	const struct sim_object *object;
+
+	name[0] = '\0';
+	for (unsigned i = 0; (object = sim_store_at(world->sim, i)) != NULL; i++)
+		if (!strstr(object->name, "claims") && !strstr(object->name, "keyring") &&
+		    !strstr(object->name, "base"))
+			strcpy(name, object->name);
+	HF_ASSERT(name[0] != '\0');
 }
 
 struct hf_volume_status world_status(struct core_world *world, unsigned host)

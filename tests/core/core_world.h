@@ -34,6 +34,8 @@ struct hf_volume_config world_config(bool create);
 int world_attach(struct core_world *world, unsigned host, struct hf_volume_config config);
 int world_detach(struct core_world *world, unsigned host, bool force);
 int world_delete(struct core_world *world, unsigned host);
+/* Starts a deletion and does not wait. */
+void world_delete_start(struct core_world *world, unsigned host);
 /* Starts a detach and does not wait; *done is set when it ended. */
 struct hf_volume_change *world_detach_start(struct core_world *world, unsigned host, bool *done);
 
@@ -54,6 +56,8 @@ int world_write(struct core_world *world, unsigned host, uint64_t offset, uint64
 /* 0 and every byte is `fill`; a status; or 1 if some byte is not. */
 int world_expect(struct core_world *world, unsigned host, uint64_t offset, uint64_t length,
 		 uint8_t fill);
+/* The name of the last object with data that the store holds. */
+void world_object_name(struct core_world *world, char *name);
 struct hf_volume_status world_status(struct core_world *world, unsigned host);
 bool world_wait_state(struct core_world *world, unsigned host, enum hf_volume_state state);
 /* Until the store covers everything. */
