@@ -60,6 +60,7 @@ struct hf_control {
 	struct hf_route *route;
 	uv_timer_t second; /* pending work is looked for once a second */
 	bool stopping, new_incarnation;
+	int failed; /* why it stopped by itself; 0: it was told to */
 
 	/* trust.c */
 	struct hf_sign_key server_key;

@@ -41,7 +41,12 @@ static int run(struct hf_control *control)
 	}
 	hf_control_free(control);
 	uv_loop_close(&loop);
-	return err;
+	return err ? err : control->failed;
+}
+
+static int check(void *config, struct hf_errmsg *message)
+{
+	return hf_control_config_check(config, message);
 }
 
 int main(int argc, char **argv)
@@ -59,18 +64,12 @@ int main(int argc, char **argv)
 		.purpose = "Holds the gateways' connections and keeps their desired state.",
 		.keys = hf_control_keys,
 		.options = options,
+		.check = check,
 	};
-	struct hf_errmsg message = {""};
-	int status = hf_daemon_start(&daemon, argc, argv, &control.config), err;
+	int status = hf_daemon_start(&daemon, argc, argv, &control.config);
 
-	if (status < 0) {
-		err = hf_control_config_check(&control.config, &message);
-		if (err)
-			hf_error("%s", message.text);
-		else
-			err = run(&control);
-		status = hf_err_exit_status(err);
-	}
+	if (status < 0)
+		status = hf_err_exit_status(run(&control));
 	hf_conf_free(hf_control_keys, &control.config);
 	return status;
 }

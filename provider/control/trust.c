@@ -14,6 +14,7 @@
 #include "net/identity.h"
 #include "provider/control/activation.h"
 #include "provider/control/channel.h"
+#include "provider/control/process.h"
 #include "net/key_file.h"
 
 #define NAMES_MAX 8u
@@ -152,9 +153,13 @@ static void certificate_answered(void *context, int err, const char *reason,
 	err = keep(control, &message);
 	if (!err && !control->stopping)
 		err = open_listeners(control, &message);
-	if (err)
-		hf_error("%s", message.text);
 	control->trusted = err == 0;
+	if (!err)
+		return;
+	/* Not to be mended by trying again; the supervisor and a person should see it. */
+	hf_error("%s", message.text);
+	control->failed = err;
+	hf_control_stop(control);
 }
 
 static bool add_name(char names[][256], size_t *count, const char *endpoint)

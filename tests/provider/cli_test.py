@@ -5,6 +5,7 @@ real provider and signer; HF_BUILD names the build folder."""
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,28 @@ def check_daemons(folder):
             for extra in [[], ["--check-config"]]:
                 result = run("--config", path, *extra)
                 assert result.returncode == INVALID and word in result.stderr, (name, text, result)
+    with open(path, "w") as file:
+        file.write("run_dir = /x\nstate_dir = /y\nchannel_listen = nowhere\n"
+                   "activation_listen = 127.0.0.1:0\nstore_url = dir:/z\n")
+    result = run("--config", path, "--check-config")
+    assert result.returncode == INVALID and "channel_listen" in result.stderr, result
+
+
+def check_busy_port(folder, run):
+    """A port that somebody has: the provider says which and ends, on its first start and later."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        state = os.path.join(folder, "second")
+        path = os.path.join(folder, "second.conf")
+        os.mkdir(os.path.join(folder, "run2"))
+        os.symlink(os.path.join(run, "signer.sock"), os.path.join(folder, "run2", "signer.sock"))
+        with open(path, "w") as file:
+            file.write(f"run_dir = {folder}/run2\nstate_dir = {state}\nstore_url = dir:{folder}/store\n"
+                       f"channel_listen = 127.0.0.1:{port}\nactivation_listen = 127.0.0.1:0\n")
+        for _ in range(2):
+            result = subprocess.run([os.path.join(BIN, "holdfast-provider"), "--config", path],
+                                    capture_output=True, text=True, timeout=20)
+            assert result.returncode != 0 and str(port) in result.stderr, result
 
 
 def main():
@@ -179,6 +202,7 @@ def main():
         try:
             wait_ready(run)
             check_answers(run, folder)
+            check_busy_port(folder, run)
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
