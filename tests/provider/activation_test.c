@@ -408,6 +408,54 @@ static void test_connections_are_bounded(void **state)
 	assert_int_equal(offered, 16);
 }
 
+/* Invariant 9: a hello that lies or is misshapen gets a reason and no key. */
+static void expect_hello_refused(const char *host, const char *portal, bool break_proof)
+{
+	gw.host = host;
+	gw.portal = portal;
+	gw.break_proof = break_proof;
+	tg_hello(&gw);
+	tg_wait_ended(&gw);
+	assert_string_equal(gw.key, "");
+	assert_true(gw.retry_reason[0] != '\0');
+}
+
+static void test_bad_hellos(void **state)
+{
+	static char long_host[300];
+
+	(void)state;
+	memset(long_host, 'h', sizeof long_host - 1);
+	expect_hello_refused(NULL, NULL, true);
+	expect_hello_refused("\033[2Jhost", NULL, false);
+	expect_hello_refused(long_host, NULL, false);
+	expect_hello_refused(NULL, "", false);
+	expect_hello_refused(NULL, "no port", false);
+	expect_hello_refused(NULL, "192.0.2.1:99999", false);
+	gw.host = gw.portal = NULL;
+	gw.break_proof = false;
+	tg_hello(&gw);
+	tg_wait_offer(&gw);
+}
+
+/* New keys are rationed: a flood of gateways is told to come later, and costs no more rows. */
+static void test_offers_are_rationed(void **state)
+{
+	int offered = 0;
+
+	(void)state;
+	for (bool turned_away = false; !turned_away; offered++) {
+		assert_true(offered < 200);
+		tg_free(&gw);
+		tg_init(&gw, &lab);
+		tg_hello(&gw);
+		lab_until(&lab, offered_or_ended, &gw, "an offer or the end");
+		turned_away = gw.ended;
+	}
+	assert_true(offered > 60);
+	assert_non_null(strstr(gw.retry_reason, "too many"));
+}
+
 /* While the signer is away a confirmation changes nothing and says why; later it works. */
 static void test_confirm_without_signer(void **state)
 {
@@ -452,6 +500,8 @@ int main(void)
 		ACTIVATION_TEST(test_changed_sealing_key),
 		ACTIVATION_TEST(test_guessing_is_bounded),
 		ACTIVATION_TEST(test_connections_are_bounded),
+		ACTIVATION_TEST(test_bad_hellos),
+		ACTIVATION_TEST(test_offers_are_rationed),
 		ACTIVATION_TEST(test_confirm_without_signer),
 	};
 

@@ -85,13 +85,14 @@ static void say_hello(struct test_gateway *g)
 	hello.identity_key.len = HF_KEY_BYTES;
 	hello.sealing_key.data = g->sealing.public_key;
 	hello.sealing_key.len = HF_KEY_BYTES;
-	hello.host = host;
+	hello.host = g->host ? (char *)(uintptr_t)g->host : host;
 	hello.version = version;
-	hello.portal = portal;
+	hello.portal = g->portal ? (char *)(uintptr_t)g->portal : portal;
 	assert_int_equal(
 		hf_request_make(&g->identity, "gateway", &hello.request.data, &hello.request.len),
 		0);
 	assert_int_equal(hf_hello_prove(&g->identity, &hello, proof), 0);
+	proof[10] ^= g->break_proof;
 	hello.proof.data = proof;
 	hello.proof.len = sizeof proof;
 	assert_int_equal(hf_session_hello(g->session, now_ms(), &hello), 0);

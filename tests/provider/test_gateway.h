@@ -26,7 +26,8 @@ struct test_gateway {
 	/* Activation */
 	char key[HF_ACTIVATION_TEXT_MAX]; /* as its console shows it; "" until offered */
 	uint8_t number[HF_ACTIVATION_NUMBER_BYTES];
-	bool claimed, issued, swap_authority;
+	bool claimed, issued, swap_authority, break_proof;
+	const char *host, *portal; /* in the hello; NULL: good ones */
 	uint64_t id, tenant;
 	uint8_t certificate[2048], authority[2048];
 	size_t certificate_length, authority_length;
