@@ -81,6 +81,20 @@ static void heard_claimed(struct hf_activation *activation,
 		activation->claimed_by);
 }
 
+static int check_endpoints(const Holdfast__ActivateIssued *issued, struct hf_errmsg *message)
+{
+	char host[256];
+	uint16_t port;
+
+	if (issued->n_endpoints == 0 || issued->n_endpoints > HF_DIAL_ENDPOINTS_MAX)
+		return hf_fail(message, HF_EINVAL, "no usable list of endpoints");
+	for (size_t i = 0; i < issued->n_endpoints; i++)
+		if (hf_endpoint_parse(issued->endpoints[i], host, sizeof host, &port) != 0)
+			return hf_fail(message, HF_EINVAL, "`%.60s` is no endpoint",
+				       issued->endpoints[i]);
+	return 0;
+}
+
 int hf_activation_check_issued(const Holdfast__ActivateIssued *issued,
 			       const struct hf_activation_keys *keys, struct hf_errmsg *message)
 {
@@ -105,9 +119,7 @@ int hf_activation_check_issued(const Holdfast__ActivateIssued *issued,
 	    !info.tenant)
 		return hf_fail(message, HF_EAUTH,
 			       "the certificate names another gateway than the message");
-	if (issued->n_endpoints == 0 || issued->n_endpoints > HF_DIAL_ENDPOINTS_MAX)
-		return hf_fail(message, HF_EINVAL, "no usable list of endpoints");
-	return 0;
+	return check_endpoints(issued, message);
 }
 
 static void heard_issued(struct hf_activation *activation, const Holdfast__ActivateIssued *issued)

@@ -248,15 +248,20 @@ static void spoil_endpoints(Holdfast__ActivateIssued *issued)
 	issued->n_endpoints = 0;
 }
 
+static void spoil_endpoint(Holdfast__ActivateIssued *issued)
+{
+	issued->endpoints[0] = (char *)(uintptr_t) "nowhere";
+}
+
 static void test_what_is_issued_must_be_what_was_offered(void **state)
 {
 	static void (*const spoils[])(Holdfast__ActivateIssued *) = {
-		spoil_signer, spoil_gateway, spoil_certificate, spoil_endpoints};
+		spoil_signer, spoil_gateway, spoil_certificate, spoil_endpoints, spoil_endpoint};
 	struct fixture *f = *state;
 	char path[120];
 
 	snprintf(path, sizeof path, "%s/activated", f->state_dir);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < sizeof spoils / sizeof spoils[0]; i++) {
 		RUN_UNTIL(&f->loop, f->provider.activation.connections == i + 1);
 		WAIT_LOOK(f, strcmp(f->state, "offered") == 0);
 		fake_provider_claim(&f->provider);

@@ -503,6 +503,26 @@ static void test_dialler_tries_all_endpoints(void **state)
 	close_dialler(f);
 }
 
+static void test_dialler_prefers_once(void **state)
+{
+	struct fixture *f = *state;
+	char dead[32];
+	const char *endpoints[] = {dead};
+
+	snprintf(dead, sizeof dead, "127.0.0.1:%u", closed_port());
+	open_dialler(f, endpoints, 1);
+	assert_int_equal(hf_dialler_prefer(f->dialler, "nowhere"), HF_EINVAL);
+	assert_int_equal(hf_dialler_prefer(f->dialler, f->address), 0);
+	RUN_UNTIL(&f->loop, f->accepted == 1 && f->at_client.opened);
+	close_end(&f->at_server);
+	RUN_UNTIL(&f->loop, f->at_client.lost);
+	hf_dialler_again(f->dialler, 0);
+	assert_int_equal(f->waits, 1);
+	RUN_UNTIL(&f->loop, f->waits == 2); /* only the usual one was tried */
+	assert_int_equal(f->accepted, 1);
+	close_dialler(f);
+}
+
 static void test_dialler_waits_and_comes_back(void **state)
 {
 	struct fixture *f = *state;
@@ -560,6 +580,7 @@ int main(void)
 		T(test_bytes_that_are_not_tls),
 		T(test_server_may_ask_for_no_certificate),
 		T(test_dialler_tries_all_endpoints),
+		T(test_dialler_prefers_once),
 		T(test_dialler_waits_and_comes_back),
 		T(test_dialler_closes_at_any_moment),
 	};
