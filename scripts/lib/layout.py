@@ -153,7 +153,8 @@ def processes(layout, spec):
             "env": {"TGT_IPC_SOCKET": os.path.join(gateway_run, "tgt"),
                     "HOLDFAST_RING_SOCKET": os.path.join(gateway_run, "ring.sock")},
             "argv": ["unshare", "-m", "sh", "-c",
-                     'mount --bind "$1" "$2" && exec "$3" -f -C "$4" --iscsi "portal=$5"',
+                     'mkdir -p "$2" && mount --bind "$1" "$2" && '
+                     'exec "$3" -f -C "$4" --iscsi "portal=$5"',
                      "tgtd", layout.path("gateway", "plugin"), TGT_PLUGIN_DIR, TGTD,
                      str(tgt_control(spec)), address(spec, "boot_portal")]}
     return [daemon("signer"), daemon("provider"), daemon("volumed"), tgtd, daemon("broker"),

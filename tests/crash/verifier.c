@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,6 @@ struct client {
 	int lun;
 	bool reconnect, failed;
 	bool draining; /* nothing new but what check() asks for */
-	bool settling; /* and nothing is under way but its reads */
 	unsigned under_way, settle_next, sessions_lost;
 	uint64_t next_id, seed;
 	uint64_t counters[COUNTERS];
@@ -332,7 +332,6 @@ static void check(struct client *c)
 	while (c->under_way > 0 && !c->failed)
 		turn(c);
 	c->settle_next = 0;
-	c->settling = true;
 	for (unsigned i = 0; i < COUNTERS && !c->failed; i++) {
 		c->counter_commands[i].kind = COUNTER_READ;
 		c->counter_commands[i].block = i;
@@ -344,7 +343,7 @@ static void check(struct client *c)
 		turn(c);
 	} while (!c->failed && (c->under_way > 0 || c->settle_next < MODEL_BLOCKS));
 	report(c);
-	c->draining = c->settling = false;
+	c->draining = false;
 }
 
 static int log_in(struct client *c, char **argv)
@@ -375,6 +374,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s PORTAL TARGET LUN keep|reconnect\n", argv[0]);
 		return 2;
 	}
+	signal(SIGPIPE, SIG_IGN);
 	c.lun = atoi(argv[3]);
 	c.reconnect = strcmp(argv[4], "reconnect") == 0;
 	c.model = model_create();

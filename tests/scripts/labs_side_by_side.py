@@ -32,6 +32,11 @@ def holdfast(status, *argv):
         env={**os.environ, **status["env"]}, stdout=subprocess.PIPE).stdout)
 
 
+def plugins():
+    folder = lay.TGT_PLUGIN_DIR
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
 def start_older_tgtd(folder):
     port = lay.free_ports(1)[0]
     env = {**os.environ, "TGT_IPC_SOCKET": os.path.join(folder, "older")}
@@ -56,7 +61,7 @@ def check_restarts(folder):
 def main():
     root = tempfile.mkdtemp(prefix="holdfast-labs-")
     folders = [os.path.join(root, name) for name in ("one", "two")]
-    plugins_before = sorted(os.listdir(lay.TGT_PLUGIN_DIR))
+    plugins_before = plugins()
     older, system_before, show = start_older_tgtd(root)
     try:
         states = [lab_command("up", "--dir", f) for f in folders]
@@ -81,7 +86,7 @@ def main():
         assert again["status"] == "available", again
         must(volumes[0], "read -P 1 1M 2M", "flush")
         assert older.poll() is None and show() == system_before, "the older tgtd was touched"
-        assert sorted(os.listdir(lay.TGT_PLUGIN_DIR)) == plugins_before
+        assert plugins() == plugins_before
     finally:
         for folder in folders:
             subprocess.run([LAB, "down", "--dir", folder], check=False)

@@ -58,7 +58,7 @@ class Tgtd:
         with open(os.path.join(self.volumed.folder, "tgtd.log"), "ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "-m", "sh", "-c",
-                 'mount --bind "$1" "$2" && exec tgtd -f -C "$3" --iscsi "portal=$4"', "tgtd",
+                 'mkdir -p "$2" && mount --bind "$1" "$2" && exec tgtd -f -C "$3" --iscsi "portal=$4"', "tgtd",
                  folder, PLUGINS, self.control, f"127.0.0.1:{self.port}"],
                 env={**self.env, **self.preload(plugin)}, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until("tgtd", lambda: "holdfast" in self.admin("show", "system", allow=True))
