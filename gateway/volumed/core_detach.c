@@ -168,8 +168,10 @@ static void leave_start(struct hf_core_volume *volume, enum hf_volume_state stat
 {
 	struct hf_core *core = volume->core;
 
-	if (volume->state != state)
+	if (volume->state != state) {
 		hf_core_volume_set_state(volume, state, 0, "%s", "");
+		volume->flushed = false;
+	}
 	hf_core_changes_done(core, &volume->attaching, HF_ECANCELED,
 			     "the volume was detached meanwhile");
 	hf_core_unpark_all(volume, HF_ENOTREADY);

@@ -194,9 +194,9 @@ int hf_core_volume_ready(const struct hf_core_volume *volume)
 void hf_core_volume_stop(struct hf_core_volume *volume, enum hf_volume_state state, int error,
 			 const char *text)
 {
-	if (volume->state == state || volume->state == HF_VOLUME_DELETING ||
-	    volume->core->closing || volume->force)
-		return;
+	if (volume->state == HF_VOLUME_FENCED || volume->state == HF_VOLUME_FAILED ||
+	    volume->state == HF_VOLUME_DELETING || volume->core->closing || volume->force)
+		return; /* it has stopped, or nothing of it is wanted any more */
 	hf_core_alarm(volume->core, volume->config.volume, "%s: %s",
 		      state == HF_VOLUME_FENCED ? "fenced" : "failed", text);
 	hf_core_volume_set_state(volume, state, error, "%s", text);
