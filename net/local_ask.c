@@ -133,7 +133,6 @@ int hf_local_ask(const char *path, const uint8_t *bytes, size_t length, uint64_t
 			err = read_answer(fd, until_ms, answer, answer_length);
 		close(fd);
 	}
-	explicit_bzero(frame, HF_LOCAL_HEADER_BYTES + length);
-	free(frame);
+	hf_local_frame_free(frame, length);
 	return err ? hf_fail(message, err, "%s: %s", path, hf_err_text(err)) : 0;
 }

@@ -25,7 +25,7 @@ struct call {
 	uint64_t due_ms; /* on the clock of uv_now */
 	int due_status;  /* what it ends with then */
 	uint8_t *frame;  /* until it is handed to the wire */
-	size_t frame_length;
+	size_t length;   /* of the question in it */
 	void (*answered)(void *context, int status, const uint8_t *bytes, size_t length);
 	void *context;
 };
@@ -57,6 +57,7 @@ struct hf_local_client {
 struct question {
 	uv_write_t write;
 	uint8_t *frame;
+	size_t length;
 };
 
 static void call_end(struct hf_local_client *client, struct call *call, int status,
@@ -65,7 +66,7 @@ static void call_end(struct hf_local_client *client, struct call *call, int stat
 	hf_list_remove(&call->link);
 	client->call_count--;
 	call->answered(call->context, status, bytes, length);
-	free(call->frame);
+	hf_local_frame_free(call->frame, call->length);
 	free(call);
 }
 
@@ -159,18 +160,20 @@ static void on_question_written(uv_write_t *write, int status)
 	struct question *question = hf_container_of(write, struct question, write);
 
 	(void)status; /* a failed write is seen by the reader as well */
-	free(question->frame);
+	hf_local_frame_free(question->frame, question->length);
 	free(question);
 }
 
 static int send_question(struct wire *wire, struct call *call)
 {
 	struct question *question = calloc(1, sizeof *question);
-	uv_buf_t buffer = uv_buf_init((char *)call->frame, (unsigned)call->frame_length);
+	uv_buf_t buffer =
+		uv_buf_init((char *)call->frame, (unsigned)(HF_LOCAL_HEADER_BYTES + call->length));
 
 	if (!question)
 		return HF_ENOMEM;
 	question->frame = call->frame;
+	question->length = call->length;
 	if (uv_write(&question->write, (uv_stream_t *)&wire->pipe, &buffer, 1,
 		     on_question_written) != 0) {
 		free(question);
@@ -271,7 +274,7 @@ static void call_start(struct hf_local_client *client, struct call *call, const 
 	int err = 0;
 
 	call->frame = hf_local_frame_make(call->number, bytes, length);
-	call->frame_length = HF_LOCAL_HEADER_BYTES + length;
+	call->length = length;
 	if (!call->frame)
 		err = length > HF_LOCAL_FRAME_MAX ? HF_ETOOBIG : HF_ENOMEM;
 	else if (client->call_count > CALLS_MAX)

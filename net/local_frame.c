@@ -56,8 +56,17 @@ int hf_local_buffer_next(struct hf_local_buffer *buffer, uint32_t *number, const
 	return 1;
 }
 
+void hf_local_frame_free(uint8_t *frame, size_t length)
+{
+	if (frame)
+		explicit_bzero(frame, HF_LOCAL_HEADER_BYTES + length);
+	free(frame);
+}
+
 void hf_local_buffer_free(struct hf_local_buffer *buffer)
 {
+	if (buffer->data)
+		explicit_bzero(buffer->data, buffer->used);
 	free(buffer->data);
 	memset(buffer, 0, sizeof *buffer);
 }

@@ -26,5 +26,8 @@ void hf_local_buffer_free(struct hf_local_buffer *buffer);
 
 /* A malloc'ed frame of HF_LOCAL_HEADER_BYTES + length bytes, or NULL. */
 uint8_t *hf_local_frame_make(uint32_t number, const uint8_t *bytes, size_t length);
+/* Wipes and frees a frame of `length` bytes of content: it may have carried a secret. NULL is
+ * harmless. */
+void hf_local_frame_free(uint8_t *frame, size_t length);
 
 #endif

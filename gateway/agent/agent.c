@@ -140,6 +140,15 @@ static void on_volumes_changed(void *context)
 		hf_uplink_changed(agent->uplink);
 }
 
+static void on_volumes_looked(void *context)
+{
+	struct hf_agent *agent = context;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	if (agent->uplink)
+		hf_uplink_looked(agent->uplink);
+}
+
 /* One agent a state folder. One that was killed holds the lock until the kernel has cleared it
  * away, and its supervisor starts the next one at once: wait a moment. */
 static int lock_state(struct hf_agent *agent, struct hf_errmsg *message)
@@ -167,6 +176,7 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 						  .kept = &agent->kept,
 						  .sealing = &agent->sealing,
 						  .changed = on_volumes_changed,
+						  .looked = on_volumes_looked,
 						  .context = agent};
 	int err = hf_daemon_private_folder(agent->config->state_dir, message);
 

@@ -347,6 +347,19 @@ static void on_sources_changed(void *context, bool anew)
 			reconciler->chores[i].retry.at_ms = 0;
 	}
 	hf_reconciler_run(reconciler);
+	if (reconciler->look && (reconciler->sources.volumed.answered >= reconciler->look ||
+				 !reconciler->sources.volumed.known)) {
+		reconciler->look = 0;
+		reconciler->config.looked(reconciler->config.context);
+	}
+}
+
+void hf_reconciler_look(struct hf_reconciler *reconciler)
+{
+	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
+	/* The question under way may be answered with what was before. */
+	reconciler->look = reconciler->sources.volumed.started + 1;
+	hf_sources_ask_now(&reconciler->sources);
 }
 
 static uint32_t sources_interval_ms(void *context)

@@ -24,6 +24,8 @@ struct hf_reconciler_config {
 	const struct hf_seal_key *sealing;
 	/* What would be reported has changed. */
 	void (*changed)(void *context);
+	/* The answer to hf_reconciler_look: a report is of now. */
+	void (*looked)(void *context);
 	void *context;
 };
 
@@ -33,6 +35,8 @@ int hf_reconciler_open(const struct hf_reconciler_config *config, struct hf_reco
 /* From now on this is desired. Borrowed until the next call. */
 void hf_reconciler_set_document(struct hf_reconciler *reconciler, uint64_t tenant,
 				const Holdfast__Document *document);
+/* Asks volumed at once how things stand; `looked` follows when it has answered or does not. */
+void hf_reconciler_look(struct hf_reconciler *reconciler);
 /* Fills in volumes, buffer, alarms and what runs; its memory is freed by hf_reconciler_report_free.
  */
 void hf_reconciler_report(struct hf_reconciler *reconciler, Holdfast__Report *report);

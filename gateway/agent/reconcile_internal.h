@@ -75,6 +75,7 @@ struct hf_reconciler {
 	struct hf_chore_state chores[HF_CHORES];
 	/* The store was set for this document in this run of volumed. */
 	uint64_t store_generation, store_incarnation, store_pid;
+	uint64_t look; /* number of the question to volumed that somebody waits for; 0: none */
 	bool stopping;
 	unsigned open; /* parts not yet closed */
 	void (*closed)(void *context);

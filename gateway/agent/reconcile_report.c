@@ -65,6 +65,7 @@ static void fill_alarms(struct hf_reconciler *reconciler, const struct hf_actual
 			Holdfast__Report *report)
 {
 	char text[256], id[HF_ID_TEXT_MAX];
+	size_t first = 0;
 
 	report->alarms = calloc(ALARMS_MAX, sizeof *report->alarms);
 	HF_ASSERT(report->alarms);
@@ -80,7 +81,10 @@ static void fill_alarms(struct hf_reconciler *reconciler, const struct hf_actual
 			 hf_id_format(HF_ID_VOLUME, volume, id));
 		add_alarm(report, text);
 	}
-	for (size_t i = 0; actual->volumed && i < actual->volumed->n_alarms; i++)
+	/* volumed's, as many of the newest as there is room for. */
+	if (actual->volumed && actual->volumed->n_alarms > ALARMS_MAX - report->n_alarms)
+		first = actual->volumed->n_alarms - (ALARMS_MAX - report->n_alarms);
+	for (size_t i = first; actual->volumed && i < actual->volumed->n_alarms; i++)
 		add_alarm(report, actual->volumed->alarms[i]);
 }
 

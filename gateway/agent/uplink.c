@@ -18,7 +18,8 @@
 #define BOOT_BYTES       16u
 #define REPORT_MIN_MS    100u
 #define REPORT_MAX_MS    3600000u
-#define CHANGE_REPORT_MS 20u /* several changes of one moment make one report */
+#define LOOK_MS          500u /* volumed has this long to say how things stand for a first report */
+#define CHANGE_REPORT_MS 20u  /* several changes of one moment make one report */
 
 struct hf_uplink {
 	uint32_t magic;
@@ -34,6 +35,7 @@ struct hf_uplink {
 	uv_timer_t report_timer;
 	uint64_t subscription;
 	uint32_t interval_ms; /* 0: no subscription */
+	bool looking;         /* its first report waits for how things stand now */
 	unsigned open;        /* parts not yet closed */
 	bool closing;
 	void (*closed)(void *context);
@@ -72,6 +74,7 @@ static void on_report_timer(uv_timer_t *timer)
 	struct hf_uplink *uplink = timer->data;
 
 	HF_CHECK_MAGIC(uplink, UPLINK_MAGIC);
+	uplink->looking = false;
 	send_report(uplink);
 }
 
@@ -85,13 +88,22 @@ static void report_after(struct hf_uplink *uplink, uint32_t wait_ms)
 void hf_uplink_changed(struct hf_uplink *uplink)
 {
 	HF_CHECK_MAGIC(uplink, UPLINK_MAGIC);
-	report_after(uplink, CHANGE_REPORT_MS);
+	if (!uplink->looking)
+		report_after(uplink, CHANGE_REPORT_MS);
+}
+
+void hf_uplink_looked(struct hf_uplink *uplink)
+{
+	HF_CHECK_MAGIC(uplink, UPLINK_MAGIC);
+	if (uplink->looking)
+		report_after(uplink, 0);
 }
 
 static void subscribe(struct hf_uplink *uplink, const Holdfast__Subscribe *request)
 {
 	uplink->subscription = request->subscription;
 	uplink->interval_ms = request->interval_ms;
+	uplink->looking = false;
 	if (!uplink->interval_ms) {
 		uv_timer_stop(&uplink->report_timer);
 		return;
@@ -100,7 +112,10 @@ static void subscribe(struct hf_uplink *uplink, const Holdfast__Subscribe *reque
 		uplink->interval_ms = REPORT_MIN_MS;
 	if (uplink->interval_ms > REPORT_MAX_MS)
 		uplink->interval_ms = REPORT_MAX_MS;
-	report_after(uplink, 0);
+	/* Whoever subscribes anew wants to know how things stand now. */
+	uplink->looking = true;
+	report_after(uplink, LOOK_MS);
+	hf_reconciler_look(uplink->config.desired->reconciler);
 }
 
 /* ---- Requests ---- */
@@ -211,6 +226,7 @@ static void ended(struct hf_uplink *uplink, const struct hf_session_event *event
 	uplink->wire = NULL;
 	hf_wire_close(wire, true);
 	uplink->interval_ms = 0;
+	uplink->looking = false;
 	uv_timer_stop(&uplink->report_timer);
 	uplink->state = "waiting";
 	uplink->epoch = 0;

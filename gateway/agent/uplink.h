@@ -29,6 +29,8 @@ int hf_uplink_open(const struct hf_uplink_config *config, struct hf_uplink **out
 void hf_uplink_status(const struct hf_uplink *uplink, struct hf_uplink_status *status);
 /* A volume's state changed: a report soon, if one was subscribed to. */
 void hf_uplink_changed(struct hf_uplink *uplink);
+/* The reconciler knows how things stand now, as a subscription's first report asked. */
+void hf_uplink_looked(struct hf_uplink *uplink);
 void hf_uplink_close(struct hf_uplink *uplink, void (*closed)(void *context), void *context);
 
 #endif
