@@ -1,6 +1,5 @@
 /* holdfast-agent: the control plane of the gateway. Reads its configuration, runs agent.c until
  * SIGTERM or SIGINT. */
-#include <stdio.h>
 #include <sys/prctl.h>
 
 #include "base/log.h"
@@ -45,26 +44,26 @@ static int run(const struct hf_agent_config *config)
 	return err;
 }
 
+static int check(const void *config, struct hf_errmsg *message)
+{
+	return hf_agent_check_config(config, message);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct hf_daemon daemon = {
 		.name = "holdfast-agent",
 		.purpose = "Keeps the management connection and makes the gateway what it says.",
 		.keys = hf_agent_keys,
+		.check = check,
 	};
 	struct hf_agent_config config = {0};
-	struct hf_errmsg message = {""};
 	int status = hf_daemon_start(&daemon, argc, argv, &config);
 
 	if (status < 0) {
 		/* Keys and secrets are in this memory: no core dump, no ptrace by the uid. */
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-		status = hf_agent_check_config(&config, &message);
-		if (status)
-			fprintf(stderr, "%s: %s\n", daemon.name, message.text);
-		else
-			status = run(&config);
-		status = hf_err_exit_status(status);
+		status = hf_err_exit_status(run(&config));
 	}
 	hf_conf_free(hf_agent_keys, &config);
 	return status;
