@@ -294,6 +294,22 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* ---- Opening and closing ---- */
 
+/* libuv says EACCES for a folder that is missing; people want to know. */
+static int check_folder(const char *path, struct hf_errmsg *message)
+{
+	char folder[sizeof((struct sockaddr_un *)0)->sun_path];
+	char *slash;
+
+	memcpy(folder, path, strlen(path) + 1);
+	slash = strrchr(folder, '/');
+	if (!slash || slash == folder)
+		return 0;
+	*slash = '\0';
+	if (access(folder, F_OK) == 0)
+		return 0;
+	return hf_fail(message, hf_err_from_errno(errno), "%s: %s", folder, strerror(errno));
+}
+
 /* Removes a socket that nobody listens on; one that answers belongs to a running process. */
 static int remove_stale(const char *path, struct hf_errmsg *message)
 {
@@ -351,7 +367,9 @@ int hf_local_listen(uv_loop_t *loop, const struct hf_local_server_config *config
 	if (strlen(config->path) >= sizeof((struct sockaddr_un *)0)->sun_path)
 		return hf_fail(message, HF_EINVAL, "%s: a socket's path has at most 107 bytes",
 			       config->path);
-	err = remove_stale(config->path, message);
+	err = check_folder(config->path, message);
+	if (!err)
+		err = remove_stale(config->path, message);
 	if (err)
 		return err;
 	server = calloc(1, sizeof *server);

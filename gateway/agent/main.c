@@ -44,7 +44,7 @@ static int run(const struct hf_agent_config *config)
 	return err;
 }
 
-static int check(const void *config, struct hf_errmsg *message)
+static int check(void *config, struct hf_errmsg *message)
 {
 	return hf_agent_check_config(config, message);
 }

@@ -287,6 +287,18 @@ static void test_a_running_server_is_not_replaced(void **state)
 	assert_non_null(strstr(message.text, f->path));
 }
 
+static void test_a_missing_folder_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_local_server_config config = {
+		.path = "/tmp/hf-no-such-folder/sock", .mode = 0600, .request = serve};
+	struct hf_local_server *server;
+	struct hf_errmsg message;
+
+	assert_int_equal(hf_local_listen(&f->loop.loop, &config, &server, &message), HF_ENOENT);
+	assert_non_null(strstr(message.text, "/tmp/hf-no-such-folder:"));
+}
+
 struct asker {
 	const char *path;
 	int status;
@@ -340,6 +352,7 @@ int main(void)
 		T(test_bad_frames_end_only_their_connection),
 		T(test_every_split_of_a_frame),
 		T(test_a_running_server_is_not_replaced),
+		T(test_a_missing_folder_is_named),
 		T(test_blocking_ask),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
