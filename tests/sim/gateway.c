@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "cache/wlog.h"
 #include "tests/sim/gateway.h"
 
@@ -224,6 +225,7 @@ void gateway_died(struct gateway *gateway, bool ring_dies)
 {
 	gateway->core = NULL;
 	gateway->undelivered = 0;
+	gateway->cancelling = NULL;
 	if (ring_dies) {
 		for (unsigned i = 0; i < gateway->flight_count; i++)
 			gateway->flight[i]->dropped = true;
@@ -236,6 +238,19 @@ void gateway_died(struct gateway *gateway, bool ring_dies)
 /* ---- The shim ----------------------------------------------------------------------------------
  */
 
+static void cancelled_in_time(struct gateway *gateway, struct model_op *op)
+{
+	struct model_volume *volume = &gateway->model->volumes[op->volume];
+
+	if (op->sequence != 0)
+		model_fail(gateway->model, "op %u was cancelled, and is in the log", op->stamp);
+	HF_ASSERT(gateway->flight[gateway->flight_count - 1] == op);
+	gateway->flight_count--;
+	op->dropped = true;
+	memcpy(volume->ahead, gateway->ahead_before, sizeof volume->ahead);
+	gateway->cancels++;
+}
+
 static void request_done(struct hf_request *request)
 {
 	struct gateway *gateway = request->owner;
@@ -243,6 +258,13 @@ static void request_done(struct hf_request *request)
 
 	if (gateway->closing && request->status == HF_ECANCELED)
 		return; /* not executed */
+	if (op == gateway->cancelling) {
+		gateway->cancelling = NULL;
+		if (request->status == HF_ECANCELED) {
+			cancelled_in_time(gateway, op);
+			return;
+		}
+	}
 	gateway->undelivered++;
 	model_ended(gateway->model, op);
 }
@@ -269,6 +291,16 @@ void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived)
 	model_submitted(gateway->model, op, survived);
 	sim_select(gateway->sim, HOST);
 	hf_core_submit(gateway->core, request);
+}
+
+void gateway_submit_cancelled(struct gateway *gateway, struct model_op *op)
+{
+	memcpy(gateway->ahead_before, gateway->model->volumes[op->volume].ahead,
+	       sizeof gateway->ahead_before);
+	gateway->cancelling = op;
+	gateway_submit(gateway, op, false);
+	sim_select(gateway->sim, HOST);
+	hf_core_cancel(gateway->core, &op->request);
 }
 
 static void op_release(struct model_op *op)

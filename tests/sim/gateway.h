@@ -18,11 +18,14 @@ struct gateway {
 	uint8_t ring[16], dead_ring[16]; /* dead_ring: to be forgotten at the next start */
 	/* What the shim has submitted and not seen the end of, by id. */
 	struct model_op *flight[GATEWAY_DEPTH_MAX];
+	struct model_op *cancelling;            /* one of them, or NULL */
+	uint32_t ahead_before[MODEL_UNITS_MAX]; /* of its volume, without it */
 	unsigned flight_count;
 	unsigned undelivered; /* of them have ended, and the shim has not looked yet */
 	bool changes_done[MODEL_VOLUMES_MAX];
 	struct hf_volume_change changes[MODEL_VOLUMES_MAX];
 	bool expect_alarms, closing;
+	uint64_t cancels; /* that came in time */
 };
 
 void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model);
@@ -40,6 +43,9 @@ bool gateway_close(struct gateway *gateway);
 void gateway_died(struct gateway *gateway, bool ring_dies);
 
 void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived);
+/* Submits and cancels at once; nothing else may be submitted until it has ended: either as it
+ * would have, or HF_ECANCELED and then not executed. */
+void gateway_submit_cancelled(struct gateway *gateway, struct model_op *op);
 /* The shim takes in some of the completions, in order; all: every one. */
 void gateway_deliver(struct gateway *gateway, bool all);
 /* After a boot: submits again what is unfinished, in order. */

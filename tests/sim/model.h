@@ -38,7 +38,7 @@ struct model_op {
 	uint8_t *data; /* the request's payload */
 	uint32_t data_length;
 	bool ended, delivered; /* delivered: the shim has seen the completion */
-	bool dropped;          /* the shim died with it */
+	bool dropped;          /* the shim died with it, or it was cancelled in time */
 	bool survived;         /* submitted again, and its records were in the log already */
 	int predicted;         /* status */
 	uint64_t predicted_info;

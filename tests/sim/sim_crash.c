@@ -12,6 +12,7 @@
  *
  * Usage: sim_crash [--recoveries N] [--from SEED] [--jobs N] [--seed SEED] [-v]. A failing seed is
  * printed; --seed replays it. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@
 #define DISK_SIZE (1536u << 10)
 
 struct totals {
-	uint64_t recoveries, closes, kills, power_cuts, losses, detaches, requests, remote_checks;
+	uint64_t recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
+		remote_checks;
 };
 
 static uint64_t current_seed;
@@ -166,11 +168,14 @@ static void live(struct gateway *gateway, struct totals *totals)
 	if (outage)
 		sim_store_outage(sim, true);
 	while (steps-- > 0 && gateway->model->problem[0] == '\0') {
-		if (gateway->flight_count < depth && below(sim, 2) == 0) {
+		if (gateway->flight_count < depth && !gateway->cancelling && below(sim, 2) == 0) {
 			struct model_op *op = random_request(sim, gateway->model);
 
 			gateway->flight[gateway->flight_count++] = op;
-			gateway_submit(gateway, op, false);
+			if (below(sim, 30) == 0)
+				gateway_submit_cancelled(gateway, op);
+			else
+				gateway_submit(gateway, op, false);
 			totals->requests++;
 		}
 		sim_step(sim);
@@ -335,6 +340,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 				die(gateway, totals);
 		}
 	good = model->problem[0] == '\0';
+	totals->cancels += gateway->cancels;
 	if (!good)
 		printf("seed %llu: %s\n", (unsigned long long)seed, model->problem);
 	sim_destroy(sim);
@@ -360,14 +366,13 @@ static void aborted(int signal_number)
 
 static void print_totals(const struct totals *totals, uint64_t seeds)
 {
-	printf("%llu seeds, %llu recoveries: %llu stops, %llu kills, %llu losses of power, %llu of "
-	       "them with "
-	       "the disk; %llu detaches, %llu requests, %llu checks of the remote copy\n",
-	       (unsigned long long)seeds, (unsigned long long)totals->recoveries,
-	       (unsigned long long)totals->closes, (unsigned long long)totals->kills,
-	       (unsigned long long)totals->power_cuts, (unsigned long long)totals->losses,
-	       (unsigned long long)totals->detaches, (unsigned long long)totals->requests,
-	       (unsigned long long)totals->remote_checks);
+	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries: %" PRIu64 " stops, %" PRIu64
+	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
+	       " detaches, %" PRIu64 " requests (%" PRIu64 " cancelled), %" PRIu64
+	       " checks of the remote copy\n",
+	       seeds, totals->recoveries, totals->closes, totals->kills, totals->power_cuts,
+	       totals->losses, totals->detaches, totals->requests, totals->cancels,
+	       totals->remote_checks);
 }
 
 struct plan {
