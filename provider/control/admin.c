@@ -15,6 +15,8 @@
 #include "provider/control/validate.h"
 #include "provider/control/volumes.h"
 
+#define ANSWER_MAX (HF_LOCAL_FRAME_MAX - 64u)
+
 void hf_admin_reply(struct hf_local_request *request, int err, const char *reason, json_t *json)
 {
 	Holdfast__AdminAnswer answer = HOLDFAST__ADMIN_ANSWER__INIT;
@@ -30,6 +32,12 @@ void hf_admin_reply(struct hf_local_request *request, int err, const char *reaso
 	answer.reason = (char *)(uintptr_t)(err && !reason[0] ? hf_err_text(err) : reason);
 	answer.json = text ? text : answer.json;
 	length = holdfast__admin_answer__get_packed_size(&answer);
+	if (length > ANSWER_MAX) {
+		answer.error = -HF_ETOOBIG;
+		answer.reason = (char *)(uintptr_t) "the list is too long for one answer";
+		answer.json = (char *)(uintptr_t) "";
+		length = holdfast__admin_answer__get_packed_size(&answer);
+	}
 	bytes = malloc(length + 1);
 	HF_ASSERT(bytes);
 	holdfast__admin_answer__pack(&answer, bytes);
@@ -168,6 +176,7 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 	}
 	switch (admin->kind_case) {
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_SHOW:
+		goal = HF_GOAL_FRESH;
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH:
 		goal = HF_GOAL_AVAILABLE;

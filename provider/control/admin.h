@@ -23,7 +23,8 @@ enum hf_goal {
 	HF_GOAL_AVAILABLE, /* of a volume */
 	HF_GOAL_DETACHED,
 	HF_GOAL_GONE,
-	HF_GOAL_HELD, /* of a gateway */
+	HF_GOAL_FRESH, /* a report of now, or what is known when LOOK_MS have passed */
+	HF_GOAL_HELD,  /* of a gateway */
 };
 /* Answers the request when the goal is reached, has failed for good, or wait_ms passed; at once if
  * wait_ms is 0. */

@@ -34,11 +34,14 @@ struct hf_channel {
 	uint64_t apply_not_before_ms; /* loop's clock, after a refusal */
 	char refused_reason[HF_REG_REASON_MAX + 1];
 	uint64_t subscribe_request;
+	uint64_t
+		subscription; /* number of the newest; a new one makes the gateway report at once */
 
 	/* reports.c */
 	struct hf_live_volume *live;
 	size_t live_count;
 	uint64_t reported_ms; /* loop's clock; 0: never */
+	uint64_t reported_subscription;
 	uint64_t seen_stored_ms;
 	uint64_t buffer_total_bytes, buffer_used_bytes;
 	bool volumed_running, target_running;
@@ -59,6 +62,8 @@ void hf_channel_close_all(struct hf_control *control);
 
 /* Just held: subscribe, and bring the document up to date. */
 void hf_delivery_start(struct hf_channel *channel);
+/* Asks for a report of now; returns the number of the subscription that brings it. */
+uint64_t hf_delivery_look(struct hf_channel *channel);
 /* Sends the newest document if the gateway does not have it. */
 void hf_delivery_check(struct hf_channel *channel);
 void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event);

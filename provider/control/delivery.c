@@ -30,13 +30,20 @@ static void subscribe(struct hf_channel *channel)
 	Holdfast__Subscribe subscribe = HOLDFAST__SUBSCRIBE__INIT;
 	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
 
-	subscribe.subscription = 1;
+	subscribe.subscription = ++channel->subscription;
 	subscribe.interval_ms = (uint32_t)channel->control->config.report_interval_ms;
 	request.remaining_ms = SUBSCRIBE_MS;
 	request.kind_case = HOLDFAST__REQUEST__KIND_SUBSCRIBE;
 	request.subscribe = &subscribe;
 	hf_session_request(channel->link.session, hf_link_now_ms(&channel->link), &request,
 			   &channel->subscribe_request);
+}
+
+uint64_t hf_delivery_look(struct hf_channel *channel)
+{
+	subscribe(channel);
+	hf_link_rearm(&channel->link);
+	return channel->subscription;
 }
 
 void hf_delivery_start(struct hf_channel *channel)
@@ -122,10 +129,12 @@ void hf_delivery_check(struct hf_channel *channel)
 	memcpy(channel->apply_hash, document.hash, sizeof channel->apply_hash);
 	err = send_document(channel, &document);
 	free((void *)(uintptr_t)document.bytes);
-	if (err)
+	if (err) {
+		channel->apply_not_before_ms = hf_link_now_ms(&channel->link) + AFTER_REFUSAL_MS;
 		hf_warn("%s: generation %" PRIu64 " cannot be sent: %s",
 			hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 			channel->apply_generation, hf_err_text(err));
+	}
 	hf_link_rearm(&channel->link);
 }
 

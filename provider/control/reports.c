@@ -246,6 +246,7 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 	if (channel->epoch == 0)
 		return;
 	channel->reported_ms = now_ms;
+	channel->reported_subscription = report->subscription;
 	channel->buffer_total_bytes = report->buffer_total_bytes;
 	channel->buffer_used_bytes = report->buffer_used_bytes;
 	channel->volumed_running = report->volumed_running;
@@ -262,6 +263,7 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 			hf_channel_fenced(channel);
 	}
 	hf_reports_take_volumes(channel, report->volumes, report->n_volumes);
+	hf_admin_changed(channel->control, 0, channel->gateway);
 }
 
 void hf_reports_newest(struct hf_control *control, struct hf_reg_placement *placement)

@@ -12,6 +12,7 @@
 
 #define WAITER_MAGIC    0x77616974u
 #define FAILED_LASTS_MS 3000u
+#define LOOK_MS         2000u
 
 struct waiter {
 	uint32_t magic;
@@ -20,6 +21,7 @@ struct waiter {
 	struct hf_local_request *request;
 	enum hf_goal goal;
 	uint64_t volume, gateway;
+	uint64_t subscription; /* HF_GOAL_FRESH: whose report is waited for */
 	char name[HF_REG_NAME_MAX + 1];
 	uint64_t deadline_ms;     /* loop's clock */
 	uint64_t failed_since_ms; /* 0: it is not failed */
@@ -105,6 +107,21 @@ static void check_gateway(struct waiter *w, uint64_t now_ms)
 		       hf_status_gateway_json(w->control, &gateway));
 }
 
+static void check_fresh(struct waiter *w, uint64_t now_ms)
+{
+	struct hf_channel *channel = hf_channel_find(w->control, w->gateway);
+	struct hf_reg_volume volume;
+	int err;
+
+	if (channel && channel->reported_subscription < w->subscription && now_ms < w->deadline_ms)
+		return;
+	err = hf_registry_volume_get(w->control->reg, w->volume, &volume);
+	if (err)
+		answer(w, err, err == HF_ENOENT ? "the volume was deleted" : "", NULL);
+	else
+		answer(w, 0, "", hf_status_volume_json(w->control, &volume));
+}
+
 static void check(struct waiter *w)
 {
 	uint64_t now_ms = uv_now(w->control->loop);
@@ -112,6 +129,8 @@ static void check(struct waiter *w)
 	HF_CHECK_MAGIC(w, WAITER_MAGIC);
 	if (w->goal == HF_GOAL_HELD)
 		check_gateway(w, now_ms);
+	else if (w->goal == HF_GOAL_FRESH)
+		check_fresh(w, now_ms);
 	else
 		check_volume(w, now_ms);
 }
@@ -138,6 +157,24 @@ static struct waiter *add(struct hf_control *control, struct hf_local_request *r
 	return w;
 }
 
+/* The last report may be a second old, which is too old for somebody who has just written and wants
+ * to know what is not in the store yet. */
+static void wait_fresh(struct hf_control *control, struct hf_local_request *request,
+		       const struct hf_reg_volume *volume)
+{
+	struct hf_channel *channel = hf_channel_find(control, volume->gateway);
+	struct waiter *w;
+
+	if (!channel || channel->epoch == 0 || control->waiter_count >= HF_WAITERS_MAX) {
+		hf_admin_reply(request, 0, "", hf_status_volume_json(control, volume));
+		return;
+	}
+	w = add(control, request, HF_GOAL_FRESH, LOOK_MS);
+	w->volume = volume->id;
+	w->gateway = volume->gateway;
+	w->subscription = hf_delivery_look(channel);
+}
+
 void hf_wait_volume(struct hf_control *control, struct hf_local_request *request,
 		    const struct hf_reg_volume *volume, enum hf_goal goal, uint32_t wait_ms)
 {
@@ -146,6 +183,10 @@ void hf_wait_volume(struct hf_control *control, struct hf_local_request *request
 	enum hf_status status;
 	struct waiter *w;
 
+	if (goal == HF_GOAL_FRESH) {
+		wait_fresh(control, request, volume);
+		return;
+	}
 	if (wait_ms == 0 || goal == HF_GOAL_NONE) {
 		if (goal != HF_GOAL_NONE)
 			hf_status_of_volume(control, volume, &placement, &status, why);
