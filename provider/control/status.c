@@ -164,6 +164,8 @@ json_t *hf_status_volume_json(struct hf_control *control, const struct hf_reg_vo
 	set_text(object, "reason", reason);
 	set_text(object, "gateway_id", hf_id_format(HF_ID_GATEWAY, gateway.id, id));
 	set_text(object, "gateway_name", gateway.name);
+	json_object_set_new(object, "gateway_connected",
+			    json_boolean(hf_channel_find(control, gateway.id) != NULL));
 	set_text(object, "target", v->target);
 	set_text(object, "portal", gateway.portal);
 	set_number(object, "lun", v->lun);

@@ -107,7 +107,7 @@ def wait_for_recovery_point(lab, volume):
         except LabError:  # a provider that was just started again; the deadline holds all the same
             return False
         # A gateway that is not connected cannot say how things are now.
-        return shown["status"] == "available" and shown["recovery_point_lag_bytes"] == 0
+        return shown["gateway_connected"] and shown["recovery_point_lag_bytes"] == 0
     wait_until("the recovery point to cover every write", covered, RECOVERY_DEADLINE_S)
 
 
