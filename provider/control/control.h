@@ -38,7 +38,7 @@
 #define HF_ACTIVATIONS_PER_HOST_MAX 16u   /* of one address */
 #define HF_OFFERS_MAX               1000u /* keys that nobody has entered yet */
 #define HF_WAITERS_MAX              256u
-#define HF_VOLUMES_PER_GATEWAY_MAX  1024u
+#define HF_VOLUMES_PER_GATEWAY_MAX  512u /* so that any document fits a message */
 
 /* Who may do how much: a bucket that holds `burst` and gains `per_minute` a minute. */
 struct hf_bucket {

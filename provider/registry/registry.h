@@ -278,7 +278,8 @@ static inline int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *
 }
 
 /* For a database restored from a backup: max(incarnation + 1, at_least), so that its documents are
- * newer than everything the gateways have seen. */
+ * newer than everything the gateways have seen; generations and the versions of all placements leap
+ * ahead too, so that no older report is taken for an answer to what is desired now. */
 static inline int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
 {
 	return reg->ops->new_incarnation(reg, at_least);

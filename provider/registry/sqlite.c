@@ -73,10 +73,27 @@ static int sqlite_info(struct hf_registry *reg, struct hf_reg_info *info)
 			  "SELECT schema, incarnation, tenant FROM meta", "");
 }
 
+/* Far above what the gateways may have seen after the backup was made. */
+#define GENERATION_LEAP "1048576"
+
 static int sqlite_new_incarnation(struct hf_registry *reg, uint64_t at_least)
 {
-	return hf_sql_run(sqlite_of(reg), NULL, NULL,
-			  "UPDATE meta SET incarnation = max(incarnation + 1, ?)", "i", at_least);
+	static const char *const leaps[] = {
+		"UPDATE gateways SET generation = generation + " GENERATION_LEAP
+		" WHERE generation > 0",
+		"UPDATE placements SET version = (SELECT generation FROM gateways WHERE "
+		"id = placements.gateway)",
+	};
+	struct sqlite_registry *s = sqlite_of(reg);
+	int err = hf_sql_savepoint(s);
+
+	if (err)
+		return err;
+	err = hf_sql_run(s, NULL, NULL, "UPDATE meta SET incarnation = max(incarnation + 1, ?)",
+			 "i", at_least);
+	for (size_t i = 0; !err && i < sizeof leaps / sizeof leaps[0]; i++)
+		err = hf_sql_run(s, NULL, NULL, leaps[i], "");
+	return hf_sql_release(s, err);
 }
 
 struct value_place {

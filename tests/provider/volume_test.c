@@ -71,6 +71,29 @@ static int create(const char *gateway, const char *name, uint32_t wait_ms)
 	return err;
 }
 
+static void ask_detach(const char *volume, uint32_t wait_ms, struct lab_answer *answer)
+{
+	Holdfast__AdminRequest request = HOLDFAST__ADMIN_REQUEST__INIT;
+	Holdfast__AdminVolumeName name = HOLDFAST__ADMIN_VOLUME_NAME__INIT;
+
+	name.volume = (char *)(uintptr_t)volume;
+	request.wait_ms = wait_ms;
+	request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH;
+	request.volume_detach = &name;
+	lab_ask(&lab, &request, answer);
+}
+
+static void ask_confirm(const char *gateway, struct lab_answer *answer)
+{
+	Holdfast__AdminRequest request = HOLDFAST__ADMIN_REQUEST__INIT;
+	Holdfast__AdminConfirm confirm = HOLDFAST__ADMIN_CONFIRM__INIT;
+
+	confirm.gateway = (char *)(uintptr_t)gateway;
+	request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM;
+	request.confirm = &confirm;
+	lab_ask(&lab, &request, answer);
+}
+
 static int change(int kind, const char *volume, const char *gateway, bool force, uint32_t wait_ms,
 		  struct lab_answer *answer)
 {
@@ -457,6 +480,37 @@ static void test_provider_killed(void **state)
 	expect_status("late", "available");
 }
 
+/* Told to stop while questions wait and the signer does not answer: everybody gets an answer, and
+ * the process ends in order. */
+static void test_stop_with_work_under_way(void **state)
+{
+	struct lab_answer answers[3];
+
+	(void)state;
+	assert_int_equal(create("gw", "data", 10000), 0);
+	tg_hello(&other);
+	tg_wait_offer(&other);
+	lab_activate(&lab, other.key, "other", &answers[0]);
+	lab_forget(&answers[0]);
+	assert_int_equal(kill(lab.signer, SIGSTOP), 0);
+	ask_create("gw", "more", 10000, &answers[0]);
+	ask_detach("data", 10000, &answers[1]);
+	ask_confirm("other", &answers[2]);
+	lab_turn(&lab);
+	lab_stop(&lab.provider, SIGTERM);
+	for (int i = 0; i < 3; i++) {
+		lab_wait_answer(&lab, &answers[i]);
+		assert_int_not_equal(answers[i].err, 0);
+		lab_forget(&answers[i]);
+	}
+	assert_int_equal(kill(lab.signer, SIGCONT), 0);
+	lab_start_provider(&lab);
+	lab_wait_ready(&lab);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
+	expect_status("data", "detached"); /* it was accepted */
+}
+
 /* Two at once under one name: one gets it. */
 static void test_racing_creates(void **state)
 {
@@ -600,6 +654,7 @@ int main(void)
 		VOLUME_TEST(test_refused_document),
 		VOLUME_TEST(test_signer_away),
 		VOLUME_TEST(test_provider_killed),
+		VOLUME_TEST(test_stop_with_work_under_way),
 		VOLUME_TEST(test_racing_creates),
 		VOLUME_TEST(test_registry_locked),
 		VOLUME_TEST(test_restored_registry),
