@@ -128,13 +128,23 @@ static bool takes(const struct wlog_batch *batch, const struct need *need, uint3
 	       hf_wlogfmt_block_up(header_bytes) + hf_wlogfmt_block_up(payload_bytes) <= bytes_max;
 }
 
+bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *append)
+{
+	const struct need need = need_of(append);
+	uint64_t header_bytes = HF_WLOGFMT_HEAD + need.header_bytes;
+
+	return header_bytes <= HF_WLOG_HEADER_MAX && need.payload_bytes <= log->batch_max &&
+	       hf_wlogfmt_block_up(header_bytes) + hf_wlogfmt_block_up(need.payload_bytes) <=
+		       log->batch_max;
+}
+
 int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 {
 	struct need need = need_of(append);
 	const uint8_t *payload = append->payload;
 	struct wlog_batch *batch = NULL;
 
-	if (need.payload_bytes > log->batch_max)
+	if (!hf_wlog_takes(log, append))
 		return HF_ETOOBIG;
 	if (!hf_list_empty(&log->queue))
 		batch = hf_container_of(log->queue.prev, struct wlog_batch, link);
@@ -142,10 +152,7 @@ int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 	    !takes(batch, &need, log->gather_bytes)) {
 		batch = hf_wlog_batch_get(log, (uint32_t)need.payload_bytes);
 		batch->reserve = append->reserve;
-		if (!takes(batch, &need, log->batch_max)) {
-			hf_wlog_batch_put(log, batch);
-			return HF_ETOOBIG;
-		}
+		HF_ASSERT(takes(batch, &need, log->batch_max));
 		hf_list_push_back(&log->queue, &batch->link);
 	}
 	for (unsigned i = 0; i < append->record_count; i++) {

@@ -93,9 +93,14 @@ static void write_append(struct hf_core_job *job)
 		write_finish(job, core->closing ? HF_ECANCELED : hf_core_volume_ready(volume));
 		return;
 	}
+	job->append.records = job->records;
+	if (!hf_wlog_takes(core->log, &job->append)) {
+		job->append.record_count = 0;
+		write_finish(job, HF_ETOOBIG);
+		return;
+	}
 	job->state = HF_CORE_JOB_APPENDING;
 	append_number(job);
-	job->append.records = job->records;
 	job->append.durable =
 		!volume->config.write_cache || (job->request->flags & HF_REQUEST_FUA) != 0;
 	job->append.done = append_done;

@@ -55,6 +55,18 @@ static void test_bad_requests_are_refused(void **state)
 	assert_int_equal(world_status(world, 0).last_sequence, 0);
 }
 
+/* More than the log's segments can take is refused, and the volume lives on. */
+static void test_a_write_too_large_for_the_log_is_refused(void **state)
+{
+	struct core_world *world = *state;
+
+	assert_int_equal(world_write(world, 0, 0, 512 * KIB, 1), HF_ETOOBIG);
+	assert_int_equal(world_write(world, 0, 0, 32 * KIB, 1), HF_ETOOBIG);
+	assert_int_equal(world_write(world, 0, 0, 16 * KIB, 1), 0);
+	assert_int_equal(world_expect(world, 0, 0, 16 * KIB, 1), 0);
+	assert_int_equal(world_status(world, 0).last_sequence, 1);
+}
+
 static void test_nothing_is_nothing(void **state)
 {
 	struct core_world *world = *state;
@@ -318,6 +330,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_bad_requests_are_refused),
+		T(test_a_write_too_large_for_the_log_is_refused),
 		T(test_nothing_is_nothing),
 		T(test_reads_join_all_layers),
 		T(test_write_same_repeats_its_block),
