@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,13 +120,12 @@ class Lab:
             os.makedirs(folder, exist_ok=True)
             return {"url": "dir:" + folder}
         self.rgw("start", "--tls")
-        rgw = lay.read_json(self.layout.path("rgw", "rgw.json"))
+        rgw = lay.read_json(os.path.join(self.layout.rgw, "rgw.json"))
         return {key: rgw.get(key) for key in ("url", "access_key", "secret_key", "ca")}
 
     def rgw(self, verb, *options):
-        subprocess.run([os.path.join(os.path.dirname(__file__), "rgw"), verb,
-                        self.layout.path("rgw"), *options], check=True,
-                       stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        subprocess.run([os.path.join(os.path.dirname(__file__), "rgw"), verb, self.layout.rgw,
+                        *options], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def make_ready(self):
         """Activates a new gateway; returns when it is held and its volumes are in service."""
@@ -164,6 +164,7 @@ class Lab:
             wait_until("the supervisor to stop", lambda: not self.running(), 60)
         if self.spec and self.spec["store_kind"] == "s3":
             self.rgw("stop")
+            shutil.rmtree(self.layout.rgw, ignore_errors=True)
         self.layout.remove_run()
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("HF_BUILD", os.path.join(TOP, "build", "release"))
@@ -42,6 +43,14 @@ def read_json(path):
         return json.load(f)
 
 
+def scratch_folder(prefix):
+    """A new folder beside the build: /tmp may be in memory, where direct I/O and syncs are not the
+    real thing."""
+    folder = os.path.join(TOP, "build", "scratch")
+    os.makedirs(folder, exist_ok=True)
+    return tempfile.mkdtemp(prefix=prefix, dir=folder)
+
+
 class Layout:
     """The folders and files below one state directory."""
 
@@ -50,6 +59,7 @@ class Layout:
         name = hashlib.sha256(self.dir.encode()).hexdigest()[:12]
         base = "/run" if os.access("/run", os.W_OK) else "/tmp"
         self.run = os.path.join(base, "holdfast-" + name)
+        self.rgw = self.run + "-rgw"  # the S3 server, if it is ours; its objects are in memory
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)

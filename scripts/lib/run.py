@@ -216,7 +216,7 @@ def main():
     parser.add_argument("--store", choices=("dir", "s3"), help="object store (default: dir)")
     parser.add_argument("--check", action="store_true", help="do the main job once and end")
     args = parser.parse_args()
-    directory = args.dir or (tempfile.mkdtemp(prefix="holdfast-") if args.check else DEFAULT_DIR)
+    directory = args.dir or (lay.scratch_folder("check-") if args.check else DEFAULT_DIR)
     lab = Lab(directory)
     # Before the first child, so that an interrupt always comes to us and we stop them in order.
     try:

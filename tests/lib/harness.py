@@ -21,7 +21,7 @@ INITIATOR = "iqn.2026-11.net.holdfast:test"
 @contextlib.contextmanager
 def holdfast(store="dir", volumed=SMALL_LOG):
     """A lab that is up; removed afterwards unless the test failed."""
-    directory = tempfile.mkdtemp(prefix="holdfast-test-")
+    directory = lay.scratch_folder("test-")
     lab = Lab(directory)
     try:
         lab.up(store, volumed, with_parent=True)

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from harness import TOP, Lab, lay, leftovers, must, wait_until  # noqa: E402
@@ -59,7 +58,7 @@ def check_restarts(folder):
 
 
 def main():
-    root = tempfile.mkdtemp(prefix="holdfast-labs-")
+    root = lay.scratch_folder("labs-")
     folders = [os.path.join(root, name) for name in ("one", "two")]
     plugins_before = plugins()
     older, system_before, show = start_older_tgtd(root)
