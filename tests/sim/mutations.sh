@@ -9,6 +9,7 @@ build=${HF_BUILD:?the build folder}
 recoveries=${RECOVERIES:-1500}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
+export GIT_CEILING_DIRECTORIES="$work"
 
 sanitize=$(sed -n 's/^HF_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
 compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
@@ -44,7 +45,7 @@ for patch in "$source"/tests/sim/mutations/*.patch; do
 	file=$(sed -n 's|^+++ b/||p' "$patch" | cut -f1)
 	mkdir -p "$work/$name/$(dirname "$file")"
 	cp "$source/$file" "$work/$name/$file"
-	if ! patch -s -p1 -d "$work/$name" <"$patch" >"$work/out" 2>&1; then
+	if ! (cd "$work/$name" && git apply -p1 "$patch") >"$work/out" 2>&1; then
 		cat "$work/out"
 		echo "$name: the patch does not apply to $file any more"
 		failed=1
