@@ -12,6 +12,7 @@
 #define CHECK_BITS  6u
 #define KEY_BYTES   (HF_ACTIVATION_NUMBER_BYTES + HF_ACTIVATION_HASH_BYTES)
 #define HASH_DOMAIN "holdfast-activation-1"
+#define HELLO_BYTES (2 * HF_KEY_BYTES + HF_HASH_BYTES + HF_BINDING_BYTES)
 
 static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -119,32 +120,34 @@ int hf_activation_key_parse(const char *text, uint8_t number[HF_ACTIVATION_NUMBE
 /* ---- The hello ---- */
 
 static void hello_text(const Holdfast__ActivateHello *hello,
-		       uint8_t text[2 * HF_KEY_BYTES + HF_HASH_BYTES])
+		       const uint8_t binding[HF_BINDING_BYTES], uint8_t text[HELLO_BYTES])
 {
 	memcpy(text, hello->identity_key.data, HF_KEY_BYTES);
 	memcpy(text + HF_KEY_BYTES, hello->sealing_key.data, HF_KEY_BYTES);
 	hf_sha256(hello->request.data, hello->request.len, text + 2 * HF_KEY_BYTES);
+	memcpy(text + 2 * HF_KEY_BYTES + HF_HASH_BYTES, binding, HF_BINDING_BYTES);
 }
 
 int hf_hello_prove(const struct hf_sign_key *key, const Holdfast__ActivateHello *hello,
-		   uint8_t proof[HF_SIGNATURE_BYTES])
+		   const uint8_t binding[HF_BINDING_BYTES], uint8_t proof[HF_SIGNATURE_BYTES])
 {
-	uint8_t text[2 * HF_KEY_BYTES + HF_HASH_BYTES];
+	uint8_t text[HELLO_BYTES];
 
 	HF_ASSERT(hello->identity_key.len == HF_KEY_BYTES &&
 		  hello->sealing_key.len == HF_KEY_BYTES);
-	hello_text(hello, text);
+	hello_text(hello, binding, text);
 	return hf_sign(key, HF_DOMAIN_ACTIVATE, text, sizeof text, proof);
 }
 
-int hf_hello_check(const Holdfast__ActivateHello *hello, struct hf_errmsg *message)
+int hf_hello_check(const Holdfast__ActivateHello *hello, const uint8_t binding[HF_BINDING_BYTES],
+		   struct hf_errmsg *message)
 {
-	uint8_t text[2 * HF_KEY_BYTES + HF_HASH_BYTES], requested[HF_KEY_BYTES];
+	uint8_t text[HELLO_BYTES], requested[HF_KEY_BYTES];
 
 	if (hello->identity_key.len != HF_KEY_BYTES || hello->sealing_key.len != HF_KEY_BYTES ||
 	    hello->proof.len != HF_SIGNATURE_BYTES || hello->request.len > HF_CERTIFICATE_MAX)
 		return hf_fail(message, HF_EINVAL, "a hello with fields of wrong size");
-	hello_text(hello, text);
+	hello_text(hello, binding, text);
 	if (hf_sign_verify(hello->identity_key.data, HF_DOMAIN_ACTIVATE, text, sizeof text,
 			   hello->proof.data) != 0)
 		return hf_fail(message, HF_EAUTH, "the hello is not proved by its identity key");

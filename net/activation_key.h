@@ -42,11 +42,13 @@ int hf_activation_hash_compare(const uint8_t a[HF_ACTIVATION_HASH_BYTES],
 			       const uint8_t b[HF_ACTIVATION_HASH_BYTES]);
 
 /* The proof in a hello: a signature of the identity key (domain HF_DOMAIN_ACTIVATE) over
- * identity_key, sealing_key and the SHA-256 of `request`. */
+ * identity_key, sealing_key, the SHA-256 of `request` and the binding of the connection it travels
+ * on (hf_stream_binding), so that whoever heard it cannot say it again. */
 int hf_hello_prove(const struct hf_sign_key *key, const Holdfast__ActivateHello *hello,
-		   uint8_t proof[HF_SIGNATURE_BYTES]);
+		   const uint8_t binding[HF_BINDING_BYTES], uint8_t proof[HF_SIGNATURE_BYTES]);
 /* Checks sizes, the proof, and that `request` is for identity_key; HF_EINVAL or HF_EAUTH with why.
  */
-int hf_hello_check(const Holdfast__ActivateHello *hello, struct hf_errmsg *message);
+int hf_hello_check(const Holdfast__ActivateHello *hello, const uint8_t binding[HF_BINDING_BYTES],
+		   struct hf_errmsg *message);
 
 #endif

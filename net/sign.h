@@ -13,6 +13,7 @@
 #define HF_SIGNATURE_BYTES 64u
 #define HF_KEY_ID_BYTES    8u
 #define HF_HASH_BYTES      32u
+#define HF_BINDING_BYTES   32u /* of a TLS connection, hf_stream_binding */
 
 #define HF_DOMAIN_CHANGE   "holdfast-change-1"
 #define HF_DOMAIN_ACTIVATE "holdfast-activate-1"

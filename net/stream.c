@@ -356,6 +356,18 @@ const struct hf_peer *hf_stream_peer(const struct hf_stream *stream)
 	return &stream->peer;
 }
 
+int hf_stream_binding(const struct hf_stream *stream, uint8_t binding[HF_BINDING_BYTES])
+{
+	static const char label[] = "EXPORTER-holdfast-binding-1";
+
+	HF_CHECK_MAGIC(stream, STREAM_MAGIC);
+	return SSL_is_init_finished(stream->ssl) &&
+			       SSL_export_keying_material(stream->ssl, binding, HF_BINDING_BYTES,
+							  label, sizeof label - 1, NULL, 0, 0) == 1
+		       ? 0
+		       : HF_ECONN;
+}
+
 static int reserve(struct hf_stream *stream, size_t length)
 {
 	size_t waiting = stream->queue_used - stream->queue_start;

@@ -47,6 +47,9 @@ int hf_stream_open(uv_loop_t *loop, struct hf_tls *tls, int fd, const char *name
 /* Callbacks from now on; for a stream that was handed over (listener, dialler). */
 void hf_stream_set_callbacks(struct hf_stream *stream, const struct hf_stream_callbacks *callbacks);
 const struct hf_peer *hf_stream_peer(const struct hf_stream *stream);
+/* Bytes that only the two ends of this very connection know, once its handshake is done (RFC 8446
+ * 7.5): whoever stands between has two connections, and two different ones. 0 or HF_ECONN. */
+int hf_stream_binding(const struct hf_stream *stream, uint8_t binding[HF_BINDING_BYTES]);
 /* Copies and queues. HF_EBUSY when the queue is full, HF_ECONN when it was lost. */
 int hf_stream_write(struct hf_stream *stream, const uint8_t *bytes, size_t length);
 /* No more writes; what is queued is sent, then TLS is shut down and `lost` comes with 0. */

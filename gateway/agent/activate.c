@@ -183,10 +183,10 @@ static void on_event(void *context, const struct hf_session_event *event)
 
 /* ---- The hello ---- */
 
-static int say_hello(struct hf_activation *activation)
+static int say_hello(struct hf_activation *activation, const struct hf_stream *stream)
 {
 	Holdfast__ActivateHello hello = HOLDFAST__ACTIVATE_HELLO__INIT;
-	uint8_t proof[HF_SIGNATURE_BYTES];
+	uint8_t proof[HF_SIGNATURE_BYTES], binding[HF_BINDING_BYTES];
 	char host[256] = "", version[] = HF_VERSION;
 	int err;
 
@@ -197,7 +197,9 @@ static int say_hello(struct hf_activation *activation)
 	hello.host = host;
 	hello.version = version;
 	hello.portal = (char *)(uintptr_t)activation->config.portal;
-	err = hf_hello_prove(activation->config.identity, &hello, proof);
+	err = hf_stream_binding(stream, binding);
+	if (!err)
+		err = hf_hello_prove(activation->config.identity, &hello, binding, proof);
 	if (err)
 		return err;
 	hello.proof = (ProtobufCBinaryData){sizeof proof, proof};
@@ -218,7 +220,7 @@ static void on_connected(void *context, struct hf_stream *stream)
 		hf_dialler_again(activation->dialler, 0);
 		return;
 	}
-	if (say_hello(activation) != 0 && activation->wire)
+	if (say_hello(activation, stream) != 0 && activation->wire)
 		hf_session_end(hf_wire_session(activation->wire), HF_ENOMEM,
 			       "the hello cannot be sent");
 }

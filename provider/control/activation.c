@@ -142,11 +142,16 @@ static bool is_printable(const char *text, size_t max)
 	return true;
 }
 
-static int check_hello(const Holdfast__ActivateHello *hello, struct hf_errmsg *message)
+static int check_hello(const struct activation_connection *c, const Holdfast__ActivateHello *hello,
+		       struct hf_errmsg *message)
 {
+	uint8_t binding[HF_BINDING_BYTES];
 	char host[HF_REG_PORTAL_MAX + 1];
 	uint16_t port;
-	int err = hf_hello_check(hello, message);
+	int err = hf_stream_binding(c->link.stream, binding);
+
+	if (!err)
+		err = hf_hello_check(hello, binding, message);
 
 	if (err)
 		return err;
@@ -267,7 +272,7 @@ static void hello(struct activation_connection *c, const Holdfast__ActivateHello
 {
 	struct hf_errmsg why = {""};
 	struct hf_reg_activation *a = calloc(1, sizeof *a);
-	int err = a ? check_hello(message, &why) : HF_ENOMEM;
+	int err = a ? check_hello(c, message, &why) : HF_ENOMEM;
 
 	if (err) {
 		retry(c, RETRY_BAD_MS, why.text);

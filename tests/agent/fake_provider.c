@@ -78,9 +78,11 @@ static void open_link(struct fake_link *link, struct hf_stream *stream, enum hf_
 static void offer(struct fake_provider *provider, const Holdfast__ActivateHello *hello)
 {
 	Holdfast__ActivateOffer message = HOLDFAST__ACTIVATE_OFFER__INIT;
+	uint8_t binding[HF_BINDING_BYTES];
 	struct hf_errmsg why;
 
-	assert_int_equal(hf_hello_check(hello, &why), 0);
+	assert_int_equal(hf_stream_binding(provider->activation.stream, binding), 0);
+	assert_int_equal(hf_hello_check(hello, binding, &why), 0);
 	memcpy(provider->keys.identity, hello->identity_key.data, HF_KEY_BYTES);
 	memcpy(provider->keys.sealing, hello->sealing_key.data, HF_KEY_BYTES);
 	hf_random(provider->number, sizeof provider->number);

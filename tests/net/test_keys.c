@@ -389,7 +389,8 @@ static void test_mistyped_activation_key(void **state)
 static void test_hello_is_proved(void **state)
 {
 	Holdfast__ActivateHello hello = HOLDFAST__ACTIVATE_HELLO__INIT;
-	uint8_t proof[HF_SIGNATURE_BYTES], *request, *other_request;
+	uint8_t proof[HF_SIGNATURE_BYTES], binding[HF_BINDING_BYTES] = {7};
+	uint8_t *request, *other_request;
 	struct hf_sign_key key, other;
 	struct hf_seal_key seal;
 	struct hf_errmsg message;
@@ -404,17 +405,20 @@ static void test_hello_is_proved(void **state)
 	hello.identity_key = (ProtobufCBinaryData){HF_KEY_BYTES, key.public_key};
 	hello.sealing_key = (ProtobufCBinaryData){HF_KEY_BYTES, seal.public_key};
 	hello.request = (ProtobufCBinaryData){length, request};
-	assert_int_equal(hf_hello_prove(&key, &hello, proof), 0);
+	assert_int_equal(hf_hello_prove(&key, &hello, binding, proof), 0);
 	hello.proof = (ProtobufCBinaryData){sizeof proof, proof};
-	assert_int_equal(hf_hello_check(&hello, &message), 0);
+	assert_int_equal(hf_hello_check(&hello, binding, &message), 0);
 	seal.public_key[3] ^= 1; /* a swapped sealing key */
-	assert_int_equal(hf_hello_check(&hello, &message), HF_EAUTH);
+	assert_int_equal(hf_hello_check(&hello, binding, &message), HF_EAUTH);
 	seal.public_key[3] ^= 1;
+	binding[0] ^= 1; /* heard on another connection */
+	assert_int_equal(hf_hello_check(&hello, binding, &message), HF_EAUTH);
+	binding[0] ^= 1;
 	hello.request = (ProtobufCBinaryData){other_length, other_request};
-	assert_int_equal(hf_hello_prove(&key, &hello, proof), 0);
-	assert_int_equal(hf_hello_check(&hello, &message), HF_EAUTH);
+	assert_int_equal(hf_hello_prove(&key, &hello, binding, proof), 0);
+	assert_int_equal(hf_hello_check(&hello, binding, &message), HF_EAUTH);
 	hello.proof.len = 3;
-	assert_int_equal(hf_hello_check(&hello, &message), HF_EINVAL);
+	assert_int_equal(hf_hello_check(&hello, binding, &message), HF_EINVAL);
 	free(request);
 	free(other_request);
 }

@@ -408,6 +408,34 @@ static void test_connections_are_bounded(void **state)
 	assert_int_equal(offered, 16);
 }
 
+/* Invariant 7: a hello that somebody heard (in between, or because the gateway was once sent to
+ * him) is worth nothing on his own connection; he could else refuse in the gateway's name for ever.
+ */
+static void test_copied_hello(void **state)
+{
+	struct lab_answer answer;
+
+	(void)state;
+	tg_hello(&gw);
+	tg_wait_offer(&gw);
+	expect_activate(gw.key, "mine", 0);
+	lab_until(&lab, is_claimed, &gw, "the claim");
+	lab_confirm(&lab, "mine", &answer);
+	assert_int_equal(answer.err, 0);
+	lab_forget(&answer);
+	lab_until(&lab, is_issued, &gw, "the certificate");
+	tg_drop(&gw);
+	gw.issued = gw.claimed = false;
+	gw.key[0] = '\0';
+	gw.copy_proof = true;
+	tg_hello(&gw);
+	tg_wait_ended(&gw);
+	assert_string_equal(gw.key, "");
+	assert_false(gw.claimed);
+	assert_non_null(strstr(gw.retry_reason, "not proved"));
+	expect_gateway_state("mine", "active");
+}
+
 /* Invariant 9: a hello that lies or is misshapen gets a reason and no key. */
 static void expect_hello_refused(const char *host, const char *portal, bool break_proof)
 {
@@ -500,6 +528,7 @@ int main(void)
 		ACTIVATION_TEST(test_changed_sealing_key),
 		ACTIVATION_TEST(test_guessing_is_bounded),
 		ACTIVATION_TEST(test_connections_are_bounded),
+		ACTIVATION_TEST(test_copied_hello),
 		ACTIVATION_TEST(test_bad_hellos),
 		ACTIVATION_TEST(test_offers_are_rationed),
 		ACTIVATION_TEST(test_confirm_without_signer),

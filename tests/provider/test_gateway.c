@@ -78,7 +78,7 @@ static void issued(struct test_gateway *g, const Holdfast__ActivateIssued *messa
 static void say_hello(struct test_gateway *g)
 {
 	Holdfast__ActivateHello hello = HOLDFAST__ACTIVATE_HELLO__INIT;
-	uint8_t proof[HF_SIGNATURE_BYTES];
+	uint8_t proof[HF_SIGNATURE_BYTES], binding[HF_BINDING_BYTES];
 	char host[] = "gw.example", version[] = "0.1.0", portal[] = "192.0.2.10:3260";
 
 	hello.identity_key.data = g->identity.public_key;
@@ -91,8 +91,12 @@ static void say_hello(struct test_gateway *g)
 	assert_int_equal(
 		hf_request_make(&g->identity, "gateway", &hello.request.data, &hello.request.len),
 		0);
-	assert_int_equal(hf_hello_prove(&g->identity, &hello, proof), 0);
+	assert_int_equal(hf_stream_binding(g->stream, binding), 0);
+	assert_int_equal(hf_hello_prove(&g->identity, &hello, binding, proof), 0);
 	proof[10] ^= g->break_proof;
+	if (g->copy_proof)
+		memcpy(proof, g->last_proof, sizeof proof);
+	memcpy(g->last_proof, proof, sizeof proof);
 	hello.proof.data = proof;
 	hello.proof.len = sizeof proof;
 	assert_int_equal(hf_session_hello(g->session, now_ms(), &hello), 0);

@@ -27,6 +27,8 @@ struct test_gateway {
 	char key[HF_ACTIVATION_TEXT_MAX]; /* as its console shows it; "" until offered */
 	uint8_t number[HF_ACTIVATION_NUMBER_BYTES];
 	bool claimed, issued, swap_authority, break_proof;
+	bool copy_proof; /* in the hello: that of the one before, as somebody who heard it would */
+	uint8_t last_proof[HF_SIGNATURE_BYTES];
 	const char *host, *portal; /* in the hello; NULL: good ones */
 	uint64_t id, tenant;
 	uint8_t certificate[2048], authority[2048];
