@@ -146,6 +146,22 @@ def tgt_control(spec):
     return spec["ports"]["portal"] % 32000 + 1
 
 
+def tgtd_argv(plugins, control, portal, uid=0):
+    """A tgtd with the plugins of a folder. It looks for them in one compiled-in folder only: ours
+    is bound over it in a mount namespace of its own, so the system's tgtd and its plugins are not
+    touched."""
+    identity = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+    return ["unshare", "-m", "sh", "-c",
+            'mkdir -p "$2" && mount --bind "$1" "$2" && shift 2 && exec "$@"',
+            "tgtd", plugins, TGT_PLUGIN_DIR, *(identity if uid else []),
+            TGTD, "-f", "-C", str(control), "--iscsi", f"portal={portal}"]
+
+
+def tgtd_env(folder, ring_socket):
+    """Where it makes its control socket (FOLDER/tgt.CONTROL) and finds volumed."""
+    return {"TGT_IPC_SOCKET": os.path.join(folder, "tgt"), "HOLDFAST_RING_SOCKET": ring_socket}
+
+
 def processes(layout, spec):
     """What the supervisor runs, in the order of starting: name, argv, environment, signal that
     stops it. tgtd ignores SIGTERM and keeps no state, so it is killed."""
@@ -156,17 +172,12 @@ def processes(layout, spec):
         return {"name": "holdfast-" + name, "stop": "TERM", "env": {},
                 "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
 
-    # tgtd looks for plugins in one compiled-in folder only: ours is bound over it in a mount
-    # namespace of its own, so the system's tgtd and its plugins are not touched. The portal on the
-    # command line is one that nobody is told of; without it tgtd would open every address.
+    # The portal on the command line is one that nobody is told of; without it tgtd would open every
+    # address.
     tgtd = {"name": "tgtd", "stop": "KILL",
-            "env": {"TGT_IPC_SOCKET": os.path.join(gateway_run, "tgt"),
-                    "HOLDFAST_RING_SOCKET": os.path.join(gateway_run, "ring.sock")},
-            "argv": ["unshare", "-m", "sh", "-c",
-                     'mkdir -p "$2" && mount --bind "$1" "$2" && '
-                     'exec "$3" -f -C "$4" --iscsi "portal=$5"',
-                     "tgtd", layout.path("gateway", "plugin"), TGT_PLUGIN_DIR, TGTD,
-                     str(tgt_control(spec)), address(spec, "boot_portal")]}
+            "env": tgtd_env(gateway_run, os.path.join(gateway_run, "ring.sock")),
+            "argv": tgtd_argv(layout.path("gateway", "plugin"), tgt_control(spec),
+                              address(spec, "boot_portal"))}
     return [daemon("signer"), daemon("provider"), daemon("volumed"), tgtd, daemon("broker"),
             daemon("agent")]
 

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import tempfile
 
-TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
-import layout as lay  # noqa: E402,F401
-from lab import Lab, LabError, wait_until  # noqa: E402,F401
-from run import iscsi_url, leftovers, wait_for_recovery_point  # noqa: E402,F401
+from initiator import run_qemu_io
+from story import TOP, wait_until  # noqa: F401
+import layout as lay  # found by story
+from lab import Lab, LabError
+from run import iscsi_url, leftovers, wait_for_recovery_point  # noqa: F401
 
 # Small segments, so that they are used again and again.
 SMALL_LOG = {"log_size": "256MiB", "segment_size": "32MiB"}
@@ -46,31 +46,17 @@ def show(lab, volume):
 def qemu_io(volume, *commands, user=None, initiator=INITIATOR):
     """Runs qemu-io's commands on the LUN; (exit status, what it said). Secrets go through a file
     of options, as a careful user would do it."""
-    url = iscsi_url(volume)
-    if user:
-        url = url.replace("iscsi://", f"iscsi://{user[0]}%{user[1]}@")
     options = f"driver=raw,file.driver=iscsi,file.transport=tcp,file.portal={volume['portal']}," \
               f"file.target={volume['target']},file.lun={volume['lun']}," \
               f"file.initiator-name={initiator}"
-    argv = ["qemu-io"]
-    if user:
-        with tempfile.NamedTemporaryFile("w", suffix=".secret") as secret:
-            secret.write(user[1])
-            secret.flush()
-            argv += ["--object", f"secret,id=chap,file={secret.name}"]
-            options += f",file.user={user[0]},file.password-secret=chap"
-            return run_qemu_io(argv, options, commands)
-    return run_qemu_io(argv, options, commands)
-
-
-def run_qemu_io(argv, options, commands):
-    argv = argv + ["--image-opts", options] + [x for c in commands for x in ("-c", c)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False,
-                          stdin=subprocess.DEVNULL)
-    said = done.stdout + done.stderr
-    # qemu-io ends with 0 when a pattern does not match; what it says tells.
-    return (1 if "Pattern verification failed" in said or "failed" in said.lower()
-            else done.returncode), said
+    if not user:
+        return run_qemu_io(["--image-opts", options], commands)
+    with tempfile.NamedTemporaryFile("w", suffix=".secret") as secret:
+        secret.write(user[1])
+        secret.flush()
+        options += f",file.user={user[0]},file.password-secret=chap"
+        return run_qemu_io(["--object", f"secret,id=chap,file={secret.name}", "--image-opts",
+                            options], commands)
 
 
 def must(volume, *commands, **keywords):

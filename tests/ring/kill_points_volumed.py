@@ -15,14 +15,17 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "volumed"))
-import volumed as parts  # noqa: E402
-from volumed import BUILD, Volumed, check, story, wait_until  # noqa: E402
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+from story import BUILD, Failure, check, story, wait_until  # noqa: E402
+from volumed import Volumed  # noqa: E402
 
 VOLUME = "vol-00000000000000e1"
 WRITER = os.path.join(BUILD, "tests", "ring_writer")
 REQUESTS = 240
-parts.PROGRAM = os.path.join(BUILD, "tests", "volumed_to_kill")
+
+
+class VolumedToKill(Volumed):
+    program = os.path.join(BUILD, "tests", "volumed_to_kill")
 
 
 def points():
@@ -60,7 +63,7 @@ class Switch:
 class Row:
     def __init__(self, folder):
         self.folder = folder
-        self.volumed = Volumed(folder)
+        self.volumed = VolumedToKill(folder)
         self.answers = os.path.join(folder, "answers")
         with open(self.answers, "wb") as f:
             f.write(bytes(REQUESTS))
@@ -100,7 +103,7 @@ def volumed_dies(folder, point):
             row.volumed.process = None
             try:
                 row.volumed.start()
-            except parts.Failure:
+            except Failure:
                 check(row.volumed.process.poll() is not None, "volumed starts or is killed")
         row.finish(writer, "the writer")
         check(row.switch.kills() == len(countdowns), f"{row.switch.kills()} kills")

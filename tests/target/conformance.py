@@ -8,11 +8,16 @@ what follows.
 """
 
 import collections
+import os
 import re
 import subprocess
+import sys
 import time
 
-from tgtd import Tgtd, Volumed, check, story
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from story import check, story  # noqa: E402
+from tgtd import Tgtd  # noqa: E402
+from volumed import Volumed  # noqa: E402
 
 VOLUME = "vol-00000000000000c0"
 SIZE_MIB = 128

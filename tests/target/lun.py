@@ -5,9 +5,14 @@ the write cache is what the volume is configured for, sizes grow online, nonsens
 
 import os
 import subprocess
+import sys
 import time
 
-from tgtd import BUILD, Tgtd, Volumed, check, story, wait_until
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from initiator import qemu_io  # noqa: E402
+from story import BUILD, check, story, wait_until  # noqa: E402
+from tgtd import Tgtd  # noqa: E402
+from volumed import Volumed  # noqa: E402
 
 PROBE = os.path.join(BUILD, "tests", "lun_probe")
 ONE, TWO = "vol-00000000000000d1", "vol-00000000000000d2"
@@ -24,14 +29,6 @@ def holds(url, *arguments):
     one = probe(url, *arguments)
     said = one.communicate(timeout=60)[0]
     check(one.returncode == 0, f"{arguments}: {said}")
-
-
-def qemu_io(url, *commands):
-    argv = ["qemu-io", "-f", "raw", url] + [x for c in commands for x in ("-c", c)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False,
-                          stdin=subprocess.DEVNULL)
-    said = done.stdout + done.stderr
-    check(done.returncode == 0 and "failed" not in said.lower(), f"{commands}: {said}")
 
 
 class Parts:

@@ -11,8 +11,9 @@ import os
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from volumed import KEY, PROGRAM, TENANT, Volumed, check, story, wait_until  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from story import check, story, wait_until, write_config  # noqa: E402
+from volumed import KEY, TENANT, Volumed  # noqa: E402
 
 ONE = "vol-0000000000000001"
 TWO = "vol-0000000000000002"
@@ -114,25 +115,24 @@ def bad_configurations_are_refused(folder):
             ({"state_dir": "/proc/nowhere"}, "/proc/nowhere"),
             ({"log_file": "/dev/null", "log_size": "256MiB", "segment_size": "32MiB"}, "/dev/null")):
         path = os.path.join(folder, "bad.conf")
-        with open(path, "w", encoding="utf-8") as f:
-            f.writelines(f"{k} = {x}\n" for k, x in {**good, **change}.items())
-        done = subprocess.run([PROGRAM, "--config", path], capture_output=True, text=True,
+        write_config(path, {**good, **change})
+        done = subprocess.run([Volumed.program, "--config", path], capture_output=True, text=True,
                               timeout=30, check=False, stdin=subprocess.DEVNULL)
         check(done.returncode > 0 and text in done.stderr, f"{change}: {done}")
         if "/" not in text:
-            done = subprocess.run([PROGRAM, "--config", path, "--check-config"], timeout=30,
+            done = subprocess.run([Volumed.program, "--config", path, "--check-config"], timeout=30,
                                   capture_output=True, check=False, stdin=subprocess.DEVNULL)
             check(done.returncode == 2, f"--check-config, {change}: {done}")
     for arguments in ((), ("--config",), ("--config", folder + "/none"), ("--what",)):
-        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=30,
-                              check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run([Volumed.program, *arguments], capture_output=True, text=True,
+                              timeout=30, check=False, stdin=subprocess.DEVNULL)
         check(done.returncode > 0 and done.stderr, f"{arguments}: {done}")
 
 
 def one_process_a_state(folder):
     with volumed(folder) as v:
         v.start()
-        done = subprocess.run([PROGRAM, "--config", v.config], capture_output=True, text=True,
+        done = subprocess.run([v.program, "--config", v.config], capture_output=True, text=True,
                               timeout=30, check=False, stdin=subprocess.DEVNULL)
         check(done.returncode == 6 and "another holdfast-volumed" in done.stderr, f"{done}")
         v.use_store()

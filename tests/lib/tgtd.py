@@ -1,23 +1,14 @@
 """A tgtd of its own with the backing store, in a mount namespace where our plugin is the only one,
-and a volumed beneath it; for scripted tests."""
+for scripted tests."""
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "volumed"))
-from volumed import BUILD, Volumed, check, story, wait_until  # noqa: E402,F401
+from story import PLUGIN, check, free_ports, tgtd_argv, tgtd_env, wait_until
 
-PLUGINS = "/usr/lib/tgt/backing-store"
 IQN = "iqn.2026-11.net.holdfast:"
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Tgtd:
@@ -29,17 +20,16 @@ class Tgtd:
             os.makedirs(self.folder)
             os.chown(self.folder, uid, uid)
             os.chmod(folder, 0o711)
-        self.port = free_port()
+        self.port, = free_ports(1)
         self.control = str(self.port % 32000 + 1)
         self.log = os.path.join(self.folder, "tgtd.log")
-        self.env = {**os.environ, "TGT_IPC_SOCKET": os.path.join(self.folder, "tgt"),
-                    "HOLDFAST_RING_SOCKET": ring_socket, **env}
+        self.env = {**os.environ, **tgtd_env(self.folder, ring_socket), **env}
         self.process = None
 
     @staticmethod
-    def preload(plugin):
+    def preload():
         """A plugin built with a sanitizer needs its library in tgtd from the start."""
-        said = subprocess.run(["ldd", plugin], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(["ldd", PLUGIN], capture_output=True, text=True, check=True).stdout
         found = [line.split()[2] for line in said.splitlines() if "san.so" in line]
         if any("tsan" in name for name in found):
             print("skipped: tgtd does not start beneath a thread sanitizer")
@@ -49,16 +39,11 @@ class Tgtd:
     def start(self):
         plugins = os.path.join(self.folder, "plugins")
         os.makedirs(plugins, exist_ok=True)
-        os.makedirs(PLUGINS, exist_ok=True)
-        plugin = os.path.join(BUILD, "lib", "bs_holdfast.so")
-        shutil.copy(plugin, plugins)
+        shutil.copy(PLUGIN, plugins)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c",
-                 'mount --bind "$1" "$2" && exec setpriv --reuid "$5" --regid "$5" --clear-groups '
-                 'tgtd -f -C "$3" --iscsi "portal=$4"', "tgtd",
-                 plugins, PLUGINS, self.control, f"127.0.0.1:{self.port}", str(self.uid)],
-                env={**self.env, **self.preload(plugin)}, stdout=log, stderr=log,
+                tgtd_argv(plugins, self.control, f"127.0.0.1:{self.port}", self.uid),
+                env={**self.env, **self.preload()}, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL)
         wait_until("tgtd", lambda: "holdfast" in self.admin("show", "system", allow=True))
 

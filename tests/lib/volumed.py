@@ -4,12 +4,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
-TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
-BUILD = os.environ.get("HF_BUILD", os.path.join(TOP, "build", "dev"))
-PROGRAM = os.path.join(BUILD, "bin", "holdfast-volumed")
+from story import BIN, BUILD, Failure, check, wait_until, write_config
+
 ASK = os.path.join(BUILD, "tests", "ask_volumed")
 KEY = "5a" * 32
 TENANT = "t-00000000000000aa"
@@ -19,26 +17,9 @@ TENANT = "t-00000000000000aa"
 os.environ.setdefault("TSAN_OPTIONS", "ignore_noninstrumented_modules=1")
 
 
-class Failure(Exception):
-    """What did not hold."""
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def wait_until(what, condition, deadline_s=30):
-    end = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        check(time.monotonic() < end, f"waited {deadline_s} s for {what}")
-        time.sleep(0.01)
-
-
 class Volumed:
+    program = os.path.join(BIN, "holdfast-volumed")
+
     def __init__(self, folder, **config):
         self.folder = folder
         self.run = os.path.join(folder, "run")
@@ -51,14 +32,13 @@ class Volumed:
         self.process = None
         values = {"run_dir": self.run, "state_dir": self.state, "log_size": "256MiB",
                   "segment_size": "32MiB", **config}
-        with open(self.config, "w", encoding="utf-8") as f:
-            f.writelines(f"{key} = {value}\n" for key, value in values.items())
+        write_config(self.config, values)
 
     def start(self):
         """Starts it and returns the seconds until its control socket answered."""
         began = time.monotonic()
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([PROGRAM, "--config", self.config], stderr=log,
+            self.process = subprocess.Popen([self.program, "--config", self.config], stderr=log,
                                             stdin=subprocess.DEVNULL)
         wait_until("volumed to answer", self.answers)
         return time.monotonic() - began
@@ -123,19 +103,3 @@ class Volumed:
     def log_text(self):
         with open(self.log, encoding="utf-8") as f:
             return f.read()
-
-
-def story(cases):
-    """Runs each case with a fresh folder; removes the folder unless it failed."""
-    import shutil
-    import tempfile
-    for case in cases:
-        folder = tempfile.mkdtemp(prefix="hf-volumed-", dir="/tmp")
-        began = time.monotonic()
-        try:
-            case(folder)
-        except BaseException:
-            print(f"FAILED {case.__name__}; see {folder}", file=sys.stderr)
-            raise
-        shutil.rmtree(folder)
-        print(f"{case.__name__}: {time.monotonic() - began:.1f} s", flush=True)
