@@ -118,6 +118,21 @@ static void greet(struct hf_listener *listener, int fd)
 	hf_stream_on_freed(greeting->stream, on_stream_freed, listener->counter);
 }
 
+/* Who connects and says nothing must not keep out who has something to say: the oldest of those
+ * whose handshake is not done goes. False: there is none. */
+static bool make_room(struct hf_listener *listener)
+{
+	struct greeting *greeting;
+
+	if (hf_list_empty(&listener->greetings))
+		return false;
+	greeting = hf_container_of(listener->greetings.next, struct greeting, link);
+	HF_CHECK_MAGIC(greeting, GREETING_MAGIC);
+	hf_stream_close(greeting->stream, NULL, NULL);
+	forget_greeting(greeting);
+	return true;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void on_pause_over(uv_timer_t *timer)
@@ -138,13 +153,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
 		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd >= 0 && listener->counter->streams < listener->config.streams_max) {
+		/* A stream that made room is counted until this turn of the loop ends. */
+		if (fd >= 0 && (listener->counter->streams < listener->config.streams_max ||
+				make_room(listener))) {
 			greet(listener, fd);
 		} else if (fd >= 0) {
 			close(fd);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 			   errno == ENOBUFS) {
 			hf_warn("no more connections for now: %s", strerror(errno));
+			make_room(listener);
 			uv_poll_stop(&listener->poll);
 			uv_timer_start(&listener->pause, on_pause_over, PAUSE_MS, 0);
 			return;

@@ -64,7 +64,9 @@ struct hf_listener;
 struct hf_listener_config {
 	const char *address; /* addr:port; port 0 picks one; IPv6 as [addr]:port */
 	struct hf_tls *tls;
-	unsigned streams_max; /* in handshake or alive at once; 0: 16384 */
+	/* In handshake or alive at once; 0: 16384. When there are as many, the oldest one in
+	 * handshake makes room for the next. */
+	unsigned streams_max;
 	/* A stream whose handshake is done; the owner closes it. Set its callbacks in here. */
 	void (*accepted)(void *context, struct hf_stream *stream);
 	void *context;

@@ -419,6 +419,37 @@ static void test_bytes_that_are_not_tls(void **state)
 	connect_good(f);
 }
 
+/* Invariant 9: who connects and says nothing keeps nobody else out. */
+static void test_silent_connections_make_room(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_listener_config config = {.address = f->address,
+					    .tls = f->server_tls,
+					    .streams_max = 4,
+					    .accepted = on_accepted,
+					    .context = f};
+	struct hf_errmsg message;
+	int silent[12];
+	char byte;
+
+	close_listener(f);
+	assert_int_equal(hf_listener_open(&f->loop.loop, &config, &f->listener, &message), 0);
+	for (int i = 0; i < 12; i++) {
+		struct sockaddr_in address = {.sin_family = AF_INET,
+					      .sin_port = htons(hf_listener_port(f->listener)),
+					      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+		silent[i] = socket(AF_INET, SOCK_STREAM, 0);
+		assert_int_equal(connect(silent[i], (struct sockaddr *)&address, sizeof address),
+				 0);
+	}
+	RUN_UNTIL(&f->loop, recv(silent[7], &byte, 1, MSG_DONTWAIT) == 0);
+	assert_int_equal(recv(silent[11], &byte, 1, MSG_DONTWAIT), -1); /* the newest stay */
+	connect_good(f);
+	for (int i = 0; i < 12; i++)
+		close(silent[i]);
+}
+
 static void test_server_may_ask_for_no_certificate(void **state)
 {
 	struct fixture *f = *state;
@@ -578,6 +609,7 @@ int main(void)
 		T(test_gateway_certificate_is_no_server),
 		T(test_wrong_protocol),
 		T(test_bytes_that_are_not_tls),
+		T(test_silent_connections_make_room),
 		T(test_server_may_ask_for_no_certificate),
 		T(test_dialler_tries_all_endpoints),
 		T(test_dialler_prefers_once),
