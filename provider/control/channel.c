@@ -165,6 +165,27 @@ static void channel_event(void *context, const struct hf_session_event *event)
 	}
 }
 
+/* One gateway cannot take the places of all: the oldest of its connections that is not the active
+ * one goes. What of a gateway ended a moment ago still counts, so the bound is a loose one. */
+static void bound_connections(struct hf_control *control, uint64_t gateway)
+{
+	struct hf_channel *oldest = NULL;
+	unsigned count = 0;
+
+	hf_list_for_each (cursor, bucket_of(control, gateway)) {
+		struct hf_channel *channel = hf_container_of(cursor, struct hf_channel, entry);
+
+		HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+		if (channel->gateway != gateway || channel->link.ended)
+			continue;
+		count++;
+		if (!oldest && channel->epoch == 0)
+			oldest = channel;
+	}
+	if (count >= HF_CHANNELS_PER_GATEWAY_MAX && oldest)
+		hf_link_end(&oldest->link, HF_EBUSY, "too many connections of one gateway");
+}
+
 static void channel_accepted(void *context, struct hf_stream *stream)
 {
 	struct hf_control *control = context;
@@ -180,6 +201,7 @@ static void channel_accepted(void *context, struct hf_stream *stream)
 		hf_stream_close(stream, NULL, NULL);
 		return;
 	}
+	bound_connections(control, peer->gateway);
 	channel->magic = HF_CHANNEL_MAGIC;
 	channel->control = control;
 	channel->tenant = peer->tenant;

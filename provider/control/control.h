@@ -34,6 +34,7 @@
 
 #define HF_CHANNEL_BUCKETS          1024u
 #define HF_CHANNELS_MAX             16384u
+#define HF_CHANNELS_PER_GATEWAY_MAX 8u
 #define HF_ACTIVATIONS_MAX          256u  /* connections at once */
 #define HF_ACTIVATIONS_PER_HOST_MAX 16u   /* of one address */
 #define HF_OFFERS_MAX               1000u /* keys that nobody has entered yet */

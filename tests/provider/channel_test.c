@@ -17,16 +17,27 @@
 #include "tests/provider/test_gateway.h"
 
 static struct lab lab;
-static struct test_gateway gw, other;
+static struct test_gateway gw, other, crowd[12];
 
-static int set_up(void **state)
+static int set_up_with(const char *settings)
 {
-	(void)state;
-	lab_up(&lab, "ping_interval_ms = 300\n");
+	lab_up(&lab, settings);
 	tg_init(&gw, &lab);
 	tg_init(&other, &lab);
 	tg_join(&gw, "gw");
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	return set_up_with("ping_interval_ms = 300\n");
+}
+
+static int set_up_calm(void **state)
+{
+	(void)state;
+	return set_up_with("ping_interval_ms = 20000\n");
 }
 
 static int tear_down(void **state)
@@ -34,6 +45,8 @@ static int tear_down(void **state)
 	(void)state;
 	tg_free(&gw);
 	tg_free(&other);
+	for (int i = 0; i < 12; i++)
+		tg_drop(&crowd[i]);
 	lab_down(&lab);
 	return 0;
 }
@@ -279,6 +292,29 @@ static void test_standby_is_parked(void **state)
 	assert_false(gw.ended);
 }
 
+/* Invariant 7: one gateway cannot take the places of the others; its active connection stays. */
+static void test_connections_of_one_gateway_are_bounded(void **state)
+{
+	int parked = 0;
+
+	(void)state;
+	for (int i = 0; i < 12; i++) {
+		crowd[i] = gw;
+		crowd[i].stream = NULL;
+		crowd[i].session = NULL;
+		crowd[i].document = NULL;
+		crowd[i].closed = true;
+		tg_connect_as(&crowd[i], HOLDFAST__ROLE__ROLE_STANDBY);
+		lab_until(&lab, is_parked, &crowd[i], "parked");
+	}
+	tg_wait_ended(&crowd[0]);
+	for (int i = 0; i < 12; i++)
+		parked += is_parked(&crowd[i]);
+	assert_in_range(parked, 1, 7);
+	assert_true(is_parked(&crowd[11]));
+	assert_false(gw.ended);
+}
+
 /* A gateway that answers no pings is given up after two of them; one that answers stays. */
 static void test_dead_gateway_is_noticed(void **state)
 {
@@ -307,6 +343,8 @@ int main(void)
 		CHANNEL_TEST(test_wrong_handshakes),
 		CHANNEL_TEST(test_newest_connection_holds),
 		CHANNEL_TEST(test_standby_is_parked),
+		cmocka_unit_test_setup_teardown(test_connections_of_one_gateway_are_bounded,
+						set_up_calm, tear_down),
 		CHANNEL_TEST(test_dead_gateway_is_noticed),
 	};
 
