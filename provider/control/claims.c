@@ -24,7 +24,10 @@ static int check_hash(struct hf_control *control, struct hf_reg_activation *a, c
 {
 	if (hf_activation_hash_compare(a->check, hash) == 0)
 		return 0;
-	/* The number is right and the hash is not: a swapped key, or a guess. Few tries. */
+	/* The number is right and the hash is not: a swapped key, or a guess. Few tries. What was
+	 * claimed is past that: a slip must not take a gateway's certificate away. */
+	if (a->state != HF_REG_ACTIVATION_OFFERED)
+		return hf_fail(message, HF_EAUTH, "this key was used already, and is not quite it");
 	if (++a->wrong_tries >= WRONG_TRIES_MAX)
 		a->state = HF_REG_ACTIVATION_REFUSED;
 	hf_registry_activation_put(control->reg, a);

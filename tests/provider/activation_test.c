@@ -147,6 +147,30 @@ static void test_reused_key(void **state)
 	assert_string_not_equal(gw.key, other.key);
 }
 
+/* A claim that was made is out of the reach of wrong tries: they neither void it nor its
+ * certificate. */
+static void test_wrong_tries_after_the_claim(void **state)
+{
+	uint8_t number[HF_ACTIVATION_NUMBER_BYTES], hash[HF_ACTIVATION_HASH_BYTES];
+	char key[HF_ACTIVATION_TEXT_MAX];
+	struct lab_answer answer;
+
+	(void)state;
+	tg_hello(&gw);
+	tg_wait_offer(&gw);
+	assert_int_equal(hf_activation_key_parse(gw.key, number, hash), 0);
+	hash[0] ^= 1;
+	hf_activation_key_format(number, hash, key);
+	expect_activate(gw.key, "mine", 0);
+	for (int i = 0; i < 4; i++)
+		expect_activate(key, "yours", HF_EAUTH);
+	lab_until(&lab, is_claimed, &gw, "the claim");
+	lab_confirm(&lab, "mine", &answer);
+	assert_int_equal(answer.err, 0);
+	lab_forget(&answer);
+	lab_until(&lab, is_issued, &gw, "the certificate");
+}
+
 static bool key_expired(void *context)
 {
 	struct test_gateway *g = context;
@@ -516,6 +540,7 @@ int main(void)
 		ACTIVATION_TEST(test_whole_way),
 		ACTIVATION_TEST(test_wrong_keys),
 		ACTIVATION_TEST(test_reused_key),
+		ACTIVATION_TEST(test_wrong_tries_after_the_claim),
 		cmocka_unit_test_setup_teardown(test_expired_key, set_up_short_keys, tear_down),
 		cmocka_unit_test_setup_teardown(test_unconfirmed_claim_expires, set_up_short_keys,
 						tear_down),
