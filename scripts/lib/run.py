@@ -218,15 +218,22 @@ def main():
     args = parser.parse_args()
     directory = args.dir or (lay.scratch_folder("check-") if args.check else DEFAULT_DIR)
     lab = Lab(directory)
-    # Before the first child, so that an interrupt always comes to us and we stop them in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if args.check:
             check(lab, args)
             if not args.dir:
                 shutil.rmtree(directory)
         else:
+            # Before the first child, so that an interrupt waits until we can stop in order.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
             stay(lab, args)
+    except KeyboardInterrupt:
+        lab.down()
+        if args.check and not args.dir:
+            shutil.rmtree(directory)
+        print("\ninterrupted", file=sys.stderr)
+        return 130
     except (LabError, subprocess.TimeoutExpired) as e:
         lab.down()
         print(f"\nerror: {e}\nlogs: {lab.layout.path('log')}", file=sys.stderr)
