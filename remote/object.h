@@ -47,8 +47,9 @@ struct hf_object {
 	uint8_t salt[HF_SALT_BYTES];
 	uint8_t tag[HF_TAG_BYTES]; /* of the header: names this very content */
 	uint64_t payload_bytes;
-	uint32_t data_offset;  /* of the first chunk in the object, in bytes */
-	uint32_t stored_bytes; /* of the whole object */
+	uint64_t last_sequence; /* volume sequence with which it ends */
+	uint32_t data_offset;   /* of the first chunk in the object, in bytes */
+	uint32_t stored_bytes;  /* of the whole object */
 	uint32_t chunk_count;
 	struct hf_chunk *chunks; /* malloc'ed, owned */
 };

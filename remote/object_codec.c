@@ -114,6 +114,7 @@ static void keep(struct hf_object *object, const struct hf_sealed *sealed,
 	*object = (struct hf_object){
 		.id = sealed->id,
 		.payload_bytes = header->payload_bytes,
+		.last_sequence = header->last_sequence,
 		.data_offset = HF_SEALED_PREFIX_BYTES + sealed->body_bytes,
 		.chunk_count = header->chunk_count,
 		.chunks = header->chunks,

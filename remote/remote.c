@@ -98,6 +98,20 @@ void hf_remote_object_name(const struct hf_remote *remote, uint64_t index, char 
 	hf_name_object(name, &remote->objects[index].id);
 }
 
+bool hf_remote_written_under(const struct hf_remote *remote, uint64_t after, uint64_t epoch,
+			     uint64_t other_epoch)
+{
+	for (uint64_t i = remote->object_count; i-- > 0;) {
+		const struct hf_object *object = &remote->objects[i];
+
+		if (object->last_sequence <= after)
+			break;
+		if (object->id.epoch != epoch && object->id.epoch != other_epoch)
+			return false;
+	}
+	return true;
+}
+
 const struct hf_extmap *hf_remote_map(const struct hf_remote *remote)
 {
 	return remote->map;

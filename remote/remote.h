@@ -80,6 +80,10 @@ int hf_remote_trouble(const struct hf_remote *remote);
 /* Counted objects, and the bytes they take in the store. An object's index is below the count. */
 uint64_t hf_remote_object_count(const struct hf_remote *remote);
 uint64_t hf_remote_stored_bytes(const struct hf_remote *remote);
+/* True if every counted object that ends past the volume sequence `after` was written under one of
+ * these two attach epochs. */
+bool hf_remote_written_under(const struct hf_remote *remote, uint64_t after, uint64_t epoch,
+			     uint64_t other_epoch);
 /* Name in the store of an object of the map; `name` holds HF_STORE_NAME_MAX + 1 bytes. */
 void hf_remote_object_name(const struct hf_remote *remote, uint64_t index, char *name);
 /* The map: extents whose place is {index of the object, unit in its payload}. Only counted

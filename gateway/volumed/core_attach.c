@@ -115,6 +115,10 @@ static const char *remote_misfit(const struct hf_core_volume *volume, uint64_t p
 		return "the store holds writes that this log never had";
 	if (volume->queue.count > 0 && volume->queue.first_sequence > point + 1)
 		return "writes between the store and the log are missing";
+	if (volume->queue.count > 0 &&
+	    !hf_remote_written_under(volume->remote, volume->uploaded_through, volume->held_epoch,
+				     volume->open.attach_epoch))
+		return "another holder wrote what the log never had";
 	return NULL;
 }
 
@@ -137,8 +141,10 @@ static void remote_adopt(struct hf_core_volume *volume)
 	if (volume->state == HF_VOLUME_OPENING)
 		hf_core_volume_set_state(volume, HF_VOLUME_ATTACHED, 0, "%s", "");
 	hf_remote_set_size(volume->remote, volume->config.size_bytes);
-	if (!volume->in_log) {
+	if (!volume->in_log)
 		volume->uploaded_through = point;
+	if (!volume->in_log || volume->held_epoch != volume->open.attach_epoch) {
+		volume->held_epoch = volume->open.attach_epoch;
 		attach_log(volume);
 	}
 	hf_core_uploaded_now(volume->core);

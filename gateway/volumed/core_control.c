@@ -29,6 +29,8 @@ static void control_appended(struct hf_wlog_append *append)
 	if (append->status == 0) {
 		hf_core_segment_note(core, control->records[0].place.source, false);
 		hf_core_segment_durable(core, control->records[0].place.source);
+		if (volume->since_batch == 0)
+			volume->since_batch = control->records[0].batch;
 	}
 	control->done(volume, control->sequence, append->status);
 	control->magic = 0;

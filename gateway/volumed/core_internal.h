@@ -173,9 +173,11 @@ struct hf_core_volume {
 	enum hf_volume_state state;
 	int error;
 	char reason[HF_CORE_REASON_MAX];
-	bool has_key;   /* config.wrap_key is set */
-	bool in_log;    /* an ATTACH record was appended: STATE names it */
-	bool accepting; /* the ATTACH record is durable: requests are taken */
+	bool has_key;         /* config.wrap_key is set */
+	bool in_log;          /* an ATTACH record was appended: STATE names it */
+	bool accepting;       /* the ATTACH record is durable: requests are taken */
+	uint64_t since_batch; /* of the ATTACH it came with: records before are not its own */
+	uint64_t held_epoch;  /* the attach epoch under which it last adopted what the store has */
 
 	/* The log's side. */
 	struct hf_extmap *overlay;
@@ -382,8 +384,9 @@ void hf_core_control_append(struct hf_core_volume *volume, enum hf_record_type t
 					 int status));
 
 /* docs/format/control-state.md. */
+#define HF_CORE_SINCE_HERE         UINT64_MAX /* nothing before this record is its own */
 #define HF_CORE_STATE_HEADER_BYTES 32u
-#define HF_CORE_STATE_VOLUME_BYTES 64u
+#define HF_CORE_STATE_VOLUME_BYTES 80u
 #define HF_CORE_STATE_RING_BYTES   32u
 #define HF_CORE_STATE_RESULT_BYTES 32u
 #define HF_CORE_CONTROL_BYTES      (8u + HF_CORE_STATE_VOLUME_BYTES)
@@ -391,6 +394,7 @@ void hf_core_control_append(struct hf_core_volume *volume, enum hf_record_type t
 struct hf_core_state_volume {
 	uint64_t volume, tenant, size_bytes, attach_epoch;
 	uint64_t uploaded_through, last_sequence;
+	uint64_t since_batch, held_epoch;
 	bool write_cache;
 };
 

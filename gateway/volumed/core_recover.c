@@ -7,10 +7,34 @@
 /* ---- Volumes as the log tells them ------------------------------------------------------------
  */
 
-static void recover_volume(struct hf_core *core, const struct hf_core_state_volume *from)
+static void recover_forget(struct hf_core_volume *volume)
+{
+	hf_core_results_forget_volume(volume->core, volume->config.volume);
+	hf_core_volume_clear_log(volume);
+	hf_core_volume_free(volume);
+}
+
+/* Records from before it was last attached were given up by a detach whose record may have been
+ * recycled, while another volume keeps the segment that they lie in. */
+static bool is_of_a_life_before(const struct hf_core_volume *volume, uint64_t since_batch)
+{
+	const struct hf_core_entry *oldest =
+		hf_core_queue_at(&volume->queue, volume->queue.first_sequence);
+
+	return oldest && oldest->batch < since_batch;
+}
+
+/* `batch` is that of the record that says so. */
+static void recover_volume(struct hf_core *core, const struct hf_core_state_volume *from,
+			   uint64_t batch)
 {
 	struct hf_core_volume *volume = hf_core_volume_find(core, from->volume);
+	uint64_t since_batch = from->since_batch == HF_CORE_SINCE_HERE ? batch : from->since_batch;
 
+	if (volume && is_of_a_life_before(volume, since_batch)) {
+		recover_forget(volume);
+		volume = NULL;
+	}
 	if (!volume) {
 		struct hf_volume_config config = {.volume = from->volume, .tenant = from->tenant};
 
@@ -22,18 +46,14 @@ static void recover_volume(struct hf_core *core, const struct hf_core_state_volu
 	volume->config.size_bytes = from->size_bytes;
 	volume->config.attach_epoch = from->attach_epoch;
 	volume->config.write_cache = from->write_cache;
+	volume->since_batch = since_batch;
+	volume->held_epoch = from->held_epoch;
 	hf_core_upload_covered(volume, from->uploaded_through);
-}
-
-static void recover_forget(struct hf_core_volume *volume)
-{
-	hf_core_results_forget_volume(volume->core, volume->config.volume);
-	hf_core_volume_clear_log(volume);
-	hf_core_volume_free(volume);
 }
 
 struct recover_state {
 	struct hf_core *core;
+	uint64_t batch;
 	const uint8_t *uuid;
 };
 
@@ -41,7 +61,7 @@ static void state_volume(void *context, const struct hf_core_state_volume *from)
 {
 	struct recover_state *state = context;
 
-	recover_volume(state->core, from);
+	recover_volume(state->core, from, state->batch);
 	hf_core_volume_find(state->core, from->volume)->accepting = true;
 }
 
@@ -63,9 +83,10 @@ static void state_result(void *context, const uint8_t uuid[16], const struct hf_
 }
 
 /* A STATE is the whole truth of its moment: a volume that it does not name had been detached. */
-static void recover_state(struct hf_core *core, const void *payload, size_t length)
+static void recover_state(struct hf_core *core, const struct hf_wlog_record *record,
+			  const void *payload)
 {
-	struct recover_state state = {.core = core};
+	struct recover_state state = {.core = core, .batch = record->batch};
 	const struct hf_core_state_visitor visitor = {.context = &state,
 						      .volume = state_volume,
 						      .ring = state_ring,
@@ -74,7 +95,7 @@ static void recover_state(struct hf_core *core, const void *payload, size_t leng
 	hf_list_for_each (cursor, &core->volumes) {
 		hf_container_of(cursor, struct hf_core_volume, link)->accepting = false;
 	}
-	if (hf_core_state_decode(payload, length, &visitor) != 0) {
+	if (hf_core_state_decode(payload, record->length, &visitor) != 0) {
 		hf_core_alarm(core, 0, "the log holds control state that cannot be read");
 		core->damaged = true;
 		return;
@@ -176,11 +197,11 @@ static void log_recovered(void *context, const struct hf_wlog_record *record, co
 		recover_record(core, record);
 		break;
 	case HF_RECORD_STATE:
-		recover_state(core, payload, record->length);
+		recover_state(core, record, payload);
 		break;
 	case HF_RECORD_CONTROL:
 		if (hf_core_control_decode(payload, record->length, &config) == 0) {
-			recover_volume(core, &config);
+			recover_volume(core, &config, record->batch);
 		} else {
 			hf_core_alarm(core, record->volume, "a control record cannot be read");
 			core->damaged = true;

@@ -25,6 +25,8 @@ static void volume_encode(const struct hf_core_volume *volume, uint8_t *at)
 	hf_put_le64(at + 32, volume->counted_through);
 	hf_put_le64(at + 40, volume->next_sequence - 1);
 	hf_put_le32(at + 48, volume->config.write_cache ? STATE_WRITE_CACHE : 0);
+	hf_put_le64(at + 56, volume->since_batch ? volume->since_batch : HF_CORE_SINCE_HERE);
+	hf_put_le64(at + 64, volume->held_epoch);
 }
 
 static int volume_decode(const uint8_t *at, struct hf_core_state_volume *volume)
@@ -36,6 +38,8 @@ static int volume_decode(const uint8_t *at, struct hf_core_state_volume *volume)
 		.attach_epoch = hf_get_le64(at + 24),
 		.uploaded_through = hf_get_le64(at + 32),
 		.last_sequence = hf_get_le64(at + 40),
+		.since_batch = hf_get_le64(at + 56),
+		.held_epoch = hf_get_le64(at + 64),
 		.write_cache = (hf_get_le32(at + 48) & STATE_WRITE_CACHE) != 0,
 	};
 	if (volume->volume == 0 || volume->size_bytes == 0 || volume->size_bytes % 4096 != 0 ||

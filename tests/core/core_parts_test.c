@@ -193,6 +193,8 @@ static struct hf_core *small_core(void)
 						   .write_cache = true};
 	volume->in_log = true;
 	volume->counted_through = 11;
+	volume->since_batch = 3;
+	volume->held_epoch = 8;
 	volume->next_sequence = 21;
 	hf_list_push_back(&core->volumes, &volume->link);
 	hf_core_ring_progress(core, id.ring, 1025);
@@ -218,7 +220,7 @@ static void test_state_says_what_went_in(void **state)
 	size_t length = hf_core_state_encode(core, bytes, sizeof bytes);
 
 	(void)state;
-	assert_int_equal(length, 32 + 64 + 32 + 32);
+	assert_int_equal(length, 32 + 80 + 32 + 32);
 	assert_int_equal(hf_core_state_decode(bytes, length, &visitor), 0);
 	assert_int_equal(seen.volumes, 1);
 	assert_int_equal(seen.volume.volume, 5);
@@ -227,6 +229,8 @@ static void test_state_says_what_went_in(void **state)
 	assert_int_equal(seen.volume.attach_epoch, 9);
 	assert_int_equal(seen.volume.uploaded_through, 11);
 	assert_int_equal(seen.volume.last_sequence, 20);
+	assert_int_equal(seen.volume.since_batch, 3);
+	assert_int_equal(seen.volume.held_epoch, 8);
 	assert_true(seen.volume.write_cache);
 	assert_int_equal(seen.rings, 1);
 	assert_int_equal(seen.oldest, 1025);
