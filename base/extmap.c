@@ -275,30 +275,6 @@ bool hf_extmap_find(const struct hf_extmap *map, uint64_t lba, uint64_t length,
 	return true;
 }
 
-static struct node *filter(struct hf_extmap *map, struct node *node,
-			   bool (*drop)(const struct hf_extent *, void *), void *context)
-{
-	struct node *left, *right;
-
-	if (!node)
-		return NULL;
-	left = filter(map, node->left, drop, context);
-	right = filter(map, node->right, drop, context);
-	if (drop(&node->extent, context)) {
-		release(map, node);
-		return merge(left, right);
-	}
-	node->left = left;
-	node->right = right;
-	return node;
-}
-
-void hf_extmap_drop_if(struct hf_extmap *map, bool (*drop)(const struct hf_extent *, void *),
-		       void *context)
-{
-	map->root = filter(map, map->root, drop, context);
-}
-
 size_t hf_extmap_count(const struct hf_extmap *map)
 {
 	return map->count;

@@ -44,9 +44,6 @@ int hf_extmap_remove(struct hf_extmap *map, uint64_t lba, uint64_t length);
  * there is none. Walk a range by calling again from the end of what was found. */
 bool hf_extmap_find(const struct hf_extmap *map, uint64_t lba, uint64_t length,
 		    struct hf_extent *found);
-/* Forgets every extent for which `drop` says so (whole extents as stored). */
-void hf_extmap_drop_if(struct hf_extmap *map, bool (*drop)(const struct hf_extent *, void *),
-		       void *context);
 size_t hf_extmap_count(const struct hf_extmap *map);
 
 #endif

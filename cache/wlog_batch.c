@@ -80,8 +80,9 @@ static size_t given_bytes(const struct hf_wlog_record *record)
 	return hf_wlogfmt_has_payload(record->type) ? record->length : 0;
 }
 
-void hf_wlog_batch_add(struct wlog_batch *batch, const struct hf_wlog_record *record,
-		       const uint8_t *payload)
+/* Adds one record, its payload copied; it fits. */
+static void add(struct wlog_batch *batch, const struct hf_wlog_record *record,
+		const uint8_t *payload)
 {
 	uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);
 	size_t given = given_bytes(record);
@@ -158,7 +159,7 @@ int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 	for (unsigned i = 0; i < append->record_count; i++) {
 		/* Counted from the batch's payload until it is settled. */
 		append->records[i].place.unit = batch->payload_bytes / HF_UNIT;
-		hf_wlog_batch_add(batch, &append->records[i], payload);
+		add(batch, &append->records[i], payload);
 		if (given_bytes(&append->records[i]) > 0)
 			payload += given_bytes(&append->records[i]);
 	}
@@ -203,7 +204,7 @@ struct wlog_batch *hf_wlog_state_batch(struct hf_wlog *log)
 	HF_ASSERT(record.length <= log->state_capacity);
 	batch = hf_wlog_batch_get(log, hf_wlogfmt_block_up(record.length));
 	batch->reserve = batch->state = true;
-	hf_wlog_batch_add(batch, &record, log->state_bytes);
+	add(batch, &record, log->state_bytes);
 	return batch;
 }
 

@@ -221,9 +221,6 @@ void hf_wlog_batch_absorb(struct wlog_batch *batch, const struct hf_wlogfmt_head
 /* Bytes on disk. */
 uint32_t hf_wlog_batch_header_bytes(const struct wlog_batch *batch);
 uint32_t hf_wlog_batch_total_bytes(const struct wlog_batch *batch);
-/* Adds one record, its payload copied; it fits. */
-void hf_wlog_batch_add(struct wlog_batch *batch, const struct hf_wlog_record *record,
-		       const uint8_t *payload);
 /* The batch of the queue's end that takes this append, or a new one. HF_ETOOBIG. */
 int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append);
 /* A batch with the owner's STATE as of now. */

@@ -177,9 +177,16 @@ int hf_session_send(struct hf_session *session, unsigned tag, const ProtobufCMes
 
 /* ---- Input ---- */
 
+/* An allocator for protobuf-c that gives at most `budget_bytes`, so that a small message cannot
+ * make a big structure. */
+struct budget {
+	ProtobufCAllocator allocator;
+	size_t budget_bytes;
+};
+
 static void *budget_alloc(void *data, size_t size)
 {
-	struct hf_session_budget *budget = data;
+	struct budget *budget = data;
 
 	if (size > budget->budget_bytes)
 		return NULL;
@@ -193,7 +200,7 @@ static void budget_free(void *data, void *pointer)
 	free(pointer);
 }
 
-void hf_session_budget_init(struct hf_session_budget *budget, size_t message_length)
+static void budget_init(struct budget *budget, size_t message_length)
 {
 	budget->budget_bytes = BUDGET_FACTOR * message_length + BUDGET_LEAST;
 	budget->allocator = (ProtobufCAllocator){
@@ -219,11 +226,11 @@ static bool may_arrive(struct hf_session *session, unsigned tag)
 
 static void handle_message(struct hf_session *session, const uint8_t *body, size_t length)
 {
-	struct hf_session_budget budget;
+	struct budget budget;
 	ProtobufCMessage *message;
 	bool gateway = session->config.side == HF_SIDE_GATEWAY;
 
-	hf_session_budget_init(&budget, length);
+	budget_init(&budget, length);
 	message = protobuf_c_message_unpack(gateway ? &holdfast__to_gateway__descriptor
 						    : &holdfast__to_provider__descriptor,
 					    &budget.allocator, length, body);

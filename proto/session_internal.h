@@ -64,12 +64,4 @@ struct hf_session_pending *hf_session_find_pending(struct hf_session *session, u
 /* A free slot, or NULL. */
 struct hf_session_pending *hf_session_new_pending(struct hf_session *session);
 
-/* An allocator for protobuf-c that gives at most `budget_bytes`, so that a small message cannot
- * make a big structure. */
-struct hf_session_budget {
-	ProtobufCAllocator allocator;
-	size_t budget_bytes;
-};
-void hf_session_budget_init(struct hf_session_budget *budget, size_t message_length);
-
 #endif

@@ -13,7 +13,9 @@
 #define BACKOFF_FIRST_NS (100 * HF_NS_PER_MS)
 #define BACKOFF_LAST_NS  (30 * HF_NS_PER_S)
 
-uint64_t hf_retry_backoff_ns(struct hf_env *env, unsigned tries)
+/* A moment between now and the back-off of this try: full jitter, doubling from the first to the
+ * last. */
+static uint64_t backoff_ns(struct hf_env *env, unsigned tries)
 {
 	uint64_t limit = tries < 9 ? BACKOFF_FIRST_NS << tries : BACKOFF_LAST_NS, draw;
 
@@ -95,8 +97,8 @@ static void retry_store_done(struct hf_store_io *io)
 		finish(retry, HF_ETIMEDOUT);
 	else {
 		drop_answer(io);
-		wait_until(retry, hf_env_now_ns(retry->env) +
-					  hf_retry_backoff_ns(retry->env, retry->tries++));
+		wait_until(retry,
+			   hf_env_now_ns(retry->env) + backoff_ns(retry->env, retry->tries++));
 	}
 }
 

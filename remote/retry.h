@@ -31,7 +31,4 @@ void hf_retry_start(struct hf_retry *retry);
 void hf_retry_cancel(struct hf_retry *retry);
 bool hf_retry_is_active(const struct hf_retry *retry);
 
-/* A moment between now and the back-off of this try: full jitter, doubling from 100 ms to 30 s. */
-uint64_t hf_retry_backoff_ns(struct hf_env *env, unsigned tries);
-
 #endif

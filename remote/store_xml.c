@@ -9,14 +9,37 @@
 
 #include "base/err.h"
 
-void hf_xml_start(struct hf_xml *xml, const char *bytes, size_t length)
+#define DEPTH_MAX 16u
+
+enum xml_kind {
+	XML_END, /* of the document: every element was closed */
+	XML_OPEN,
+	XML_CLOSE, /* `text` holds what stood directly before it */
+	XML_BAD,   /* not well-formed, too deep, or cut short */
+};
+
+struct xml {
+	const char *at, *end;
+	unsigned depth;
+	struct {
+		const char *name;
+		size_t length;
+	} open[DEPTH_MAX];
+	bool seen_root, close_pending;
+	/* Of the event: the element's name without its namespace prefix, and its text. */
+	char name[64];
+	char text[HF_XML_TEXT_MAX + 1];
+	size_t text_length;
+};
+
+static void start(struct xml *xml, const char *bytes, size_t length)
 {
 	memset(xml, 0, sizeof *xml);
 	xml->at = bytes;
 	xml->end = bytes + length;
 }
 
-static bool begins(const struct hf_xml *xml, const char *text)
+static bool begins(const struct xml *xml, const char *text)
 {
 	size_t length = strlen(text);
 
@@ -24,7 +47,7 @@ static bool begins(const struct hf_xml *xml, const char *text)
 }
 
 /* Goes past the next `text`; false if there is none. */
-static bool skip_past(struct hf_xml *xml, const char *text)
+static bool skip_past(struct xml *xml, const char *text)
 {
 	size_t length = strlen(text);
 	const char *found = memmem(xml->at, (size_t)(xml->end - xml->at), text, length);
@@ -35,7 +58,7 @@ static bool skip_past(struct hf_xml *xml, const char *text)
 	return true;
 }
 
-static bool put_text(struct hf_xml *xml, char c)
+static bool put_text(struct xml *xml, char c)
 {
 	if (xml->text_length == HF_XML_TEXT_MAX || c == '\0')
 		return false;
@@ -44,7 +67,7 @@ static bool put_text(struct hf_xml *xml, char c)
 }
 
 /* A character's number as UTF-8. */
-static bool put_character(struct hf_xml *xml, unsigned long c)
+static bool put_character(struct xml *xml, unsigned long c)
 {
 	if (c == 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
 		return false;
@@ -63,7 +86,7 @@ static bool put_character(struct hf_xml *xml, unsigned long c)
 	       put_text(xml, (char)(0x80 | (c & 63)));
 }
 
-static bool put_entity(struct hf_xml *xml)
+static bool put_entity(struct xml *xml)
 {
 	static const struct {
 		const char *name;
@@ -93,7 +116,7 @@ static bool put_entity(struct hf_xml *xml)
 }
 
 /* Reads text up to the next '<' or the end. */
-static bool read_text(struct hf_xml *xml)
+static bool read_text(struct xml *xml)
 {
 	xml->text_length = 0;
 	while (xml->at < xml->end && *xml->at != '<') {
@@ -115,7 +138,7 @@ static bool is_name_character(char c)
 	return isalnum((unsigned char)c) || strchr("_-.:", c) != NULL || (c & 0x80);
 }
 
-static size_t name_length(const struct hf_xml *xml)
+static size_t name_length(const struct xml *xml)
 {
 	const char *c = xml->at;
 
@@ -124,7 +147,7 @@ static size_t name_length(const struct hf_xml *xml)
 	return (size_t)(c - xml->at);
 }
 
-static bool set_name(struct hf_xml *xml, const char *name, size_t length)
+static bool set_name(struct xml *xml, const char *name, size_t length)
 {
 	const char *colon = memchr(name, ':', length);
 
@@ -140,7 +163,7 @@ static bool set_name(struct hf_xml *xml, const char *name, size_t length)
 }
 
 /* Goes to the '>' of a tag, past quoted attributes. */
-static bool skip_attributes(struct hf_xml *xml)
+static bool skip_attributes(struct xml *xml)
 {
 	while (xml->at < xml->end && *xml->at != '>' && !begins(xml, "/>")) {
 		char c = *xml->at++;
@@ -158,29 +181,29 @@ static bool skip_attributes(struct hf_xml *xml)
 	return xml->at < xml->end;
 }
 
-static enum hf_xml_kind open_tag(struct hf_xml *xml)
+static enum xml_kind open_tag(struct xml *xml)
 {
 	size_t length;
 
 	xml->at++;
 	length = name_length(xml);
-	if (length == 0 || xml->depth == HF_XML_DEPTH_MAX || (xml->depth == 0 && xml->seen_root))
-		return HF_XML_BAD;
+	if (length == 0 || xml->depth == DEPTH_MAX || (xml->depth == 0 && xml->seen_root))
+		return XML_BAD;
 	xml->seen_root = true;
 	xml->open[xml->depth].name = xml->at;
 	xml->open[xml->depth].length = length;
 	xml->depth++;
 	if (!set_name(xml, xml->at, length))
-		return HF_XML_BAD;
+		return XML_BAD;
 	xml->at += length;
 	if (!skip_attributes(xml))
-		return HF_XML_BAD;
+		return XML_BAD;
 	xml->close_pending = *xml->at == '/';
 	xml->at += xml->close_pending ? 2 : 1;
-	return HF_XML_OPEN;
+	return XML_OPEN;
 }
 
-static enum hf_xml_kind close_tag(struct hf_xml *xml)
+static enum xml_kind close_tag(struct xml *xml)
 {
 	size_t length;
 
@@ -188,43 +211,43 @@ static enum hf_xml_kind close_tag(struct hf_xml *xml)
 	length = name_length(xml);
 	if (xml->depth == 0 || length != xml->open[xml->depth - 1].length ||
 	    memcmp(xml->at, xml->open[xml->depth - 1].name, length) != 0)
-		return HF_XML_BAD;
+		return XML_BAD;
 	if (!set_name(xml, xml->at, length))
-		return HF_XML_BAD;
+		return XML_BAD;
 	xml->at += length;
 	while (xml->at < xml->end && isspace((unsigned char)*xml->at))
 		xml->at++;
 	if (xml->at == xml->end || *xml->at++ != '>')
-		return HF_XML_BAD;
+		return XML_BAD;
 	xml->depth--;
-	return HF_XML_CLOSE;
+	return XML_CLOSE;
 }
 
-enum hf_xml_kind hf_xml_next(struct hf_xml *xml)
+static enum xml_kind next_event(struct xml *xml)
 {
 	if (xml->close_pending) { /* <empty/> */
 		xml->close_pending = false;
 		xml->depth--;
 		xml->text_length = 0;
 		xml->text[0] = '\0';
-		return HF_XML_CLOSE;
+		return XML_CLOSE;
 	}
 	for (;;) {
 		if (!read_text(xml))
-			return HF_XML_BAD;
+			return XML_BAD;
 		if (xml->at == xml->end)
-			return xml->depth == 0 && xml->seen_root ? HF_XML_END : HF_XML_BAD;
+			return xml->depth == 0 && xml->seen_root ? XML_END : XML_BAD;
 		if (begins(xml, "<?")) {
 			if (!skip_past(xml, "?>"))
-				return HF_XML_BAD;
+				return XML_BAD;
 		} else if (begins(xml, "<!--")) {
 			if (!skip_past(xml, "-->"))
-				return HF_XML_BAD;
+				return XML_BAD;
 		} else if (begins(xml, "<!DOCTYPE")) {
 			if (!skip_attributes(xml) || *xml->at++ != '>')
-				return HF_XML_BAD;
+				return XML_BAD;
 		} else if (begins(xml, "<!")) {
-			return HF_XML_BAD;
+			return XML_BAD;
 		} else if (begins(xml, "</")) {
 			return close_tag(xml);
 		} else {
@@ -235,15 +258,15 @@ enum hf_xml_kind hf_xml_next(struct hf_xml *xml)
 
 void hf_xml_error_code(const char *bytes, size_t length, char *code, size_t size)
 {
-	struct hf_xml xml;
-	enum hf_xml_kind kind;
+	struct xml xml;
+	enum xml_kind kind;
 
 	code[0] = '\0';
-	hf_xml_start(&xml, bytes, length);
-	while ((kind = hf_xml_next(&xml)) == HF_XML_OPEN || kind == HF_XML_CLOSE) {
-		if (kind == HF_XML_OPEN && xml.depth == 1 && strcmp(xml.name, "Error") != 0)
+	start(&xml, bytes, length);
+	while ((kind = next_event(&xml)) == XML_OPEN || kind == XML_CLOSE) {
+		if (kind == XML_OPEN && xml.depth == 1 && strcmp(xml.name, "Error") != 0)
 			return;
-		if (kind == HF_XML_CLOSE && xml.depth == 1 && strcmp(xml.name, "Code") == 0) {
+		if (kind == XML_CLOSE && xml.depth == 1 && strcmp(xml.name, "Code") == 0) {
 			snprintf(code, size, "%s", xml.text);
 			return;
 		}
@@ -294,7 +317,7 @@ struct listing {
 };
 
 /* What a closed element means; false if it makes no sense. */
-static bool take_element(struct listing *listing, struct hf_xml *xml)
+static bool take_element(struct listing *listing, struct xml *xml)
 {
 	if (xml->depth == 1 && strcmp(xml->name, "IsTruncated") == 0) {
 		listing->truncated = strcmp(xml->text, "true") == 0;
@@ -318,15 +341,15 @@ int hf_xml_list(const char *bytes, size_t length, bool *truncated,
 		int (*found)(void *context, const char *key, uint64_t size_bytes), void *context)
 {
 	struct listing listing = {.truncated = false};
-	enum hf_xml_kind kind;
-	struct hf_xml xml;
+	enum xml_kind kind;
+	struct xml xml;
 	bool in_contents = false;
 
-	hf_xml_start(&xml, bytes, length);
-	while ((kind = hf_xml_next(&xml)) == HF_XML_OPEN || kind == HF_XML_CLOSE) {
+	start(&xml, bytes, length);
+	while ((kind = next_event(&xml)) == XML_OPEN || kind == XML_CLOSE) {
 		int err;
 
-		if (kind == HF_XML_OPEN) {
+		if (kind == XML_OPEN) {
 			if (xml.depth == 1 && strcmp(xml.name, "ListBucketResult") != 0)
 				return HF_EPROTO;
 			if (xml.depth == 2) {
@@ -347,5 +370,5 @@ int hf_xml_list(const char *bytes, size_t length, bool *truncated,
 			return err;
 	}
 	*truncated = listing.truncated;
-	return kind == HF_XML_END && listing.has_truncated ? 0 : HF_EPROTO;
+	return kind == XML_END && listing.has_truncated ? 0 : HF_EPROTO;
 }

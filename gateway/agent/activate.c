@@ -95,8 +95,9 @@ static int check_endpoints(const Holdfast__ActivateIssued *issued, struct hf_err
 	return 0;
 }
 
-int hf_activation_check_issued(const Holdfast__ActivateIssued *issued,
-			       const struct hf_activation_keys *keys, struct hf_errmsg *message)
+/* Is what was issued ours, and from whom the key named? */
+static int check_issued(const Holdfast__ActivateIssued *issued,
+			const struct hf_activation_keys *keys, struct hf_errmsg *message)
 {
 	const ProtobufCBinaryData *certificate = &issued->certificate;
 	const ProtobufCBinaryData *authority = &issued->ca_certificate;
@@ -125,7 +126,7 @@ int hf_activation_check_issued(const Holdfast__ActivateIssued *issued,
 static void heard_issued(struct hf_activation *activation, const Holdfast__ActivateIssued *issued)
 {
 	struct hf_errmsg message;
-	int err = hf_activation_check_issued(issued, &activation->keys, &message);
+	int err = check_issued(issued, &activation->keys, &message);
 
 	if (!err)
 		err = hf_kept_set_activated(activation->config.kept, issued, &message);

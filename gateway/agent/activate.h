@@ -40,8 +40,4 @@ int hf_activation_refuse(struct hf_activation *activation, const char *reason);
 void hf_activation_close(struct hf_activation *activation, void (*closed)(void *context),
 			 void *context);
 
-/* Pure: is what was issued ours, and from whom the key named? */
-int hf_activation_check_issued(const Holdfast__ActivateIssued *issued,
-			       const struct hf_activation_keys *keys, struct hf_errmsg *message);
-
 #endif

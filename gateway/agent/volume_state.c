@@ -3,7 +3,8 @@
 
 #include "gateway/volumed/core.h"
 
-bool hf_error_passes(int error)
+/* Is it a matter of time (a process or the store is away), and no failure of the volume? */
+static bool error_passes(int error)
 {
 	switch (error) {
 	case HF_ECONN:
@@ -101,6 +102,6 @@ void hf_volume_state_of(const Holdfast__Volume *entry, const Holdfast__Tombstone
 	if (!trouble->error)
 		return;
 	set_error(report, trouble->error, trouble->reason);
-	if (!hf_error_passes(trouble->error))
+	if (!error_passes(trouble->error))
 		report->state = HOLDFAST__VOLUME_STATE__VOLUME_FAILED;
 }

@@ -10,9 +10,6 @@ struct hf_trouble {
 	const char *reason;
 };
 
-/* Is it a matter of time (a process or the store is away), and no failure of the volume? */
-bool hf_error_passes(int error);
-
 /* Fills in a report of the entry or (entry NULL) the tombstone. `plan` is the present one: what is
  * still to be done is not reported as done. `portal_open`: nobody can log in before it is.
  * Strings point into the arguments. */

@@ -7,7 +7,8 @@
 
 #include "base/assert.h"
 
-const char *hf_volume_state_text(enum hf_volume_state state)
+/* For people. */
+static const char *state_text(enum hf_volume_state state)
 {
 	switch (state) {
 	case HF_VOLUME_OPENING:
@@ -45,7 +46,7 @@ static Holdfast__VolumedVolume *new_volume(uint64_t volume, enum hf_volume_state
 	holdfast__volumed_volume__init(out);
 	out->volume = volume;
 	out->state = state;
-	out->state_text = copy_text(hf_volume_state_text(state));
+	out->state_text = copy_text(state_text(state));
 	out->error = -error;
 	out->reason = copy_text(reason);
 	return out;

@@ -18,7 +18,4 @@ struct hf_status_source {
 Holdfast__VolumedStatus *hf_status_create(const struct hf_status_source *source);
 void hf_status_free(Holdfast__VolumedStatus *status);
 
-/* "attached" and so on, for people. */
-const char *hf_volume_state_text(enum hf_volume_state state);
-
 #endif

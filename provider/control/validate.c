@@ -153,7 +153,7 @@ int hf_validate_chap(const char *user, const char *secret, const char *mutual_us
 	return err;
 }
 
-int hf_validate_create(const Holdfast__AdminVolumeCreate *create, struct hf_errmsg *message)
+static int validate_create(const Holdfast__AdminVolumeCreate *create, struct hf_errmsg *message)
 {
 	int err = hf_validate_name("volume", create->name, message);
 
@@ -200,7 +200,7 @@ int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg 
 	case HOLDFAST__ADMIN_REQUEST__KIND_ACTIVATE:
 		return hf_validate_name("gateway", request->activate->name, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE:
-		return hf_validate_create(request->volume_create, message);
+		return validate_create(request->volume_create, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_SHOW:
 		return check_reference("volume", request->volume_show->volume, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH:

@@ -22,9 +22,7 @@ int hf_validate_initiator(const char *initiator, struct hf_errmsg *message);
 int hf_validate_iqn_prefix(const char *prefix, struct hf_errmsg *message);
 int hf_validate_chap(const char *user, const char *secret, const char *mutual_user,
 		     const char *mutual_secret, struct hf_errmsg *message);
-/* Everything of a create but whether names are taken. */
-int hf_validate_create(const Holdfast__AdminVolumeCreate *create, struct hf_errmsg *message);
-/* Any request, before it is acted on. */
+/* Any request, before it is acted on; whether names are taken is asked later. */
 int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg *message);
 
 #endif
