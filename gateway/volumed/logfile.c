@@ -28,6 +28,32 @@ static int new_name(const char *path, char *name, size_t size, struct hf_errmsg 
 	return 0;
 }
 
+/* The process's own lock, not one of the open file (flock): io_uring holds on to the file for a
+ * moment after a process was killed, and the next one would find it locked. */
+static int lock(int fd)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_SETLK, &whole);
+}
+
+/* PATH.new, ours alone: another process that is making the same log has it locked, or has given it
+ * the other name meanwhile. */
+static int open_new(const char *name, int *fd, struct hf_errmsg *message)
+{
+	struct stat ours, named;
+
+	*fd = open(name, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*fd < 0)
+		return failed(message, name, "cannot be made");
+	if (lock(*fd) == 0 && fstat(*fd, &ours) == 0 && stat(name, &named) == 0 &&
+	    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev && ftruncate(*fd, 0) == 0)
+		return 0;
+	close(*fd);
+	*fd = -1;
+	return hf_fail(message, HF_EBUSY, "%s: another process makes this log", name);
+}
+
 /* The blocks are reserved first, so that a full disk is told now and not in the middle of zeroing.
  */
 static int make(const char *path, uint64_t size_bytes, struct hf_logfile *file,
@@ -36,12 +62,10 @@ static int make(const char *path, uint64_t size_bytes, struct hf_logfile *file,
 	char name[PATH_MAX];
 	int err = new_name(path, name, sizeof name, message);
 
+	if (!err)
+		err = open_new(name, &file->fd, message);
 	if (err)
 		return err;
-	unlink(name);
-	file->fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600);
-	if (file->fd < 0)
-		return failed(message, name, "cannot be made");
 	file->fresh = true;
 	if (fallocate(file->fd, 0, 0, (off_t)size_bytes) != 0 &&
 	    (errno != EOPNOTSUPP || ftruncate(file->fd, (off_t)size_bytes) != 0)) {
@@ -51,15 +75,6 @@ static int make(const char *path, uint64_t size_bytes, struct hf_logfile *file,
 		file->fd = -1;
 	}
 	return err;
-}
-
-/* The process's own lock, not one of the open file (flock): io_uring holds on to the file for a
- * moment after a process was killed, and the next one would find it locked. */
-static int lock(int fd)
-{
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, F_SETLK, &whole);
 }
 
 int hf_logfile_open(const char *path, uint64_t size_bytes, struct hf_logfile *file,
@@ -113,6 +128,20 @@ static int sync_folder_of(const char *path)
 	return err;
 }
 
+/* Never over a log that is there by now, as far as the file system can promise that. */
+static int give_name(const char *name, const char *path)
+{
+	if (renameat2(AT_FDCWD, name, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	if (access(path, F_OK) == 0) {
+		errno = EEXIST;
+		return -1;
+	}
+	return rename(name, path);
+}
+
 int hf_logfile_keep(struct hf_logfile *file, struct hf_errmsg *message)
 {
 	char name[PATH_MAX];
@@ -120,7 +149,7 @@ int hf_logfile_keep(struct hf_logfile *file, struct hf_errmsg *message)
 
 	if (err)
 		return err;
-	if (fsync(file->fd) != 0 || rename(name, file->path) != 0 ||
+	if (fsync(file->fd) != 0 || give_name(name, file->path) != 0 ||
 	    sync_folder_of(file->path) != 0)
 		return hf_fail(message, hf_err_from_errno(errno), "%s: cannot be kept: %s",
 			       file->path, strerror(errno));

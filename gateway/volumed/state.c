@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/ids.h"
 #include "gateway/volumed/state_file.h"
 #include "net/daemon.h"
@@ -36,6 +37,22 @@ static int make_folders(struct hf_state *state, struct hf_errmsg *message)
 	return 0;
 }
 
+/* What was just made is there after a loss of power too: everything else is kept in it. The folder
+ * above may be one that we may not read; then whoever made it there sees to it. */
+static int sync_folders(struct hf_state *state, struct hf_errmsg *message)
+{
+	int above = openat(state->folder_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fsync(state->folder_fd);
+
+	if (above >= 0) {
+		err = fsync(above) != 0 ? -1 : err;
+		close(above);
+	}
+	return err ? hf_fail(message, hf_err_from_errno(errno), "%s: cannot be synced: %s",
+			     state->path, strerror(errno))
+		   : 0;
+}
+
 int hf_state_open(const char *path, struct hf_state *state, struct hf_errmsg *message)
 {
 	int err = hf_daemon_private_folder(path, message);
@@ -55,6 +72,8 @@ int hf_state_open(const char *path, struct hf_state *state, struct hf_errmsg *me
 		err = hf_fail(message, HF_EBUSY, "%s: another holdfast-volumed uses it", path);
 	else
 		err = make_folders(state, message);
+	if (!err)
+		err = sync_folders(state, message);
 	if (err)
 		hf_state_close(state);
 	return err;
@@ -90,7 +109,7 @@ static int save_key(const struct hf_state *state, const char *name,
 	hf_hex_encode(key, config->wrap_key, HF_WRAP_KEY_BYTES);
 	length = snprintf(line, sizeof line, "holdfast-key-1 %s %s\n",
 			  hf_id_format(HF_ID_VOLUME, config->volume, id), key);
-	err = hf_state_file_replace(state->folder_fd, name, line, (size_t)length, message);
+	err = hf_file_replace_at(state->folder_fd, name, line, (size_t)length, 0600, message);
 	explicit_bzero(key, sizeof key);
 	explicit_bzero(line, sizeof line);
 	return err;
@@ -258,7 +277,7 @@ int hf_state_write_ca(const struct hf_state *state, const Holdfast__VolumedStore
 	snprintf(name, sizeof name, CA_PREFIX "%08x.pem", hf_crc32c(0, store->ca, length));
 	if ((size_t)snprintf(path, PATH_MAX, "%s/%s", state->path, name) >= PATH_MAX)
 		return hf_fail(message, HF_EINVAL, "%s: the path is too long", state->path);
-	return hf_state_file_replace(state->folder_fd, name, store->ca, length, message);
+	return hf_file_replace_at(state->folder_fd, name, store->ca, length, 0600, message);
 }
 
 void hf_state_drop_old_ca(const struct hf_state *state, const char *path)

@@ -143,6 +143,28 @@ static void formatted(struct hf_wlog_format *format)
 	hf_steps_next(&volumed->steps, err, &format->message);
 }
 
+static void alarm_lost(void *context, int status, const struct hf_volume_config *config,
+		       bool detached, const struct hf_errmsg *why)
+{
+	struct volumed *volumed = context;
+
+	(void)status;
+	(void)why;
+	if (!detached)
+		hf_alarm_raise(&volumed->alarms, config->volume,
+			       "the write log is missing and is made anew: writes that had not "
+			       "been uploaded are lost");
+}
+
+/* Before the new log has its name: a death in between tells it again. */
+static void tell_of_lost_log(struct volumed *volumed)
+{
+	struct hf_errmsg message = {""};
+
+	if (hf_state_each_volume(&volumed->state, alarm_lost, volumed, &message) != 0)
+		hf_warn("%s", message.text);
+}
+
 static void format_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
@@ -152,6 +174,7 @@ static void format_up(struct hf_steps *steps, void *context)
 		hf_steps_next(steps, 0, NULL);
 		return;
 	}
+	tell_of_lost_log(volumed);
 	*format = (struct hf_wlog_format){
 		.env = hf_env_uv_table(volumed->env),
 		.segment_bytes = (uint32_t)volumed->config->segment_size,

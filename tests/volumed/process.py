@@ -186,6 +186,27 @@ def the_store_may_be_away(folder):
         v.stop()
 
 
+def a_lost_log_is_told(folder):
+    with volumed(folder) as v:
+        v.start()
+        check(not v.status()["alarms"], "a first start loses nothing")
+        v.use_store()
+        v.attach(ONE, "64MiB", 1, "create")
+        v.attach(TWO, "64MiB", 1, "create")
+        v.ask("detach", TWO)
+        v.kill()
+        os.remove(os.path.join(v.state, "log"))
+        v.start()
+        alarms = v.status()["alarms"]
+        check(len(alarms) == 1 and ONE in alarms[0] and "lost" in alarms[0], f"{alarms}")
+        check("write log is missing" in v.log_text(), "the journal says so too")
+        wait_until("the volume from the store", lambda: v.volume(ONE)["state"] == "attached")
+        v.stop()
+        v.start()
+        check(not v.status()["alarms"], "it is told once")
+        v.stop()
+
+
 story((restarts_serve_again, a_volumes_life, bad_questions_are_refused,
        bad_configurations_are_refused, one_process_a_state, damage_holds_back_nobody,
-       the_store_may_be_away))
+       the_store_may_be_away, a_lost_log_is_told))
