@@ -1,6 +1,5 @@
 /* The reader of base/conf.h: one pass over the text, the table of keys decides. Start-up only. */
 #include "base/conf.h"
-#include "base/ids.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/file.h"
+#include "base/ids.h"
 
 #define CONF_FILE_MAX 65536u
 #define CONF_KEYS_MAX 64u
@@ -118,28 +120,13 @@ int hf_conf_parse(const char *name, const char *text, const struct hf_conf_key *
 int hf_conf_read(const char *path, const struct hf_conf_key *keys, void *target,
 		 struct hf_errmsg *message)
 {
-	FILE *file = fopen(path, "re");
-	char *text;
+	uint8_t *text;
 	size_t length;
-	int err;
+	int err = hf_file_read(path, CONF_FILE_MAX, &text, &length, message);
 
-	if (!file)
-		return hf_fail(message, hf_err_from_errno(errno), "%s: %s", path, strerror(errno));
-	text = malloc(CONF_FILE_MAX + 1);
-	if (!text) {
-		fclose(file);
-		return hf_fail(message, HF_ENOMEM, "%s: out of memory", path);
-	}
-	length = fread(text, 1, CONF_FILE_MAX + 1, file);
-	if (ferror(file))
-		err = hf_fail(message, HF_EIO, "%s: cannot be read", path);
-	else if (length > CONF_FILE_MAX)
-		err = hf_fail(message, HF_ETOOBIG, "%s: longer than %u bytes", path, CONF_FILE_MAX);
-	else {
-		text[length] = '\0';
-		err = hf_conf_parse(path, text, keys, target, message);
-	}
-	fclose(file);
+	if (err)
+		return err;
+	err = hf_conf_parse(path, (const char *)text, keys, target, message);
 	free(text);
 	return err;
 }

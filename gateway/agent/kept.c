@@ -8,8 +8,8 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/log.h"
-#include "net/key_file.h"
 
 #define HEADER_BYTES 24u
 #define ACCESS_ENTRY 16u

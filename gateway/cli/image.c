@@ -1,11 +1,11 @@
 /* The image file behind gateway/cli/image.h. */
 #include "gateway/cli/image.h"
 #include "base/bytes.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,21 +100,6 @@ int hf_image_write(struct hf_image *image, uint64_t offset, const void *bytes, s
 	return err ? err : write_all(image, offset - pending, at - pending, pending, message);
 }
 
-static int sync_folder(const char *path, struct hf_errmsg *message)
-{
-	char copy[PATH_MAX];
-	int fd, err = 0;
-
-	snprintf(copy, sizeof copy, "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return fail(message, "cannot open the folder of", path);
-	if (fsync(fd) != 0)
-		err = fail(message, "cannot sync the folder of", path);
-	close(fd);
-	return err;
-}
-
 int hf_image_finish(struct hf_image *image, struct hf_errmsg *message)
 {
 	int err = 0, fd = image->fd;
@@ -130,7 +115,7 @@ int hf_image_finish(struct hf_image *image, struct hf_errmsg *message)
 		unlink(image->temporary);
 		return err;
 	}
-	return sync_folder(image->path, message);
+	return hf_file_sync_folder_at(AT_FDCWD, image->path, message);
 }
 
 void hf_image_discard(struct hf_image *image)

@@ -1,9 +1,8 @@
-/* Atomic replacement and checked reading of state_file.h. */
+/* state_file.h. */
 #include "gateway/volumed/state_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/file.h"
 
 #define HEADER_BYTES 24u
 static const char magic[8] = {'h', 'f', 's', 't', 'a', 't', 'e', '1'};
@@ -22,66 +22,11 @@ static int failed(struct hf_errmsg *message, const char *name, const char *what)
 		       strerror(errno));
 }
 
-static int write_all(int fd, const uint8_t *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t wrote = write(fd, bytes, length);
-
-		if (wrote < 0 && errno == EINTR)
-			continue;
-		if (wrote < 0)
-			return -1;
-		bytes += wrote;
-		length -= (size_t)wrote;
-	}
-	return 0;
-}
-
-/* The folder that `name` lies in, to be synced. */
-static int sync_folder(int folder_fd, const char *name)
-{
-	const char *slash = strrchr(name, '/');
-	char folder[NAME_MAX + 1] = ".";
-	int fd, err;
-
-	if (slash)
-		snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-	fd = openat(folder_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	err = fsync(fd);
-	close(fd);
-	return err;
-}
-
-int hf_state_file_replace(int folder_fd, const char *name, const void *bytes, size_t length,
-			  struct hf_errmsg *message)
-{
-	char temporary[NAME_MAX + 1];
-	int fd, err = 0;
-
-	snprintf(temporary, sizeof temporary, "%s.new", name);
-	fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return failed(message, temporary, "made");
-	if (write_all(fd, bytes, length) != 0 || fsync(fd) != 0)
-		err = failed(message, temporary, "written");
-	close(fd);
-	if (!err && (renameat(folder_fd, temporary, folder_fd, name) != 0 ||
-		     sync_folder(folder_fd, name) != 0))
-		err = failed(message, name, "replaced");
-	if (err)
-		unlinkat(folder_fd, temporary, 0);
-	return err;
-}
-
 int hf_state_file_remove(int folder_fd, const char *name, struct hf_errmsg *message)
 {
 	if (unlinkat(folder_fd, name, 0) != 0 && errno != ENOENT)
 		return failed(message, name, "removed");
-	if (sync_folder(folder_fd, name) != 0)
-		return failed(message, name, "removed");
-	return 0;
+	return hf_file_sync_folder_at(folder_fd, name, message);
 }
 
 /* magic[8], flags, length of the body, CRC of flags, length and body, zero; the body. */
@@ -101,7 +46,7 @@ int hf_state_file_save(int folder_fd, const char *name, uint32_t flags, const vo
 	hf_put_le32(file + 12, (uint32_t)length);
 	memcpy(file + HEADER_BYTES, body, length);
 	hf_put_le32(file + 16, hf_crc32c(hf_crc32c(0, file + 8, 8), body, length));
-	err = hf_state_file_replace(folder_fd, name, file, HEADER_BYTES + length, message);
+	err = hf_file_replace_at(folder_fd, name, file, HEADER_BYTES + length, 0600, message);
 	explicit_bzero(file, HEADER_BYTES + length);
 	free(file);
 	return err;

@@ -9,10 +9,7 @@
 
 #define HF_STATE_BODY_MAX (256u << 10) /* bytes */
 
-/* `folder_fd` and `name` say where; `name` may hold one folder. Raw bytes, no checksum: */
-int hf_state_file_replace(int folder_fd, const char *name, const void *bytes, size_t length,
-			  struct hf_errmsg *message);
-/* Absent is success. */
+/* `folder_fd` and `name` say where; `name` may hold one folder. Absent is success. */
 int hf_state_file_remove(int folder_fd, const char *name, struct hf_errmsg *message);
 
 /* With the header of docs/format/volumed-state.md. `flags` are the owner's. */

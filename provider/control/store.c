@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "net/seal.h"
 #include "proto/document.pb-c.h"
-#include "net/key_file.h"
 #include "provider/signer/purpose.h"
 
 #define CA_FILE_MAX (256u << 10)

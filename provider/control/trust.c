@@ -9,13 +9,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "net/dial.h"
 #include "net/identity.h"
 #include "provider/control/activation.h"
 #include "provider/control/channel.h"
 #include "provider/control/process.h"
-#include "net/key_file.h"
 
 #define NAMES_MAX 8u
 

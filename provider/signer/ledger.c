@@ -8,9 +8,9 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/ids.h"
 #include "net/sign.h"
-#include "net/key_file.h"
 
 #define LEDGER_MAGIC    "holdfast-ledger\1"
 #define LEDGER_HEADER   20u /* magic of 16 bytes, then the CRC, little-endian */

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "net/identity.h"
 #include "net/daemon.h"
-#include "net/key_file.h"
 
 #define AUTHORITY_SECONDS (20ull * 365 * 86400)
 

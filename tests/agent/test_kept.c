@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "gateway/agent/kept.h"
-#include "net/key_file.h"
 
 struct fixture {
 	char folder[32];

@@ -423,34 +423,6 @@ static void test_hello_is_proved(void **state)
 	free(other_request);
 }
 
-static void test_file_replace_is_whole_and_private(void **state)
-{
-	char folder[] = "/tmp/hf-file-XXXXXX", path[64], beside[80];
-	struct hf_errmsg message;
-	struct stat info;
-	uint8_t *bytes;
-	size_t length;
-
-	(void)state;
-	assert_non_null(mkdtemp(folder));
-	snprintf(path, sizeof path, "%s/f", folder);
-	snprintf(beside, sizeof beside, "%s.new", path);
-	assert_int_equal(hf_file_replace(path, "one", 3, 0600, &message), 0);
-	/* What a crash left beside it does not get in the way. */
-	assert_int_equal(hf_file_replace(beside, "half", 4, 0644, &message), 0);
-	assert_int_equal(hf_file_replace(path, "two", 3, 0600, &message), 0);
-	assert_int_equal(stat(path, &info), 0);
-	assert_int_equal(info.st_mode & 0777, 0600);
-	assert_int_equal(hf_file_read(path, 10, &bytes, &length, &message), 0);
-	assert_int_equal(length, 3);
-	assert_memory_equal(bytes, "two", 4);
-	free(bytes);
-	assert_int_equal(hf_file_read(path, 2, &bytes, &length, &message), HF_ETOOBIG);
-	unlink(path);
-	assert_int_equal(hf_file_read(path, 2, &bytes, &length, &message), HF_ENOENT);
-	rmdir(folder);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -460,7 +432,6 @@ int main(void)
 		cmocka_unit_test(test_sealed_opens_for_its_key_and_purpose_only),
 		cmocka_unit_test(test_purpose_names_volume_and_version),
 		cmocka_unit_test(test_key_file_is_kept_and_private),
-		cmocka_unit_test(test_file_replace_is_whole_and_private),
 		cmocka_unit_test(test_certificate_names_the_gateway),
 		cmocka_unit_test(test_expired_certificate_is_refused),
 		cmocka_unit_test(test_server_names_are_checked),

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "net/activation_key.h"
-#include "net/key_file.h"
 #include "net/seal.h"
 #include "proto/document.pb-c.h"
 #include "proto/frame.h"
