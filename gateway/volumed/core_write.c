@@ -82,6 +82,23 @@ static void append_number(struct hf_core_job *job)
 	hf_core_results_logged(job->core, &job->request->id, job->records[count - 1].sequence);
 }
 
+/* The blocks of a WRITE SAME are laid out when the log is about to take them and not before: its
+ * descriptor is small, and as many as a ring holds, or a few initiators send, would fill the
+ * memory.
+ */
+static void same_fill(struct hf_core_job *job)
+{
+	uint64_t length = job->append.payload_bytes;
+	uint32_t block = job->request->data_length;
+
+	if (job->request->op != HF_OP_WRITE_SAME || length == 0)
+		return;
+	job->buffer = hf_core_alloc(length);
+	for (uint64_t at = 0; at < length; at += block)
+		memcpy(job->buffer + at, job->input, block);
+	job->append.payload = job->buffer;
+}
+
 static void write_append(struct hf_core_job *job)
 {
 	struct hf_core_volume *volume = job->volume;
@@ -99,6 +116,7 @@ static void write_append(struct hf_core_job *job)
 		write_finish(job, HF_ETOOBIG);
 		return;
 	}
+	same_fill(job);
 	job->state = HF_CORE_JOB_APPENDING;
 	append_number(job);
 	job->append.durable =
@@ -157,17 +175,13 @@ static void record_set(struct hf_core_job *job, enum hf_record_type type, const 
 
 static void same_set(struct hf_core_job *job)
 {
-	uint64_t length = job->request->length;
 	uint32_t block = job->request->data_length;
 
 	if (hf_is_zero(job->input, block)) {
 		record_set(job, HF_RECORD_ZERO, NULL);
 		return;
 	}
-	job->buffer = hf_core_alloc(length);
-	for (uint64_t at = 0; at < length; at += block)
-		memcpy(job->buffer + at, job->input, block);
-	record_set(job, HF_RECORD_DATA, job->buffer);
+	record_set(job, HF_RECORD_DATA, NULL);
 }
 
 static void compared(struct hf_core_read *read)

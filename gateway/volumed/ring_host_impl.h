@@ -108,6 +108,7 @@ struct hf_ring_session {
 	struct hf_list free_requests;
 	struct hf_list buckets[HF_RING_BUCKETS]; /* in the core, by id */
 	unsigned under_way;                      /* in the core */
+	uint64_t payload_pages;                  /* of those; each has pages of its own */
 	uint64_t oldest_unfinished;
 	bool wake_owed;  /* completions were placed since the last wake */
 	bool cancelling; /* inside hf_ring_requests_cancel */

@@ -52,6 +52,11 @@ static void complete(struct hf_ring_session *session, const struct hf_ring_compl
 	session->wake_owed = true;
 }
 
+static uint64_t pages_of(uint32_t data_length)
+{
+	return ((uint64_t)data_length + HF_RING_PAGE - 1) / HF_RING_PAGE;
+}
+
 static void answer(struct hf_ring_session *session, uint64_t id, int status)
 {
 	complete(session, &(struct hf_ring_completion){.id = id, .status = status});
@@ -80,6 +85,7 @@ static void request_done(struct hf_request *core)
 	HF_ASSERT(request->busy);
 	session->under_way--;
 	session->bindings[request->handle].under_way--;
+	session->payload_pages -= pages_of(core->data_length);
 	complete(session, &completion);
 	while ((link = hf_list_pop_front(&request->cancels)) != NULL) {
 		struct hf_ring_request *cancel =
@@ -130,7 +136,7 @@ static bool payload_fits(const struct hf_ring_submission *submission)
 /* What one descriptor may be, whatever the volume: 0 or the error it is answered with. */
 static int check_submission(const struct hf_ring_submission *submission)
 {
-	uint64_t pages = ((uint64_t)submission->data_length + HF_RING_PAGE - 1) / HF_RING_PAGE;
+	uint64_t pages = pages_of(submission->data_length);
 
 	if (submission->op < HF_OP_READ || submission->op > HF_OP_CANCEL)
 		return HF_EUNSUPPORTED;
@@ -199,6 +205,7 @@ static void execute(struct hf_ring_session *session, struct hf_ring_request *req
 	request->handle = submission->volume;
 	request->busy = true;
 	session->under_way++;
+	session->payload_pages += pages_of(submission->data_length);
 	binding->under_way++;
 	hf_list_remove(&request->link);
 	hf_list_push_back(&session->buckets[submission->id % HF_RING_BUCKETS], &request->link);
@@ -230,6 +237,14 @@ static void take_one(struct hf_ring_session *session, const struct hf_ring_submi
 	}
 	if (hf_list_empty(&session->free_requests)) {
 		hf_ring_session_drop(session, "more requests are under way than the ring holds");
+		return;
+	}
+	/* The core may hold a copy of each payload. Those of a shim lie side by side, so together
+	 * they are no more than the data area. */
+	if (submission->op != HF_OP_CANCEL &&
+	    session->payload_pages + pages_of(submission->data_length) >
+		    HF_RING_DATA_BYTES / HF_RING_PAGE) {
+		hf_ring_session_drop(session, "its payloads overlap");
 		return;
 	}
 	execute(session, hf_container_of(session->free_requests.next, struct hf_ring_request, link),

@@ -259,6 +259,33 @@ static void it_never_collects(void **state)
 	hostile_close(&hostile);
 }
 
+/* All descriptors name the same pages: what volumed copies is bounded by the data area all the
+ * same.
+ */
+static void payloads_that_overlap(void **state)
+{
+	unsigned fit = HF_RING_DATA_BYTES / HF_RING_TRANSFER_MAX;
+	struct hostile hostile;
+
+	(void)state;
+	hostile_open(&hostile);
+	memory_core_hold(ring_fixture_core(), true);
+	for (unsigned i = 0; i <= fit; i++) {
+		struct hf_ring_submission s = good_read(&hostile);
+
+		assert_int_equal(hf_ring_host_rings(ring_fixture_host()), 2);
+		s.id = hostile.next_id++;
+		s.length = s.data_length = HF_RING_TRANSFER_MAX;
+		hf_shim_memory_place(&hostile.memory, &s);
+		hf_shim_memory_publish(&hostile.memory);
+		hf_shim_memory_wake(&hostile.memory);
+		ring_fixture_turn();
+	}
+	memory_core_hold(ring_fixture_core(), false);
+	assert_true(hostile_is_dropped(&hostile));
+	hostile_close(&hostile);
+}
+
 /* An eventfd that would block: its flags and its counter are the shim's to change at any time. */
 static void an_eventfd_that_blocks(void **state)
 {
@@ -359,6 +386,7 @@ int main(void)
 		TEST(a_number_used_twice),
 		TEST(indices_that_lie),
 		TEST(it_never_collects),
+		TEST(payloads_that_overlap),
 		TEST(an_eventfd_that_blocks),
 		TEST(noise_of_every_kind),
 	};
