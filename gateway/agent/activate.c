@@ -37,9 +37,19 @@ struct hf_activation {
 	void *closed_context;
 };
 
+/* What a server says that nobody has judged is shown at the console, beside the key and the
+ * fingerprint: it must not steer the terminal or forge a line. */
+static void keep_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 static void note_error(struct hf_activation *activation, const char *text)
 {
 	snprintf(activation->last_error, sizeof activation->last_error, "%s", text);
+	keep_printable(activation->last_error);
 }
 
 /* ---- What the provider says ---- */
@@ -77,6 +87,7 @@ static void heard_claimed(struct hf_activation *activation,
 	activation->state = "claimed";
 	snprintf(activation->claimed_by, sizeof activation->claimed_by, "%s for %s as %s",
 		 claimed->by, claimed->tenant, claimed->name);
+	keep_printable(activation->claimed_by);
 	hf_warn("this gateway is claimed by %s; `holdfast-gateway activation refuse` refuses it",
 		activation->claimed_by);
 }

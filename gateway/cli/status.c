@@ -195,10 +195,25 @@ static void print_json(json_t *said)
 
 /* ---- For people ------------------------------------------------------------------------------ */
 
+/* Reasons hold what peers said: the store, the provider, initiators. None of it may steer the
+ * terminal; C1 controls come as two bytes of UTF-8. */
+static void print_text(const char *text)
+{
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		bool control =
+			*c < ' ' || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0);
+
+		putchar(control ? '?' : *c);
+	}
+}
+
 static void print_line(const char *name, const char *value)
 {
-	if (value && value[0])
-		printf("%-12s %s\n", name, value);
+	if (!value || !value[0])
+		return;
+	printf("%-12s ", name);
+	print_text(value);
+	putchar('\n');
 }
 
 static void print_activation(const Holdfast__ConsoleStatus *status)
@@ -238,10 +253,12 @@ static void print_volumed(const Holdfast__VolumedStatus *status)
 	for (size_t i = 0; i < status->n_volumes; i++) {
 		const Holdfast__VolumedVolume *volume = status->volumes[i];
 
-		printf("%-20s %-10s %10.1f %12" PRIu64 " %8.1f  %s\n",
+		printf("%-20s %-10s %10.1f %12" PRIu64 " %8.1f  ",
 		       hf_id_format(HF_ID_VOLUME, volume->volume, text), volume->state_text,
 		       (double)volume->size_bytes / (1 << 20), volume->lag_bytes,
-		       (double)volume->age_ms / 1000, volume->reason);
+		       (double)volume->age_ms / 1000);
+		print_text(volume->reason);
+		putchar('\n');
 	}
 }
 

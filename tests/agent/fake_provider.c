@@ -118,7 +118,8 @@ void fake_provider_claim(struct fake_provider *provider)
 {
 	Holdfast__ActivateClaimed claimed = HOLDFAST__ACTIVATE_CLAIMED__INIT;
 
-	claimed.by = (char[]){"tester"};
+	claimed.by =
+		provider->claimed_by ? (char *)(uintptr_t)provider->claimed_by : (char[]){"tester"};
 	claimed.tenant = (char[]){"t-0000000000000003"};
 	claimed.name = (char[]){"lab"};
 	assert_int_equal(hf_session_claimed(provider->activation.session, &claimed), 0);

@@ -35,6 +35,7 @@ struct fake_provider {
 	/* Of the gateway, as it said. */
 	struct hf_activation_keys keys;
 	uint8_t number[HF_ACTIVATION_NUMBER_BYTES];
+	const char *claimed_by; /* NULL: "tester" */
 	char refused[64];
 
 	/* Management */

@@ -228,6 +228,20 @@ static void test_the_owner_refuses(void **state)
 	assert_int_equal(refuse(f), HF_ENOTREADY);
 }
 
+/* Invariant 7: the console is what the owner trusts; whoever answers in the provider's place writes
+ * no line of his own there and steers no terminal. */
+static void test_a_claim_is_shown_as_one_plain_line(void **state)
+{
+	struct fixture *f = *state;
+
+	f->provider.claimed_by = "\033[2J\nfingerprint  0000\302\2332J";
+	WAIT_LOOK(f, strcmp(f->state, "offered") == 0);
+	fake_provider_claim(&f->provider);
+	WAIT_LOOK(f, strcmp(f->state, "claimed") == 0);
+	assert_string_equal(f->claimed_by,
+			    "?[2J?fingerprint  0000??2J for t-0000000000000003 as lab");
+}
+
 static void spoil_signer(Holdfast__ActivateIssued *issued)
 {
 	issued->signer_key.data[0] ^= 1;
@@ -513,6 +527,7 @@ int main(void)
 		T(test_swapped_keys_change_the_key),
 		T(test_activation_and_first_connection),
 		T(test_the_owner_refuses),
+		T(test_a_claim_is_shown_as_one_plain_line),
 		T(test_what_is_issued_must_be_what_was_offered),
 		T(test_a_document_is_applied_and_reported),
 		T(test_refused_documents_change_nothing),
