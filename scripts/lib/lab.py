@@ -88,6 +88,9 @@ class Lab:
     # ---- up and down
 
     def up(self, store=None, volumed=None, with_parent=False):
+        if self.spec and store and store != self.spec["store_kind"]:
+            raise LabError(f"{self.layout.dir} was made with --store {self.spec['store_kind']}; "
+                           "use another --dir")
         os.makedirs(self.layout.dir, exist_ok=True)
         with open(self.layout.path("lock"), "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

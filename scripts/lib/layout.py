@@ -82,9 +82,6 @@ class Layout:
             os.makedirs(os.path.join(self.run, part), mode=0o700, exist_ok=True)
         if os.path.exists(self.spec_file):
             spec = read_json(self.spec_file)
-            if store and store != spec["store_kind"]:
-                raise SystemExit(f"error: {self.dir} was made with --store {spec['store_kind']}; "
-                                 "use another --dir")
         else:
             names = ("portal", "boot_portal", "channel", "activation")
             spec = {"store_kind": store or "dir", "volumed": volumed,
