@@ -22,15 +22,6 @@ static int fail(struct hf_errmsg *message, const char *what, const char *path)
 		       strerror(number));
 }
 
-/* mkstemp makes it private; the image gets what a new file would have. */
-static int give_usual_mode(int fd)
-{
-	mode_t mask = umask(0);
-
-	umask(mask);
-	return fchmod(fd, 0666 & ~mask);
-}
-
 int hf_image_create(struct hf_image *image, const char *path, uint64_t size_bytes,
 		    struct hf_errmsg *message)
 {
@@ -45,12 +36,14 @@ int hf_image_create(struct hf_image *image, const char *path, uint64_t size_byte
 	n = snprintf(image->temporary, sizeof image->temporary, "%s.part-XXXXXX", path);
 	if (n < 0 || (size_t)n >= sizeof image->temporary)
 		return hf_fail(message, HF_EINVAL, "the name of the file is too long");
+	/* Private, and it stays so: it holds in plain what the volume's key, also for its owner
+	 * only, protects in the store. */
 	image->fd = mkstemp(image->temporary);
 	if (image->fd < 0)
 		return fail(message, "cannot create", image->temporary);
 	if (size_bytes > INT64_MAX)
 		errno = EFBIG;
-	else if (give_usual_mode(image->fd) == 0 && ftruncate(image->fd, (off_t)size_bytes) == 0)
+	else if (ftruncate(image->fd, (off_t)size_bytes) == 0)
 		return 0;
 	err = fail(message, "cannot make a file of the volume's size at", image->temporary);
 	hf_image_discard(image);
