@@ -14,6 +14,11 @@
 #define CONF_FILE_MAX 65536u
 #define CONF_KEYS_MAX 64u
 
+static int check_range(const struct hf_conf_key *key, uint64_t value)
+{
+	return key->most && (value < key->least || value > key->most) ? HF_ERANGE : 0;
+}
+
 static int set_value(const struct hf_conf_key *key, const char *value, void *target)
 {
 	char *field = (char *)target + key->offset;
@@ -29,14 +34,16 @@ static int set_value(const struct hf_conf_key *key, const char *value, void *tar
 		*(char **)field = copy;
 		return 0;
 	case HF_CONF_SIZE:
-		return hf_size_parse(value, (uint64_t *)field);
+		if (hf_size_parse(value, (uint64_t *)field) != 0)
+			return HF_EINVAL;
+		return check_range(key, *(uint64_t *)field);
 	case HF_CONF_NUMBER:
 		errno = 0;
 		number = strtoull(value, &end, 10);
 		if (!isdigit((unsigned char)value[0]) || *end || errno)
 			return HF_EINVAL;
 		*(uint64_t *)field = number;
-		return 0;
+		return check_range(key, number);
 	case HF_CONF_BOOL:
 		if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
 			return HF_EINVAL;
@@ -86,6 +93,10 @@ static int parse_line(const char *name, unsigned number, char *line, const struc
 		return hf_fail(message, HF_EINVAL, "%s:%u: `%s` is set twice", name, number, key);
 	seen[i] = true;
 	err = set_value(&keys[i], value, target);
+	if (err == HF_ERANGE)
+		return hf_fail(message, HF_EINVAL, "%s:%u: `%s` wants %llu to %llu, not `%.40s`",
+			       name, number, key, (unsigned long long)keys[i].least,
+			       (unsigned long long)keys[i].most, value);
 	if (err)
 		return hf_fail(message, err, "%s:%u: `%s` wants %s, not `%.40s`", name, number, key,
 			       wants[keys[i].type], value);

@@ -21,6 +21,7 @@ struct hf_conf_key {
 	size_t offset;       /* of the field in the program's struct */
 	const char *initial; /* as if written in the file; NULL: required */
 	const char *help;
+	uint64_t least, most; /* of a size or number; most 0: any */
 };
 
 /* Reads `path` into `target`; `keys` ends with a NULL name. 0 or HF_EINVAL, HF_ENOENT, HF_EACCES

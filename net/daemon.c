@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,7 +75,10 @@ int hf_daemon_start(const struct hf_daemon *daemon, int argc, char **argv, void 
 		fprintf(stderr, "%s: %s\n", daemon->name, message.text);
 	else if (check_only)
 		printf("%s: good\n", path);
-	return err || check_only ? hf_err_exit_status(err) : -1;
+	if (err || check_only)
+		return hf_err_exit_status(err);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return -1;
 }
 
 static void signal_caught(uv_signal_t *handle, int number)

@@ -1,6 +1,6 @@
 /* What every daemon does the same way: its command line (--config FILE,
- * --check-config, --version, --help), ignoring SIGPIPE, ending cleanly on SIGTERM and SIGINT. Main
- * thread only. */
+ * --check-config, --version, --help), ignoring SIGPIPE, ending cleanly on SIGTERM and SIGINT. Each
+ * holds keys or secrets in its memory: no core dump, no ptrace by its uid. Main thread only. */
 #ifndef HF_NET_DAEMON_H
 #define HF_NET_DAEMON_H
 

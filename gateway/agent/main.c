@@ -1,7 +1,5 @@
 /* holdfast-agent: the control plane of the gateway. Reads its configuration, runs agent.c until
  * SIGTERM or SIGINT. */
-#include <sys/prctl.h>
-
 #include "base/log.h"
 #include "gateway/agent/agent.h"
 #include "net/daemon.h"
@@ -60,11 +58,8 @@ int main(int argc, char **argv)
 	struct hf_agent_config config = {0};
 	int status = hf_daemon_start(&daemon, argc, argv, &config);
 
-	if (status < 0) {
-		/* Keys and secrets are in this memory: no core dump, no ptrace by the uid. */
-		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (status < 0)
 		status = hf_err_exit_status(run(&config));
-	}
 	hf_conf_free(hf_agent_keys, &config);
 	return status;
 }

@@ -1,12 +1,6 @@
 /* holdfast-broker: the only process that speaks to tgtd's management socket, under tgtd's uid, and
  * only what proto/local.proto names. Main thread: the loop. */
-#include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -14,7 +8,8 @@
 #include "net/daemon.h"
 
 struct config {
-	char *run_dir, *tgt_socket, *agent_uid;
+	char *run_dir, *tgt_socket;
+	uint64_t agent_uid;
 };
 
 static const struct hf_conf_key keys[] = {
@@ -22,8 +17,8 @@ static const struct hf_conf_key keys[] = {
 	 "folder of the sockets; broker.sock is made there"},
 	{"tgt_socket", HF_CONF_TEXT, offsetof(struct config, tgt_socket), NULL,
 	 "tgtd's management socket, with its control number: PATH.N"},
-	{"agent_uid", HF_CONF_TEXT, offsetof(struct config, agent_uid), "",
-	 "uid that may ask beside root and our own"},
+	{"agent_uid", HF_CONF_NUMBER, offsetof(struct config, agent_uid), "0",
+	 "uid that may ask beside root and our own; 0: none", 0, UINT32_MAX - 1},
 	{NULL, HF_CONF_TEXT, 0, NULL, NULL},
 };
 
@@ -68,22 +63,6 @@ static int run(const struct hf_service_config *config)
 	return 0;
 }
 
-static int read_uid(const char *text, uid_t *uid)
-{
-	unsigned long value;
-	char *end;
-
-	*uid = getuid();
-	if (!text[0])
-		return 0;
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (errno || *end || text[0] < '0' || text[0] > '9' || value >= (uid_t)-1)
-		return HF_EINVAL;
-	*uid = (uid_t)value;
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct hf_daemon daemon = {
@@ -91,22 +70,17 @@ int main(int argc, char **argv)
 		.purpose = "Does on tgtd what Holdfast's agent asks for, and nothing else.",
 		.keys = keys,
 	};
-	struct hf_service_config service = {0};
 	struct config config = {0};
 	int status = hf_daemon_start(&daemon, argc, argv, &config);
 
 	if (status < 0) {
-		/* CHAP secrets pass through this memory: no core dump. */
-		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-		service.run_dir = config.run_dir;
-		service.tgt_socket = config.tgt_socket;
-		if (read_uid(config.agent_uid, &service.agent_uid) != 0) {
-			fprintf(stderr, "%s: agent_uid: %s is no uid\n", daemon.name,
-				config.agent_uid);
-			status = hf_err_exit_status(HF_EINVAL);
-		} else {
-			status = run(&service);
-		}
+		const struct hf_service_config service = {
+			.run_dir = config.run_dir,
+			.tgt_socket = config.tgt_socket,
+			.agent_uid = (uid_t)config.agent_uid,
+		};
+
+		status = run(&service);
 	}
 	hf_conf_free(keys, &config);
 	return status;

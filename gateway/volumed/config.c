@@ -7,67 +7,39 @@
 
 #include "gateway/volumed/volumed.h"
 
-#define KEY(kind, field, value, text)                                                              \
+/* The ends of the range are those of a size or number; none for a text. */
+#define KEY(kind, field, value, text, ...)                                                         \
 	{                                                                                          \
 		.name = #field, .type = HF_CONF_##kind,                                            \
 		.offset = offsetof(struct hf_volumed_config, field), .initial = (value),           \
-		.help = (text),                                                                    \
+		.help = (text), __VA_ARGS__                                                        \
 	}
 
 const struct hf_conf_key hf_volumed_keys[] = {
 	KEY(TEXT, run_dir, NULL, "folder of the sockets ring.sock and volumed.sock"),
 	KEY(TEXT, state_dir, NULL, "folder of the log and of what is remembered; private"),
 	KEY(TEXT, log_file, "", "the write log; empty: STATE_DIR/log"),
-	KEY(SIZE, log_size, "1GiB", "of a log that is made at the first start"),
-	KEY(SIZE, segment_size, "64MiB", "of a log that is made: 32MiB or 64MiB"),
-	KEY(SIZE, object_size, "16MiB", "an object is closed at this payload"),
-	KEY(NUMBER, object_timer_ms, "2000", "or when its first write is this old"),
-	KEY(NUMBER, uploads, "4", "objects under way at once"),
+	KEY(SIZE, log_size, "1GiB", "of a log that is made at the first start", 1u << 20,
+	    1ull << 46),
+	/* The largest write, 8 MiB, must fit into a batch, which is half a segment. */
+	KEY(SIZE, segment_size, "64MiB", "of a log that is made: 32MiB or 64MiB", 32u << 20,
+	    64u << 20),
+	KEY(SIZE, object_size, "16MiB", "an object is closed at this payload", 64u << 10,
+	    64u << 20),
+	KEY(NUMBER, object_timer_ms, "2000", "or when its first write is this old", 10, 3600000),
+	KEY(NUMBER, uploads, "4", "objects under way at once", 1, 64),
 	KEY(NUMBER, read_deadline_ms, "25000",
-	    "of a read that needs the store; below the initiators'"),
-	KEY(NUMBER, claims_look_ms, "2000", "between looks at the claims"),
-	KEY(SIZE, cache_size, "64MiB", "memory for chunks that were fetched"),
-	KEY(NUMBER, requests, "4096", "under way at once; more wait"),
-	KEY(NUMBER, tgt_uid, "0", "may connect to ring.sock beside root and this uid; 0: none"),
+	    "of a read that needs the store; below the initiators'", 100, 600000),
+	KEY(NUMBER, claims_look_ms, "2000", "between looks at the claims", 10, 3600000),
+	KEY(SIZE, cache_size, "64MiB", "memory for chunks that were fetched", 1u << 20, 1ull << 40),
+	KEY(NUMBER, requests, "4096", "under way at once; more wait", 16, 65536),
+	KEY(NUMBER, tgt_uid, "0", "may connect to ring.sock beside root and this uid; 0: none", 0,
+	    UINT32_MAX - 1),
 	{NULL},
 };
 
-static int check_range(const char *name, uint64_t value, uint64_t least, uint64_t most,
-		       struct hf_errmsg *message)
+static int check_segments(const struct hf_volumed_config *c, struct hf_errmsg *message)
 {
-	if (value >= least && value <= most)
-		return 0;
-	return hf_fail(message, HF_EINVAL, "%s = %llu is not between %llu and %llu", name,
-		       (unsigned long long)value, (unsigned long long)least,
-		       (unsigned long long)most);
-}
-
-static int check_numbers(const struct hf_volumed_config *c, struct hf_errmsg *message)
-{
-	const struct {
-		const char *name;
-		uint64_t value, least, most;
-	} ranges[] = {
-		/* The largest write, 8 MiB, must fit into a batch, which is half a segment. */
-		{"segment_size", c->segment_size, 32u << 20, 64u << 20},
-		{"log_size", c->log_size, 1u << 20, 1ull << 46},
-		{"object_size", c->object_size, 64u << 10, 64u << 20},
-		{"object_timer_ms", c->object_timer_ms, 10, 3600000},
-		{"uploads", c->uploads, 1, 64},
-		{"read_deadline_ms", c->read_deadline_ms, 100, 600000},
-		{"claims_look_ms", c->claims_look_ms, 10, 3600000},
-		{"cache_size", c->cache_size, 1u << 20, 1ull << 40},
-		{"requests", c->requests, 16, 65536},
-		{"tgt_uid", c->tgt_uid, 0, UINT32_MAX - 1},
-	};
-
-	for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-		int err = check_range(ranges[i].name, ranges[i].value, ranges[i].least,
-				      ranges[i].most, message);
-
-		if (err)
-			return err;
-	}
 	if ((c->segment_size & (c->segment_size - 1)) != 0)
 		return hf_fail(message, HF_EINVAL, "segment_size is not a power of two");
 	/* 6 segments at least, and the tables before them. */
@@ -100,7 +72,7 @@ int hf_volumed_check_config(void *context, struct hf_errmsg *message)
 	int err = check_paths(config, message);
 
 	if (!err)
-		err = check_numbers(config, message);
+		err = check_segments(config, message);
 	if (err || config->log_file[0])
 		return err;
 	free(config->log_file);

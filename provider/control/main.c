@@ -17,6 +17,11 @@ static void raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static void stop(void *context)
+{
+	hf_control_stop(context);
+}
+
 static int run(struct hf_control *control)
 {
 	struct hf_errmsg message = {""};
@@ -31,7 +36,7 @@ static int run(struct hf_control *control)
 		hf_error("%s", message.text);
 		hf_control_stop(control);
 	} else {
-		hf_daemon_signals_open(&loop, &signals, (void (*)(void *))hf_control_stop, control);
+		hf_daemon_signals_open(&loop, &signals, stop, control);
 		hf_info("ready");
 	}
 	uv_run(&loop, UV_RUN_DEFAULT);

@@ -3,7 +3,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <uv.h>
 
 #include "base/log.h"
@@ -22,9 +21,9 @@ static const struct hf_conf_key keys[] = {
 	{"state_dir", HF_CONF_TEXT, offsetof(struct config, state_dir), NULL,
 	 "folder of the keys; only this process may read it; back it up"},
 	{"gateway_certificate_days", HF_CONF_NUMBER, offsetof(struct config, gateway_days), "3650",
-	 "life of a gateway's certificate"},
+	 "life of a gateway's certificate", 1, 36500},
 	{"server_certificate_days", HF_CONF_NUMBER, offsetof(struct config, server_days), "90",
-	 "life of the provider's own certificate"},
+	 "life of the provider's own certificate", 1, 36500},
 	{NULL},
 };
 
@@ -87,17 +86,13 @@ int main(int argc, char **argv)
 			   "secrets.",
 		.keys = keys,
 	};
-	struct rlimit no_core = {0, 0};
 	struct config config = {0};
 	struct process process = {.signer = NULL};
 	struct hf_errmsg message = {""};
 	int status = hf_daemon_start(&daemon, argc, argv, &config);
 
 	if (status < 0) {
-		int err;
-
-		setrlimit(RLIMIT_CORE, &no_core);
-		err = serve(&process, &config, &message);
+		int err = serve(&process, &config, &message);
 		if (err)
 			hf_error("%s", message.text);
 		status = hf_err_exit_status(err);

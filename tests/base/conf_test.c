@@ -18,7 +18,8 @@ struct settings {
 
 static const struct hf_conf_key keys[] = {
 	{"name", HF_CONF_TEXT, offsetof(struct settings, name), NULL, "what it is called"},
-	{"size", HF_CONF_SIZE, offsetof(struct settings, size_bytes), "1MiB", "how large"},
+	{"size", HF_CONF_SIZE, offsetof(struct settings, size_bytes), "1MiB", "how large", 4096,
+	 1 << 30},
 	{"count", HF_CONF_NUMBER, offsetof(struct settings, count), "3", "how many"},
 	{"enabled", HF_CONF_BOOL, offsetof(struct settings, enabled), "no", "whether"},
 	{NULL, HF_CONF_TEXT, 0, NULL, NULL},
@@ -54,6 +55,8 @@ static void test_mistakes_are_refused_by_line(void **state)
 		{"name = x\nname = y", "f:2: `name` is set twice"},
 		{"name = x\nsize = 3 apples",
 		 "f:2: `size` wants a size such as 64MiB, not `3 apples`"},
+		{"name = x\nsize = 1023", "f:2: `size` wants 1024 to 1073741824, not `1023`"},
+		{"name = x\nsize = 2GiB", "f:2: `size` wants 1024 to 1073741824, not `2GiB`"},
 		{"name = x\ncount = -1", "f:2: `count` wants a number, not `-1`"},
 		{"name = x\ncount = 99999999999999999999", "f:2: `count` wants a number"},
 		{"name = x\nenabled = maybe", "f:2: `enabled` wants yes or no, not `maybe`"},
