@@ -18,7 +18,7 @@ struct settings {
 
 static const struct hf_conf_key keys[] = {
 	{"name", HF_CONF_TEXT, offsetof(struct settings, name), NULL, "what it is called"},
-	{"size", HF_CONF_SIZE, offsetof(struct settings, size_bytes), "1MiB", "how large", 4096,
+	{"size", HF_CONF_SIZE, offsetof(struct settings, size_bytes), "1MiB", "how large", 1024,
 	 1 << 30},
 	{"count", HF_CONF_NUMBER, offsetof(struct settings, count), "3", "how many"},
 	{"enabled", HF_CONF_BOOL, offsetof(struct settings, enabled), "no", "whether"},
