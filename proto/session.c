@@ -25,6 +25,14 @@ const char *hf_session_state_text(enum hf_session_state state)
 	return state_texts[state];
 }
 
+/* What `from` may say in one message. */
+static size_t message_max(const struct hf_session *session, enum hf_session_side from)
+{
+	if (session->config.kind == HF_SESSION_ACTIVATION)
+		return HF_SESSION_UNKNOWN_PEER;
+	return from == HF_SIDE_GATEWAY ? HF_SESSION_FROM_GATEWAY : HF_SESSION_FROM_PROVIDER;
+}
+
 struct hf_session *hf_session_create(const struct hf_session_config *config, uint64_t now_ms)
 {
 	struct hf_session *session = calloc(1, sizeof *session);
@@ -39,9 +47,8 @@ struct hf_session *hf_session_create(const struct hf_session_config *config, uin
 	if (!session->config.asking_ms)
 		session->config.asking_ms = HF_SESSION_ASKING_MS;
 	session->now_ms = session->state_ms = session->heard_ms = now_ms;
-	session->messages.message_max_bytes = config->side == HF_SIDE_GATEWAY
-						      ? HF_SESSION_FROM_PROVIDER
-						      : HF_SESSION_FROM_GATEWAY;
+	session->messages.message_max_bytes = message_max(
+		session, config->side == HF_SIDE_GATEWAY ? HF_SIDE_PROVIDER : HF_SIDE_GATEWAY);
 	return session;
 }
 
@@ -141,9 +148,7 @@ static bool fenced(const struct hf_session *session)
 int hf_session_send(struct hf_session *session, unsigned tag, const ProtobufCMessage *message)
 {
 	const struct hf_session_rule *rule = find_rule(session, session->config.side, tag);
-	size_t length, length_max = session->config.side == HF_SIDE_GATEWAY
-					    ? HF_SESSION_FROM_GATEWAY
-					    : HF_SESSION_FROM_PROVIDER;
+	size_t length;
 	uint8_t *body;
 	int err;
 
@@ -155,7 +160,7 @@ int hf_session_send(struct hf_session *session, unsigned tag, const ProtobufCMes
 	if (fenced(session))
 		return HF_ESTALE;
 	length = protobuf_c_message_get_packed_size(message);
-	if (length > length_max)
+	if (length > message_max(session, session->config.side))
 		return HF_ETOOBIG;
 	body = malloc(length + 1);
 	if (!body)

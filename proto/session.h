@@ -27,6 +27,7 @@
 #define HF_SESSION_REQUESTS_MAX  32u        /* unanswered at once */
 #define HF_SESSION_FROM_GATEWAY  (1u << 20) /* bytes of a message, at most */
 #define HF_SESSION_FROM_PROVIDER (4u << 20)
+#define HF_SESSION_UNKNOWN_PEER  (64u << 10) /* either way on the activation connection */
 
 struct hf_session;
 

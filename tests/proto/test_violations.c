@@ -285,6 +285,18 @@ static void test_message_larger_than_the_limit(void **state)
 	free(body);
 }
 
+/* Invariant 9: who is not known yet gets no more room than a hello takes. */
+static void test_hello_larger_than_the_limit(void **state)
+{
+	struct pair *pair = *state;
+	struct target target = {pair, &pair->provider};
+	uint8_t *body = calloc(1, HF_SESSION_UNKNOWN_PEER + 1);
+
+	hf_message_write(0, 1, body, HF_SESSION_UNKNOWN_PEER + 1, input_frame, &target);
+	expect_ended(&pair->provider, HF_ETOOBIG);
+	free(body);
+}
+
 static void test_no_management_on_the_activation_connection(void **state)
 {
 	struct pair *pair = *state;
@@ -309,6 +321,7 @@ int main(void)
 		T(test_garbage_ends_the_session),
 		T(test_small_bytes_cannot_make_big_structures),
 		T(test_message_larger_than_the_limit),
+		A(test_hello_larger_than_the_limit),
 		A(test_no_management_on_the_activation_connection),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
