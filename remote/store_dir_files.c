@@ -274,7 +274,9 @@ int hf_dir_get(int root, const char *name, uint64_t start, size_t length, void *
 	err = way_open(&way, root, name, false);
 	if (err)
 		return err == ENOTDIR ? HF_ENOENT : error_of(err);
-	fd = openat(way.folder[way.count - 1], way.leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	/* Not blocking: a FIFO in an object's place would keep the worker for ever. */
+	fd = openat(way.folder[way.count - 1], way.leaf,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	err = fd < 0 ? error_of(errno) : 0;
 	way_close(&way);
 	if (err)

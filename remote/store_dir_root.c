@@ -30,7 +30,7 @@ static int read_marker(int root, char id[HF_DIR_ID_MAX])
 {
 	char text[sizeof MARKER_TEXT + HF_DIR_ID_MAX] = "";
 	size_t prefix = strlen(MARKER_TEXT), length = prefix + HF_DIR_ID_MAX - 1;
-	int fd = openat(root, HF_DIR_MARKER, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(root, HF_DIR_MARKER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
@@ -102,7 +102,7 @@ static int make_marker(int root)
 
 static void clean_file(int temporary, const char *name)
 {
-	int fd = openat(temporary, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(temporary, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
 		return;

@@ -145,6 +145,29 @@ static void root_away(void **state)
 	store_test_close(&test);
 }
 
+/* What is no file in an object's place is no object, and nobody waits for it: a FIFO opened for
+ * reading would keep a worker until somebody writes. A symbolic link leads nowhere. */
+static void neither_fifo_nor_link(void **state)
+{
+	struct store_test test;
+	char path[128];
+	size_t length;
+	void *body;
+
+	(void)state;
+	store_test_open(&test, "dir");
+	assert_int_equal(store_test_put(&test, "a/b", "x", 1, true, 0), 0);
+	snprintf(path, sizeof path, "%s/a/fifo", test.folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	snprintf(path, sizeof path, "%s/a/link", test.folder);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	alarm(20);
+	assert_int_equal(store_test_get(&test, "a/fifo", 0, 0, &body, &length, 0), HF_ENOENT);
+	assert_int_equal(store_test_get(&test, "a/link", 0, 0, &body, &length, 0), HF_EINVAL);
+	alarm(0);
+	store_test_close(&test);
+}
+
 /* Puts objects of 1 … 256 KiB, filled with their number, until it is killed. */
 static void put_until_killed(const char *folder)
 {
@@ -313,10 +336,10 @@ static void bad_urls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_left_behind), cmocka_unit_test(temporary_files),
-		cmocka_unit_test(files_and_folders),   cmocka_unit_test(root_away),
-		cmocka_unit_test(folders_under_races), cmocka_unit_test(bad_urls),
-		cmocka_unit_test(killed_writer),
+		cmocka_unit_test(nothing_left_behind),   cmocka_unit_test(temporary_files),
+		cmocka_unit_test(files_and_folders),     cmocka_unit_test(root_away),
+		cmocka_unit_test(folders_under_races),   cmocka_unit_test(bad_urls),
+		cmocka_unit_test(neither_fifo_nor_link), cmocka_unit_test(killed_writer),
 	};
 
 	return cmocka_run_group_tests_name("directory store", tests, NULL, NULL);
