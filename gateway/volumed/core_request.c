@@ -101,6 +101,13 @@ static void job_create(struct hf_core *core, struct hf_core_volume *volume,
 		hf_list_push_back(&job->gate->waiting, &job->link);
 }
 
+/* One that comes again may take the first one's place, so it has to be like it. */
+static bool is_the_same(const struct hf_request *a, const struct hf_request *b)
+{
+	return a->volume == b->volume && a->op == b->op && a->offset == b->offset &&
+	       a->length == b->length && a->data_length == b->data_length;
+}
+
 /* True if the request has been dealt with by what is known of its id. */
 static bool submit_known(struct hf_core *core, struct hf_request *request)
 {
@@ -114,7 +121,7 @@ static bool submit_known(struct hf_core *core, struct hf_request *request)
 				      known->volume == request->volume ? known->result : HF_EINVAL);
 		return true;
 	case HF_CORE_UNDER_WAY:
-		if (known->volume != request->volume) {
+		if (!is_the_same(known->job->request, request)) {
 			hf_core_request_ended(core, request, HF_EINVAL);
 			return true;
 		}
@@ -229,6 +236,8 @@ static bool cancel_hand_over(struct hf_core_job *job)
 		return false;
 	hf_core_request_ended(job->core, job->request, HF_ECANCELED);
 	job->request = hf_container_of(entry, struct hf_request, link);
+	if (job->request->op == HF_OP_WRITE)
+		job->append.payload = job->request->data; /* the others have a copy */
 	return true;
 }
 

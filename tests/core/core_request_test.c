@@ -8,7 +8,8 @@
 
 #include "tests/core/core_world.h"
 
-#define KIB 1024u
+#define KIB     1024u
+#define FILLERS 2400u /* of 28 KiB: more than appends may hold in memory */
 
 static int setup(void **state)
 {
@@ -301,6 +302,42 @@ static void test_cancel_before_the_log(void **state)
 	sim_keep_free(twin);
 }
 
+/* A write that waits for memory and is handed to the request that came again takes that one's data:
+ * the first one's may be gone. */
+static void test_what_comes_again_brings_its_data(void **state)
+{
+	struct core_world *world = *state;
+	struct hf_volume_config config = world_config(false);
+	static struct world_request *fillers[FILLERS];
+	struct world_request *first, *again, *other;
+	static uint8_t filler[28 * KIB], gone[512], data[512];
+	uint64_t end = (uint64_t)FILLERS * sizeof filler;
+
+	config.size_bytes = 128 << 20;
+	assert_int_equal(world_attach(world, 0, config), 0);
+	memset(gone, 3, sizeof gone);
+	memset(data, 3, sizeof data);
+	for (unsigned i = 0; i < FILLERS; i++)
+		fillers[i] = world_submit(world, 0, HF_OP_WRITE, (uint64_t)i * sizeof filler,
+					  sizeof filler, filler, sizeof filler, 0, 0);
+	first = world_submit(world, 0, HF_OP_WRITE, end, 512, gone, 512, 1, 0);
+	again = world_submit(world, 0, HF_OP_WRITE, end, 512, data, 512, 1, 0);
+	other = world_submit(world, 0, HF_OP_WRITE, end, 512, data, 1024, 1, 0);
+	assert_int_equal(world_wait(world, other), HF_EINVAL);
+	sim_keep_free(other);
+	hf_core_cancel(world->cores[0], &first->request);
+	assert_int_equal(world_wait(world, first), HF_ECANCELED);
+	memset(gone, 0xdd, sizeof gone);
+	assert_int_equal(world_wait(world, again), 0);
+	assert_int_equal(world_expect(world, 0, end, 512, 3), 0);
+	for (unsigned i = 0; i < FILLERS; i++) {
+		assert_int_equal(world_wait(world, fillers[i]), 0);
+		sim_keep_free(fillers[i]);
+	}
+	sim_keep_free(first);
+	sim_keep_free(again);
+}
+
 /* Invariant 1: FUA and FLUSH make durable with write-cache=on. */
 static void test_flush_and_fua_survive_power_loss(void **state)
 {
@@ -341,6 +378,7 @@ int main(void)
 		T(test_a_request_is_executed_once),
 		T(test_ids_may_run_far_ahead),
 		T(test_cancel_before_the_log),
+		T(test_what_comes_again_brings_its_data),
 		T(test_flush_and_fua_survive_power_loss),
 	};
 
