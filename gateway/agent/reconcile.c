@@ -51,7 +51,8 @@ struct hf_member *hf_reconciler_member(struct hf_reconciler *reconciler, uint64_
 	return NULL;
 }
 
-static void keep_member(struct hf_reconciler *reconciler, uint64_t volume, uint64_t version)
+static void keep_member(struct hf_reconciler *reconciler, uint64_t volume, uint64_t version,
+			bool is_tombstone)
 {
 	struct hf_member *member = hf_reconciler_member(reconciler, volume);
 
@@ -61,9 +62,10 @@ static void keep_member(struct hf_reconciler *reconciler, uint64_t volume, uint6
 		member->volume = volume;
 		hf_list_push_back(&reconciler->members, &member->link);
 	}
-	if (member->version == version)
+	if (member->version == version && member->is_tombstone == is_tombstone)
 		return;
 	member->version = version;
+	member->is_tombstone = is_tombstone;
 	hf_retry_clear(&member->retry);
 	member->repeats = 0;
 	if (member->running)
@@ -95,11 +97,11 @@ void hf_reconciler_set_document(struct hf_reconciler *reconciler, uint64_t tenan
 	reconciler->document = document;
 	drop_members(reconciler);
 	for (size_t i = 0; i < document->n_volumes; i++)
-		keep_member(reconciler, document->volumes[i]->volume,
-			    document->volumes[i]->version);
+		keep_member(reconciler, document->volumes[i]->volume, document->volumes[i]->version,
+			    false);
 	for (size_t i = 0; i < document->n_tombstones; i++)
 		keep_member(reconciler, document->tombstones[i]->volume,
-			    document->tombstones[i]->version);
+			    document->tombstones[i]->version, true);
 	hf_sources_ask_now(&reconciler->sources);
 	hf_reconciler_run(reconciler);
 }

@@ -27,6 +27,7 @@ struct hf_member {
 	struct hf_list link;
 	uint64_t volume;
 	uint64_t version; /* that `retry` is about */
+	bool is_tombstone;
 	struct hf_done done;
 	struct hf_retry retry;
 

@@ -356,6 +356,27 @@ static void test_tombstone_removes(void **state)
 	assert_int_equal(state_of(f, 7, NULL), -1);
 }
 
+/* Invariant 9: also a document that turns a volume into a tombstone under its old version ends the
+ * steps that were under way for the volume: they have nothing to work from any more. */
+static void test_tombstone_of_the_same_version_ends_the_steps(void **state)
+{
+	struct fixture *f = *state;
+
+	add_volume(f, 7);
+	put_document(f);
+	RUN_UNTIL(&f->loop, strstr(f->fake.log, "create iqn.2026-11.t:v7"));
+	f->document.n_volumes = 0;
+	f->document.n_tombstones = 1;
+	f->tombstone_list[0] = &f->tombstones[0];
+	holdfast__tombstone__init(&f->tombstones[0]);
+	f->tombstones[0].volume = 7;
+	f->tombstones[0].version = 1;
+	f->tombstones[0].sealed = seal_secrets(f, 7, 1);
+	put_document(f);
+	WAIT_STATE(f, 7, DELETED);
+	assert_null(fake_target(&f->fake, "iqn.2026-11.t:v7"));
+}
+
 static void test_targets_of_nobody_are_deleted(void **state)
 {
 	struct fixture *f = *state;
@@ -396,6 +417,7 @@ int main(void)
 		T(test_a_new_agent_disturbs_nothing),
 		T(test_detach_and_attach_again),
 		T(test_tombstone_removes),
+		T(test_tombstone_of_the_same_version_ends_the_steps),
 		T(test_targets_of_nobody_are_deleted),
 		T(test_works_on_when_the_broker_comes_late),
 	};
