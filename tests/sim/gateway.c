@@ -177,25 +177,46 @@ static void change_prepare(struct gateway *gateway, unsigned index, bool create)
 	gateway->changes_done[index] = false;
 }
 
-bool gateway_attach(struct gateway *gateway, bool create)
+void gateway_attach_start(struct gateway *gateway, bool create)
 {
 	sim_select(gateway->sim, HOST);
 	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
 		change_prepare(gateway, i, create);
 		hf_core_attach(gateway->core, &gateway->changes[i]);
 	}
+}
+
+bool gateway_attach(struct gateway *gateway, bool create)
+{
+	gateway_attach_start(gateway, create);
 	for (unsigned i = 0; i < gateway->model->volume_count; i++)
 		if (!change_wait(gateway, i, "attaching"))
 			return false;
 	return true;
 }
 
-bool gateway_detach(struct gateway *gateway, unsigned volume)
+void gateway_detach_start(struct gateway *gateway, unsigned volume, bool force)
 {
 	sim_select(gateway->sim, HOST);
 	change_prepare(gateway, volume, false);
+	gateway->changes[volume].force = force;
 	hf_core_detach(gateway->core, &gateway->changes[volume]);
+}
+
+bool gateway_detach_wait(struct gateway *gateway, unsigned volume)
+{
 	return change_wait(gateway, volume, "detaching");
+}
+
+bool gateway_knows_all(const struct gateway *gateway)
+{
+	struct hf_volume_status status;
+
+	for (unsigned i = 0; i < gateway->model->volume_count; i++)
+		if (hf_core_volume_status(gateway->core, gateway->model->volumes[i].number,
+					  &status) != 0)
+			return false;
+	return true;
 }
 
 static bool close_done;

@@ -25,6 +25,7 @@ struct gateway {
 	bool changes_done[MODEL_VOLUMES_MAX];
 	struct hf_volume_change changes[MODEL_VOLUMES_MAX];
 	bool expect_alarms, closing;
+	bool leaving;     /* a volume is being detached: it may be gone after a death */
 	uint64_t cancels; /* that came in time */
 };
 
@@ -35,7 +36,11 @@ void gateway_format(struct gateway *gateway);
 bool gateway_boot(struct gateway *gateway);
 /* Attaches every volume and waits. `create`: they are new. */
 bool gateway_attach(struct gateway *gateway, bool create);
-bool gateway_detach(struct gateway *gateway, unsigned volume);
+void gateway_attach_start(struct gateway *gateway, bool create);
+void gateway_detach_start(struct gateway *gateway, unsigned volume, bool force);
+bool gateway_detach_wait(struct gateway *gateway, unsigned volume);
+/* False if the log does not know some volume: it has been detached. */
+bool gateway_knows_all(const struct gateway *gateway);
 /* Stops the process in good order; what was cancelled stays with the shim. No memory may be left.
  */
 bool gateway_close(struct gateway *gateway);

@@ -189,28 +189,6 @@ static void live(struct gateway *gateway, struct totals *totals)
 		sim_store_outage(sim, false);
 }
 
-/* Sometimes a volume leaves in good order and comes back: nothing may be missing. */
-static void detach_and_return(struct gateway *gateway, struct totals *totals)
-{
-	unsigned index = below(gateway->sim, gateway->model->volume_count);
-	struct model_volume *volume = &gateway->model->volumes[index];
-
-	sim_store_outage(gateway->sim, false);
-	if (!gateway_settle(gateway))
-		return;
-	gateway_deliver(gateway, true);
-	if (!gateway_detach(gateway, index))
-		return;
-	volume->published = volume->promised = volume->base_sequence + volume->count;
-	model_settle(volume, volume->published);
-	volume->epoch++;
-	if (!gateway_attach(gateway, false))
-		return;
-	gateway_check_survival(gateway);
-	gateway_check_content(gateway);
-	totals->detaches++;
-}
-
 static void lose_disk(struct gateway *gateway, const uint64_t *points)
 {
 	struct model *model = gateway->model;
@@ -225,7 +203,8 @@ static void lose_disk(struct gateway *gateway, const uint64_t *points)
 	}
 }
 
-/* Back up, and everything as it must be. `points`: what the remote copy held at the death. */
+/* Back up, and everything as it must be. `points`: what the remote copy held at the death; `lost`:
+ * the log with it. */
 static void recover(struct gateway *gateway, const uint64_t *points, bool lost)
 {
 	struct model *model = gateway->model;
@@ -236,6 +215,10 @@ static void recover(struct gateway *gateway, const uint64_t *points, bool lost)
 	for (unsigned i = 0; i < model->volume_count; i++)
 		if (points[i] > model->volumes[i].promised)
 			model->volumes[i].promised = points[i];
+	if (gateway->leaving && !gateway_knows_all(gateway)) {
+		lost = true; /* the store alone has it */
+		away = false;
+	}
 	if (!lost)
 		gateway_check_survival(gateway);
 	sim_store_outage(gateway->sim, away);
@@ -287,6 +270,54 @@ static void die(struct gateway *gateway, struct totals *totals)
 	totals->recoveries++;
 }
 
+static void die_leaving(struct gateway *gateway, struct totals *totals)
+{
+	for (uint32_t steps = below(gateway->sim, 120); steps > 0; steps--)
+		sim_step(gateway->sim);
+	gateway->leaving = true;
+	die(gateway, totals);
+	gateway->leaving = false;
+}
+
+/* Sometimes a volume leaves and comes back. In good order nothing may be missing; by force what the
+ * store did not count may be, and then never returns. Some die on the way. */
+static void leave_and_return(struct gateway *gateway, struct totals *totals)
+{
+	unsigned index = below(gateway->sim, gateway->model->volume_count);
+	struct model_volume *volume = &gateway->model->volumes[index];
+	bool force = below(gateway->sim, 2) == 0;
+	uint32_t dies = below(gateway->sim, 4);
+
+	sim_store_outage(gateway->sim, false);
+	if (!gateway_settle(gateway))
+		return;
+	gateway_deliver(gateway, true);
+	if (force)
+		volume->promised = volume->published;
+	gateway_detach_start(gateway, index, force);
+	totals->detaches++;
+	if (dies == 0) {
+		die_leaving(gateway, totals);
+		return;
+	}
+	if (!gateway_detach_wait(gateway, index))
+		return;
+	if (!force) {
+		volume->published = volume->promised = volume->base_sequence + volume->count;
+		model_settle(volume, volume->published);
+	}
+	volume->epoch++;
+	if (dies == 1) {
+		gateway_attach_start(gateway, false);
+		die_leaving(gateway, totals);
+		return;
+	}
+	if (!gateway_attach(gateway, false))
+		return;
+	gateway_check_survival(gateway);
+	gateway_check_content(gateway);
+}
+
 static void setup_volumes(struct sim *sim, struct model *model)
 {
 	model->volume_count = 2 + below(sim, 2);
@@ -335,7 +366,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 		for (unsigned life = 0; life < LIVES_MAX && model->problem[0] == '\0'; life++) {
 			live(gateway, totals);
 			if (model->problem[0] == '\0' && below(sim, 20) == 0)
-				detach_and_return(gateway, totals);
+				leave_and_return(gateway, totals);
 			if (model->problem[0] == '\0')
 				die(gateway, totals);
 		}
