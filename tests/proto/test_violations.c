@@ -12,31 +12,6 @@
 #include "tests/proto/pair.h"
 #include "tests/proto/pair_expect.h"
 
-static int setup(void **state)
-{
-	struct pair *pair = malloc(sizeof *pair);
-
-	pair_open(pair, HF_SESSION_MANAGEMENT);
-	*state = pair;
-	return 0;
-}
-
-static int setup_activation(void **state)
-{
-	struct pair *pair = malloc(sizeof *pair);
-
-	pair_open(pair, HF_SESSION_ACTIVATION);
-	*state = pair;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pair_close(*state);
-	free(*state);
-	return 0;
-}
-
 /* ---- Violations: frames made by hand ---- */
 
 struct target {
@@ -307,8 +282,8 @@ static void test_no_management_on_the_activation_connection(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define A(name) cmocka_unit_test_setup_teardown(name, setup_activation, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
+#define A(name) cmocka_unit_test_setup_teardown(name, pair_setup_activation, pair_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_provider_takes_nothing_uninvited),
 		T(test_nothing_before_connect),
