@@ -127,6 +127,23 @@ static void closed(void *context)
 	((struct actor *)context)->closed = true;
 }
 
+void actor_answer_looks(struct actor *actor)
+{
+	struct hf_store_io *io;
+
+	hf_remote_look(actor->remote);
+	mem_settle(&actor->env);
+	for (unsigned i = 0; (io = mem_pending(&actor->env, i)) != NULL;) {
+		if (io->op == HF_STORE_LIST) {
+			mem_answer(&actor->env, io, MEM_OK);
+			mem_settle(&actor->env);
+			i = 0;
+		} else {
+			i++;
+		}
+	}
+}
+
 void actor_end(struct actor *actor, bool died)
 {
 	actor->env.dead = died;

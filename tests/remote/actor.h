@@ -40,6 +40,8 @@ void actor_upload(struct actor *actor);
 /* Opens, runs until open; asserts the status. */
 void actor_open_now(struct actor *actor, uint64_t epoch, int status);
 void actor_run(struct actor *actor, const bool *flag);
+/* Lets every look that is due be answered, and no PUT. */
+void actor_answer_looks(struct actor *actor);
 /* Ends it orderly or, when the process `died`, without any further effect on the store. */
 void actor_end(struct actor *actor, bool died);
 

@@ -21,24 +21,6 @@ static int wipe(void **state)
 	return 0;
 }
 
-/* Lets every look that is due be answered, and no PUT. */
-static void answer_looks(struct actor *actor)
-{
-	struct hf_store_io *io;
-
-	hf_remote_look(actor->remote);
-	mem_settle(&actor->env);
-	for (unsigned i = 0; (io = mem_pending(&actor->env, i)) != NULL;) {
-		if (io->op == HF_STORE_LIST) {
-			mem_answer(&actor->env, io, MEM_OK);
-			mem_settle(&actor->env);
-			i = 0;
-		} else {
-			i++;
-		}
-	}
-}
-
 static bool deletion_flag;
 
 static void delete_done(struct hf_remote_delete *deletion)
@@ -134,7 +116,7 @@ static void deletion_fences_the_holder(void **state)
 	assert_int_equal(deletion.status, 0);
 	actor_upload(&actor);
 	actor_run(&actor, &actor.uploads[0].done);
-	answer_looks(&actor);
+	actor_answer_looks(&actor);
 	assert_true(actor.fenced);
 	assert_int_equal(actor.counted, 0);
 	actor_end(&actor, false);

@@ -39,24 +39,6 @@ static void answer_put(struct actor *actor, unsigned number)
 	}
 }
 
-/* Lets every look that is due be answered, and no PUT. */
-static void answer_looks(struct actor *actor)
-{
-	struct hf_store_io *io;
-
-	hf_remote_look(actor->remote);
-	mem_settle(&actor->env);
-	for (unsigned i = 0; (io = mem_pending(&actor->env, i)) != NULL;) {
-		if (io->op == HF_STORE_LIST) {
-			mem_answer(&actor->env, io, MEM_OK);
-			mem_settle(&actor->env);
-			i = 0;
-		} else {
-			i++;
-		}
-	}
-}
-
 static void one_order(const unsigned *order, unsigned count)
 {
 	uint64_t who[ACTOR_WRITES_MAX];
@@ -81,7 +63,7 @@ static void one_order(const unsigned *order, unsigned count)
 		assert_int_equal(actor_history(&store, who), run);
 		for (unsigned w = 1; w <= run; w++)
 			assert_int_equal(who[w], 1);
-		answer_looks(&actor);
+		actor_answer_looks(&actor);
 		assert_int_equal(actor.counted, run);
 		assert_int_equal(actor_view(&actor, who), run);
 	}
@@ -131,7 +113,7 @@ static void a_look_covers_only_puts_answered_before_it(void **state)
 	answer_put(&actor, 1);
 	mem_answer(&actor.env, look, MEM_OK);
 	assert_int_equal(actor.counted, 0);
-	answer_looks(&actor);
+	actor_answer_looks(&actor);
 	assert_int_equal(actor.counted, 1);
 	actor_end(&actor, false);
 }
@@ -242,7 +224,7 @@ static void a_foreign_object_of_our_name_is_refused(void **state)
 	mem_put(&store, mem_pending(&actor.env, 0)->name, "foreign", 7);
 	actor_run(&actor, &actor.uploads[0].done);
 	assert_int_equal(actor.uploads[0].upload.status, HF_ECORRUPT);
-	answer_looks(&actor);
+	actor_answer_looks(&actor);
 	assert_int_equal(actor.counted, 0);
 	actor_end(&actor, false);
 }
@@ -260,7 +242,7 @@ static void a_store_without_conditional_put_is_served(void **state)
 		actor_open_now(&actor, 1, 0);
 		actor_upload(&actor);
 		actor_run(&actor, &actor.uploads[0].done);
-		answer_looks(&actor);
+		actor_answer_looks(&actor);
 		assert_int_equal(actor.counted, i);
 		actor_end(&actor, false);
 	}
