@@ -25,6 +25,7 @@
 /* A ring's name and the volumes it has, or had when it was last connected. */
 struct ring {
 	bool used, connected;
+	bool had_volumes; /* else those of the last volumed may still wait for it */
 	uint8_t uuid[16];
 	unsigned volume_count;
 	uint64_t volumes[HF_RING_VOLUMES_MAX];
@@ -112,7 +113,7 @@ static void ring_lose_volume(struct hf_ring_host *host, struct ring *ring, uint6
 			break;
 		}
 	}
-	if (ring->connected || ring->volume_count > 0)
+	if (ring->connected || ring->volume_count > 0 || !ring->had_volumes)
 		return;
 	hf_core_ring_forget(host->core, ring->uuid);
 	ring->used = false;
@@ -127,6 +128,7 @@ static void ring_gain_volume(struct hf_ring_host *host, const uint8_t uuid[16], 
 		if (host->rings[i].used && &host->rings[i] != owner)
 			ring_lose_volume(host, &host->rings[i], volume);
 	}
+	owner->had_volumes = true;
 	for (unsigned i = 0; i < owner->volume_count; i++)
 		known |= owner->volumes[i] == volume;
 	if (!known && owner->volume_count < HF_RING_VOLUMES_MAX)

@@ -246,6 +246,27 @@ static void only_known_uids(void **state)
 	assert_true(ring_fixture_wait(is_true, &closed));
 }
 
+/* Once: a ring that comes back after volumed's death and is lost before it binds anything keeps the
+ * results that wait for it; one that gave up its volumes does not. */
+static void what_waits_for_a_ring_is_kept(void **state)
+{
+	const struct memory_disk *disk = memory_core_disk(ring_fixture_core());
+	struct hostile hostile;
+	struct hf_ring_message message;
+
+	(void)state;
+	hostile_greet(&hostile);
+	hostile_close(&hostile);
+	ring_fixture_turn();
+	assert_int_equal(disk->forgotten, 0);
+	hostile_open(&hostile);
+	hostile_tell(&hostile, HF_RING_UNBIND, HOSTILE_VOLUME);
+	assert_true(hostile_hears(&hostile, &message) && message.type == HF_RING_UNBOUND);
+	hostile_close(&hostile);
+	ring_fixture_turn();
+	assert_int_equal(disk->forgotten, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ring_fixture_setup, ring_fixture_teardown)
@@ -255,6 +276,7 @@ int main(void)
 		TEST(too_few_and_too_many_descriptors),
 		TEST(headers_that_lie),
 		TEST(only_known_uids),
+		TEST(what_waits_for_a_ring_is_kept),
 	};
 
 	if (!getenv("HOLDFAST_LOG"))
