@@ -1,10 +1,10 @@
 #!/usr/bin/python3 -B
 """kill -9 of one process at random moments under a writing client that verifies.
 
-Promise (invariants 1 and 2): no acknowledged write is lost, no request of
-a surviving tgtd is executed twice, and no session is lost except when it is tgtd that dies. Prints
-what each round saw. At the end the volume is rebuilt from the object store alone and must equal
-what the client read last. Usage: kill_rounds.py volumed|agent|provider|tgtd [--rounds N] [--seed S]
+Promise (invariants 1 and 2): no acknowledged write is lost, no request of a surviving tgtd is
+executed twice, and no session is lost except when it is tgtd that dies. Prints what each round saw.
+At the end the volume is rebuilt from the object store alone and must equal what the client read
+last. Usage: kill_rounds.py volumed|agent|provider|tgtd [--rounds N] [--seed S]
 """
 
 import argparse
