@@ -6,6 +6,10 @@
 
 #define TAG(name) HOLDFAST__TO_PROVIDER__KIND_##name
 
+/* Epochs count connections, also past those that a restored database has forgotten. A holder that
+ * was taken over could else name the last number there is, which the gateway keeps for ever. */
+#define EPOCH_LEAP_MAX (1ull << 32)
+
 static int send_kind(struct hf_session *session, Holdfast__ToProvider *message, unsigned tag)
 {
 	HF_ASSERT(session->config.side == HF_SIDE_GATEWAY);
@@ -95,6 +99,10 @@ static void hear_held(struct hf_session *session, const Holdfast__Held *held)
 	if (held->epoch == 0 || held->epoch <= session->config.floor_epoch) {
 		hf_session_end(session, HF_ESTALE,
 			       "the provider held it with an epoch that is not above the last one");
+		return;
+	}
+	if (held->epoch - session->config.floor_epoch > EPOCH_LEAP_MAX) {
+		hf_session_violation(session, "an epoch that nobody can have counted to");
 		return;
 	}
 	if (!take_interval(session, held->ping_interval_ms))

@@ -286,6 +286,19 @@ static void test_held_with_an_old_epoch_is_refused(void **state)
 	expect_ended(&pair->gateway, HF_ESTALE);
 }
 
+/* Invariant 5: an epoch is kept for ever, so nobody may use them all up at once. */
+static void test_gateway_takes_no_epoch_out_of_the_blue(void **state)
+{
+	struct pair *pair = *state;
+
+	hf_session_raise_floor(pair->gateway.session, 7);
+	pair_connect(pair);
+	pair_run(pair);
+	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, UINT64_MAX), 0);
+	pair_run(pair);
+	expect_ended(&pair->gateway, HF_EPROTO);
+}
+
 static void test_provider_does_not_hold_below_its_floor(void **state)
 {
 	struct pair *pair = *state;
@@ -430,6 +443,7 @@ int main(void)
 		T(test_silence_before_connect),
 		T(test_frames_of_a_lower_epoch_have_no_effect),
 		T(test_held_with_an_old_epoch_is_refused),
+		T(test_gateway_takes_no_epoch_out_of_the_blue),
 		T(test_provider_does_not_hold_below_its_floor),
 		T(test_sending_obeys_the_table_too),
 		T(test_reports_need_the_newest_subscription),
