@@ -108,13 +108,21 @@ static int read_u64(void *context, struct hf_sql_row *row)
 int hf_sqlite_gateway_grant(struct hf_registry *reg, uint64_t id, uint64_t at_least,
 			    uint64_t now_ms, const char *version, uint64_t *epoch)
 {
-	/* Epochs are kept in a signed column; nobody gets there by counting connections. */
+	struct hf_reg_gateway gateway;
+	int err;
+
+	/* Epochs are kept in a signed column; nobody gets there by counting connections. Nor does
+	 * a database that was restored lack more than 2^32 of them: whoever holds a copy of the
+	 * gateway's key cannot use them up. */
 	if (at_least >= (uint64_t)INT64_MAX)
 		return HF_ERANGE;
-	return hf_sql_one(sqlite_of(reg), read_u64, epoch,
-			  "UPDATE gateways SET epoch = max(epoch, ?) + 1, last_seen_ms = ?, "
-			  "version = ? WHERE id = ? RETURNING epoch",
-			  "iiti", at_least, now_ms, version, id);
+	err = hf_sql_one(sqlite_of(reg), read_u64, epoch,
+			 "UPDATE gateways SET epoch = max(epoch, ?) + 1, last_seen_ms = ?, "
+			 "version = ? WHERE id = ? AND ? - 4294967296 < epoch RETURNING epoch",
+			 "iitii", at_least, now_ms, version, id, at_least);
+	if (err == HF_ENOENT && hf_sqlite_gateway_get(reg, id, &gateway) == 0)
+		return HF_ERANGE;
+	return err;
 }
 
 /* A write that touched nothing: the gateway is unknown, or somebody else holds it by now. */

@@ -220,6 +220,10 @@ static void test_epochs_only_rise(void **state)
 	assert_int_equal(hf_registry_gateway_grant(reg, 1, 5, 1, "v", &epoch), 0);
 	assert_int_equal(epoch, 43);
 	assert_int_equal(hf_registry_gateway_grant(reg, 1, UINT64_MAX, 1, "v", &epoch), HF_ERANGE);
+	assert_int_equal(hf_registry_gateway_grant(reg, 1, 43 + (1ull << 32), 1, "v", &epoch),
+			 HF_ERANGE);
+	assert_int_equal(hf_registry_gateway_grant(reg, 1, 43, 1, "v", &epoch), 0);
+	assert_int_equal(epoch, 44);
 	assert_int_equal(hf_registry_gateway_grant(reg, 9, 0, 1, "v", &epoch), HF_ENOENT);
 }
 
