@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/agent/fake_gateway.h"
+#include "tests/lib/folder.h"
 
 static void note(struct fake_gateway *fake, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -379,12 +380,9 @@ void fake_open(struct fake_gateway *fake, struct test_loop *loop)
 
 void fake_close(struct fake_gateway *fake)
 {
-	char command[128];
-
 	if (fake->broker)
 		fake_stop_broker(fake);
 	if (fake->volumed)
 		fake_stop_volumed(fake);
-	snprintf(command, sizeof command, "rm -rf %s", fake->folder);
-	assert_int_equal(system(command), 0);
+	folder_remove(fake->folder);
 }

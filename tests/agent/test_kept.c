@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "gateway/agent/kept.h"
+#include "tests/lib/folder.h"
 
 struct fixture {
 	char folder[32];
@@ -31,10 +32,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[64];
 
-	snprintf(command, sizeof command, "rm -rf %s", f->folder);
-	assert_int_equal(system(command), 0);
+	folder_remove(f->folder);
 	free(f);
 	return 0;
 }

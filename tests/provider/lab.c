@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/lib/folder.h"
+
 #define DEADLINE_MS 15000u
 
 static void write_config(struct lab *lab, const char *name, const char *text)
@@ -118,16 +120,13 @@ void lab_up(struct lab *lab, const char *extra)
 
 void lab_down(struct lab *lab)
 {
-	char command[96];
-
 	lab_stop(&lab->provider, SIGTERM);
 	lab_stop(&lab->signer, SIGTERM);
 	hf_local_client_close(lab->client, NULL, NULL);
 	uv_close((uv_handle_t *)&lab->tick, NULL);
 	uv_run(&lab->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&lab->loop), 0);
-	snprintf(command, sizeof command, "rm -rf %s", lab->folder);
-	assert_int_equal(system(command), 0);
+	folder_remove(lab->folder);
 }
 
 void lab_until(struct lab *lab, bool (*condition)(void *context), void *context, const char *what)

@@ -14,6 +14,7 @@
 #include "proto/document.pb-c.h"
 #include "provider/signer/purpose.h"
 #include "provider/signer/signer.h"
+#include "tests/lib/folder.h"
 
 #define TENANT  0x11u
 #define GATEWAY 0x22u
@@ -45,12 +46,10 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	char command[96];
-
 	(void)state;
 	hf_signer_close(signer);
-	snprintf(command, sizeof command, "rm -rf %s", folder);
-	return system(command);
+	folder_remove(folder);
+	return 0;
 }
 
 static Holdfast__SignerAnswer *ask(const Holdfast__SignerRequest *request)

@@ -1,13 +1,13 @@
 /* See store_test.h. One loop, one thread. */
 #include "tests/store/store_test.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "tests/lib/folder.h"
 
 struct waiting {
 	struct hf_store_io io;
@@ -44,12 +44,6 @@ void store_test_open(struct store_test *test, const char *kind)
 	}
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
 static void closed(void *context)
 {
 	*(bool *)context = true;
@@ -63,7 +57,7 @@ void store_test_close(struct store_test *test)
 	HF_ASSERT(store_test_wait(test, &done));
 	HF_ASSERT(uv_loop_close(&test->loop) == 0);
 	if (test->folder[0])
-		nftw(test->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		folder_remove(test->folder);
 }
 
 /* uv_run can poll once more after the callback that was waited for: the tick ends that. */

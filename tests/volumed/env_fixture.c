@@ -1,9 +1,9 @@
 /* The fixture of env_fixture.h. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "tests/lib/folder.h"
 #include "tests/volumed/env_fixture.h"
 
 #define DEADLINE_MS 20000u
@@ -88,14 +88,6 @@ int fixture_setup(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk)
-{
-	(void)info;
-	(void)type;
-	(void)walk;
-	return remove(path);
-}
-
 int fixture_teardown(void **state)
 {
 	struct fixture *fixture = *state;
@@ -103,7 +95,7 @@ int fixture_teardown(void **state)
 	if (fixture->uv)
 		fixture_close(fixture);
 	assert_int_equal(uv_loop_close(&fixture->loop), 0);
-	nftw(fixture->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	folder_remove(fixture->directory);
 	free(fixture);
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "gateway/volumed/logfile.h"
 #include "gateway/volumed/state.h"
+#include "tests/lib/folder.h"
 
 struct fixture {
 	char directory[64], state_dir[80];
@@ -43,20 +43,12 @@ static int setup(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk)
-{
-	(void)info;
-	(void)type;
-	(void)walk;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
 	hf_state_close(&fixture->state);
-	nftw(fixture->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	folder_remove(fixture->directory);
 	free(fixture);
 	return 0;
 }
