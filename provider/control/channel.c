@@ -204,6 +204,7 @@ static void channel_accepted(void *context, struct hf_stream *stream)
 	bound_connections(control, peer->gateway);
 	channel->magic = HF_CHANNEL_MAGIC;
 	channel->control = control;
+	channel->writes = (struct hf_bucket){40, 40, 1200, uv_now(control->loop)};
 	channel->tenant = peer->tenant;
 	channel->gateway = peer->gateway;
 	snprintf(channel->address, sizeof channel->address, "%s", peer->address);

@@ -43,6 +43,7 @@ struct hf_channel {
 	uint64_t reported_ms; /* loop's clock; 0: never */
 	uint64_t reported_subscription;
 	uint64_t seen_stored_ms;
+	struct hf_bucket writes; /* of the registry, that its reports may cause */
 	uint64_t buffer_total_bytes, buffer_used_bytes;
 	bool volumed_running, target_running;
 	char *alarms; /* one a line; NULL: none */

@@ -63,7 +63,8 @@ void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *ap
 	memset(channel->applied_hash, 0, sizeof channel->applied_hash);
 	if (applied->hash.len == sizeof channel->applied_hash)
 		memcpy(channel->applied_hash, applied->hash.data, sizeof channel->applied_hash);
-	if (!changed)
+	/* Without room for a write now, a later report stores it (reports.c). */
+	if (!changed || !hf_bucket_take(&channel->writes, hf_link_now_ms(&channel->link)))
 		return;
 	err = hf_registry_gateway_seen(channel->control->reg, channel->gateway, channel->epoch,
 				       hf_control_wall_ms(), applied->incarnation,

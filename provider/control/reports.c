@@ -186,7 +186,9 @@ static void store_changes(struct hf_channel *channel)
 	struct hf_control *control = channel->control;
 	int err;
 
-	if (!anything_to_store(channel))
+	/* What finds no room now is still there with the next report. */
+	if (!anything_to_store(channel) ||
+	    !hf_bucket_take(&channel->writes, hf_link_now_ms(&channel->link)))
 		return;
 	err = store_all(channel);
 	if (err == HF_EFENCED) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 
 #include "base/bytes.h"
@@ -421,6 +422,39 @@ static void test_report_on_foreign_volumes(void **state)
 	assert_false(raw.lost);
 }
 
+static off_t wal_bytes(void)
+{
+	struct stat info;
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/provider/registry.db-wal", lab.folder);
+	assert_int_equal(stat(path, &info), 0);
+	return info.st_size;
+}
+
+/* Invariant 7: a gateway whose reports change with each one does not make the registry write for
+ * each one: the others wait for the same disk. */
+static void test_reports_are_rationed_to_the_registry(void **state)
+{
+	Holdfast__ToProvider message;
+	Holdfast__Report report;
+	Holdfast__Applied applied = HOLDFAST__APPLIED__INIT;
+	uint64_t total = 888;
+	off_t before = wal_bytes();
+
+	(void)state;
+	for (uint64_t i = 1; i <= 400; i++) {
+		fill_report(&message, &report, i, i == 400 ? total : 1);
+		applied.incarnation = 1;
+		applied.generation = i % 2;
+		report.applied = &applied;
+		send_next(raw.epoch, &message);
+	}
+	lab_until(&lab, shows_total, &total, "the reports are taken");
+	assert_false(raw.lost);
+	assert_in_range(wal_bytes() - before, 0, 200 * 4096);
+}
+
 int main(void)
 {
 #define FRAMES_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -438,6 +472,7 @@ int main(void)
 		FRAMES_TEST(test_activation_here_ends),
 		FRAMES_TEST(test_request_from_the_gateway_has_no_effect),
 		FRAMES_TEST(test_report_on_foreign_volumes),
+		FRAMES_TEST(test_reports_are_rationed_to_the_registry),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
