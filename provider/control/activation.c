@@ -174,6 +174,12 @@ static void copy_metadata(struct hf_reg_activation *a, const Holdfast__ActivateH
 	snprintf(a->portal, sizeof a->portal, "%s", hello->portal);
 }
 
+static bool same_metadata(const struct hf_reg_activation *a, const Holdfast__ActivateHello *hello)
+{
+	return strcmp(a->host, hello->host) == 0 && strcmp(a->version, hello->version) == 0 &&
+	       strcmp(a->portal, hello->portal) == 0;
+}
+
 static int new_offer(struct hf_control *control, const Holdfast__ActivateHello *hello,
 		     struct hf_reg_activation *a)
 {
@@ -219,7 +225,8 @@ static int admit_new(struct activation_connection *c, const Holdfast__ActivateHe
 	return new_offer(control, hello, a);
 }
 
-/* The row of these keys, or a new one. HF_EAUTH: claimed with other keys. */
+/* The row of these keys, or a new one. HF_EAUTH: claimed with other keys. What is written is within
+ * the rate, also for keys that are known. */
 static int row_for(struct activation_connection *c, const Holdfast__ActivateHello *hello,
 		   struct hf_reg_activation *a)
 {
@@ -237,7 +244,12 @@ static int row_for(struct activation_connection *c, const Holdfast__ActivateHell
 	same = memcmp(a->sealing_key, hello->sealing_key.data, HF_KEY_BYTES) == 0;
 	if (a->state == HF_REG_ACTIVATION_ISSUED || a->state == HF_REG_ACTIVATION_CLAIMED)
 		return same ? 0 : HF_EAUTH;
+	if (a->state == HF_REG_ACTIVATION_OFFERED && same && same_metadata(a, hello))
+		return 0;
+	if (!hf_bucket_has(&control->offers, hf_link_now_ms(&c->link)))
+		return HF_EAGAIN;
 	if (a->state == HF_REG_ACTIVATION_OFFERED && same) {
+		hf_bucket_take(&control->offers, hf_link_now_ms(&c->link));
 		copy_metadata(a, hello);
 		return hf_registry_activation_put(control->reg, a);
 	}

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <cmocka.h>
 
@@ -460,6 +461,48 @@ static void test_copied_hello(void **state)
 	expect_gateway_state("mine", "active");
 }
 
+static off_t wal_bytes(void)
+{
+	struct stat info;
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/provider/registry.db-wal", lab.folder);
+	assert_int_equal(stat(path, &info), 0);
+	return info.st_size;
+}
+
+/* Invariant 7: who connects again and again costs no writes; a hello that says something new each
+ * time is turned away when it has used up its share. */
+static void test_hellos_again_cost_no_writes(void **state)
+{
+	char host[32];
+	off_t before;
+	int said = 0;
+
+	(void)state;
+	tg_hello(&gw);
+	tg_wait_offer(&gw);
+	before = wal_bytes();
+	for (int i = 0; i < 10; i++) {
+		tg_drop(&gw);
+		tg_hello(&gw);
+		tg_wait_offer(&gw);
+	}
+	assert_int_equal(wal_bytes(), before);
+	gw.host = host;
+	for (bool turned_away = false; !turned_away; said++) {
+		assert_true(said < 200);
+		snprintf(host, sizeof host, "host%d", said);
+		tg_drop(&gw);
+		gw.key[0] = '\0';
+		tg_hello(&gw);
+		lab_until(&lab, offered_or_ended, &gw, "an offer or the end");
+		turned_away = gw.ended;
+	}
+	assert_true(said > 20);
+	assert_non_null(strstr(gw.retry_reason, "too many"));
+}
+
 /* Invariant 9: a hello that lies or is misshapen gets a reason and no key. */
 static void expect_hello_refused(const char *host, const char *portal, bool break_proof)
 {
@@ -553,6 +596,7 @@ int main(void)
 		ACTIVATION_TEST(test_changed_sealing_key),
 		ACTIVATION_TEST(test_guessing_is_bounded),
 		ACTIVATION_TEST(test_connections_are_bounded),
+		ACTIVATION_TEST(test_hellos_again_cost_no_writes),
 		ACTIVATION_TEST(test_copied_hello),
 		ACTIVATION_TEST(test_bad_hellos),
 		ACTIVATION_TEST(test_offers_are_rationed),
