@@ -46,13 +46,15 @@ static void fail_store(struct hf_export *export, int status)
 	hf_export_end(export);
 }
 
-/* "t-…0" is the first name after everything under "t-…/". */
+/* "t-…0" is the first name after everything under "t-…/". Under a name of full length is nothing.
+ */
 static void next_tenant(struct hf_export *export)
 {
 	char after[HF_STORE_NAME_MAX + 1];
 
 	strcpy(after, export->tenant_seen);
-	strcat(after, "0");
+	if (strlen(after) < HF_STORE_NAME_MAX)
+		strcat(after, "0");
 	list_next(export, after);
 }
 
