@@ -1,7 +1,8 @@
 /* How a volume goes. Detach: no new requests, those under way end, everything durable is uploaded
- * and counted, the remote side closes, a DETACH record is logged, the volume is forgotten. Delete:
- * the same without uploading, then every object goes. hf_core_leave_step takes the next step
- * whenever something has ended. Core's thread. */
+ * and counted, the remote side closes, a DETACH record is logged, the volume is forgotten. By force
+ * and for a deletion: the remote side closes, DETACH is logged, requests end; then, deleting, every
+ * object goes. hf_core_leave_step takes the next step whenever something has ended. Core's thread.
+ */
 #include <stdio.h>
 
 #include "gateway/volumed/core_internal.h"
@@ -44,9 +45,6 @@ static void detach_logged(struct hf_core_volume *volume, uint64_t sequence, int 
 		return;
 	}
 	volume->detach_durable = true;
-	hf_core_results_forget_volume(volume->core, volume->config.volume);
-	hf_core_volume_clear_log(volume);
-	volume->core->segments_released = true;
 	hf_core_leave_step(volume);
 }
 
@@ -110,8 +108,6 @@ static bool leave_is_drained(struct hf_core_volume *volume)
 {
 	struct hf_core *core = volume->core;
 
-	if (volume->force || volume->state == HF_VOLUME_DELETING)
-		return true;
 	if (!volume->flushed) {
 		if (!volume->flushing) {
 			volume->flushing = true;
@@ -132,12 +128,40 @@ static bool leave_is_drained(struct hf_core_volume *volume)
 	return false;
 }
 
+/* Its records in the log are needed no more. Those that still wait for room there come later, after
+ * the DETACH, and go as soon as they are written. */
+static void leave_drop_logged(struct hf_core_volume *volume)
+{
+	struct hf_core_queue *queue = &volume->queue;
+	struct hf_core_entry *entry;
+
+	while ((entry = hf_core_queue_at(queue, queue->first_sequence)) != NULL &&
+	       entry->logged_ns != 0) {
+		hf_core_overlay_drop(volume->overlay, queue->first_sequence, entry);
+		if (queue->first_sequence > volume->counted_through)
+			hf_core_segment_counted(volume->core, entry->place.source);
+		hf_core_segment_release(volume->core, entry->place.source);
+		hf_core_queue_pop(queue);
+	}
+	volume->lag_bytes = 0;
+	volume->core->segments_released = true;
+}
+
+/* What is given up waits for nobody: its requests may wait for room in the log that only the DETACH
+ * makes. */
+static bool leave_may_go(struct hf_core_volume *volume)
+{
+	if (hf_core_volume_is_given_up(volume))
+		return true;
+	return volume->jobs == 0 && !volume->flushing && leave_is_drained(volume);
+}
+
 void hf_core_leave_step(struct hf_core_volume *volume)
 {
 	struct hf_core *core = volume->core;
 
 	if ((volume->state != HF_VOLUME_DETACHING && volume->state != HF_VOLUME_DELETING) ||
-	    core->closing || volume->jobs > 0 || volume->flushing || !leave_is_drained(volume))
+	    core->closing || !leave_may_go(volume))
 		return;
 	if (volume->remote || volume->opening) {
 		hf_core_remote_close(volume);
@@ -155,6 +179,10 @@ void hf_core_leave_step(struct hf_core_volume *volume)
 	}
 	if (!volume->detach_durable || volume->deleting_now)
 		return;
+	leave_drop_logged(volume);
+	if (volume->jobs > 0 || volume->flushing)
+		return;
+	hf_core_results_forget_volume(core, volume->config.volume);
 	if (volume->state == HF_VOLUME_DELETING && !volume->deleted)
 		delete_start(volume);
 	else

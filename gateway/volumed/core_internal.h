@@ -233,6 +233,8 @@ void hf_core_volume_set_state(struct hf_core_volume *volume, enum hf_volume_stat
 			      const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* 0 or what a request is answered in this state. */
 int hf_core_volume_ready(const struct hf_core_volume *volume);
+/* Leaves by force or for good: nothing of it has to survive. */
+bool hf_core_volume_is_given_up(const struct hf_core_volume *volume);
 /* FENCED or FAILED: reads that wait end, changes that wait end, the remote side closes. */
 void hf_core_volume_stop(struct hf_core_volume *volume, enum hf_volume_state state, int error,
 			 const char *text);

@@ -229,7 +229,8 @@ void hf_core_park(struct hf_core_read *read)
 
 	if (volume->core->closing)
 		status = HF_ECANCELED;
-	if (status != 0 && volume->state != HF_VOLUME_DETACHING) {
+	if (status != 0 &&
+	    (volume->state != HF_VOLUME_DETACHING || hf_core_volume_is_given_up(volume))) {
 		read->status = status;
 		read->done(read);
 		return;

@@ -178,6 +178,11 @@ void hf_core_volume_set_state(struct hf_core_volume *volume, enum hf_volume_stat
 	hf_core_volume_changed(volume);
 }
 
+bool hf_core_volume_is_given_up(const struct hf_core_volume *volume)
+{
+	return volume->force || volume->state == HF_VOLUME_DELETING;
+}
+
 int hf_core_volume_ready(const struct hf_core_volume *volume)
 {
 	switch (volume->state) {

@@ -105,7 +105,7 @@ static void write_append(struct hf_core_job *job)
 	struct hf_core *core = job->core;
 
 	if (core->closing || volume->state == HF_VOLUME_FENCED ||
-	    volume->state == HF_VOLUME_FAILED) {
+	    volume->state == HF_VOLUME_FAILED || hf_core_volume_is_given_up(volume)) {
 		job->append.record_count = 0;
 		write_finish(job, core->closing ? HF_ECANCELED : hf_core_volume_ready(volume));
 		return;

@@ -268,6 +268,58 @@ static void test_a_full_log_waits_for_the_store(void **state)
 			world_expect(world, 0, (uint64_t)i * 16 * KIB, 16 * KIB, (uint8_t)i), 0);
 }
 
+/* What waits for room in a full log does not keep the volume from being given up, by force or by a
+ * deletion that waits for the store; the log has room at once. */
+static void give_up_a_full_log(struct core_world *world, bool by_deletion)
+{
+	struct hf_volume_config config = world_config(false);
+	static uint8_t data[64][16 * KIB];
+	struct world_request *requests[64];
+
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	sim_store_outage(world->sim, true);
+	for (unsigned i = 0; i < 64; i++) {
+		memset(data[i], 0xee, sizeof data[i]);
+		requests[i] = world_submit(world, 0, HF_OP_WRITE, (uint64_t)i * 16 * KIB, 16 * KIB,
+					   data[i], 16 * KIB, 1 + i, 0);
+	}
+	sim_run(world->sim, 10 * HF_NS_PER_S);
+	assert_false(requests[63]->done);
+	if (by_deletion)
+		world_delete_start(world, 0);
+	else
+		assert_int_equal(world_detach(world, 0, true), 0);
+	for (unsigned i = 0; i < 64; i++) {
+		assert_int_not_equal(world_wait(world, requests[i]), -1000);
+		sim_keep_free(requests[i]);
+	}
+	sim_run(world->sim, 10 * HF_NS_PER_S);
+	sim_store_outage(world->sim, false);
+	if (by_deletion)
+		assert_int_equal(world_delete(world, 0), 0);
+	config.attach_epoch = 2;
+	config.create = by_deletion;
+	assert_int_equal(world_attach(world, 0, config), 0);
+	assert_int_equal(world_write(world, 0, 0, 4096, 5), 0);
+	world_die(world, 0, true);
+	world_boot(world, 0);
+	assert_int_equal(world_attach(world, 0, config), 0);
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	assert_int_equal(world_status(world, 0).last_sequence, 1);
+	assert_int_equal(world_expect(world, 0, 0, 4096, 5), 0);
+	assert_int_equal(world_expect(world, 0, 4096, WORLD_SIZE - 4096, 0), 0);
+}
+
+static void test_a_full_log_is_given_up_by_force(void **state)
+{
+	give_up_a_full_log(*state, false);
+}
+
+static void test_a_full_log_is_given_up_by_deletion(void **state)
+{
+	give_up_a_full_log(*state, true);
+}
+
 static uint64_t find_on_disk(struct core_world *world, uint8_t fill)
 {
 	const uint8_t *disk = sim_disk_bytes(world->sim, 0, 0);
@@ -370,6 +422,8 @@ int main(void)
 		T(test_the_old_holder_is_fenced),
 		T(test_a_store_that_is_away_stops_only_what_needs_it),
 		T(test_a_full_log_waits_for_the_store),
+		T(test_a_full_log_is_given_up_by_force),
+		T(test_a_full_log_is_given_up_by_deletion),
 		T(test_a_lost_dirty_block_becomes_a_bad_extent),
 		T(test_a_store_that_lost_objects_fails_the_volume),
 		T(test_status_reports_lag_and_traffic),
