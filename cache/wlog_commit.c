@@ -277,7 +277,8 @@ static void roll(struct hf_wlog *log)
 		log->super.segment_bytes - HF_WLOG_BLOCK - hf_wlogfmt_block_up(segment->body_bytes);
 
 	log->busy = true;
-	if (body_offset < segment->used_bytes || segment->used_bytes == 0) {
+	/* One that a start went on in has no headers in memory. */
+	if (body_offset < segment->used_bytes || segment->body_bytes == 0) {
 		footer_done(log, 0);
 		return;
 	}
