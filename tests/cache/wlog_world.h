@@ -1,7 +1,7 @@
 /* A write log on the disk of a simulated world, for tests that tell one story: open, append one
  * record, read, flush, close. Every wait has a deadline in virtual time. */
-#ifndef HF_TESTS_WLOG_WORLD_H
-#define HF_TESTS_WLOG_WORLD_H
+#ifndef HF_TESTS_CACHE_WLOG_WORLD_H
+#define HF_TESTS_CACHE_WLOG_WORLD_H
 
 #include "cache/wlog.h"
 #include "tests/sim/sim_env.h"
