@@ -10,7 +10,6 @@
  * Whatever cuts it short leaves the tombstone, which makes openings fail and a second run finish.
  */
 #include "remote/remote_impl.h"
-#include "base/log.h"
 
 #include <stdlib.h>
 #include <string.h>

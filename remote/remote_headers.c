@@ -2,7 +2,6 @@
  * into table and map in order. Every header has to continue where the one before ended, and every
  * link of the chain to end where the base says. Core's thread. */
 #include "remote/remote_impl.h"
-#include "base/log.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -11,7 +11,6 @@
  * The claim comes before every list whose result matters: what an older incarnation counted was in
  * the store before the claim was, so the list shows it. */
 #include "remote/remote_impl.h"
-#include "base/log.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /* Reads of the map's places: what the cache holds or what is zeros is copied at once, the rest
  * waits for fetches (remote_fetch.c), each read with a deadline of its own. Core's thread. */
 #include "remote/remote_impl.h"
-#include "base/log.h"
 #include "remote/chunk_cache.h"
 
 #include <stdlib.h>

@@ -6,13 +6,11 @@
  * before anything new, in order of ids, so that ids rise within a session. */
 #include "target/ring_client_impl.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/assert.h"
-#include "base/log.h"
 
 /* ---- Pool ---- */
 

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/ids.h"
 #include "base/log.h"
 
 #define MESSAGES_A_TURN 64u

@@ -3,13 +3,10 @@
  * sequence of its own, so there is nothing to resume after a crash. */
 #include "gateway/agent/reconcile_internal.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
-#include "base/log.h"
 #include "gateway/agent/document.h"
 
 #define RETRY_FIRST_MS  200u

@@ -3,7 +3,6 @@
 #include "gateway/agent/sources.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"

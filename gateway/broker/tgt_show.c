@@ -2,7 +2,6 @@
  * 1.0.85. Unknown lines inside a part are passed over, unknown or repeated parts are not. */
 #include "gateway/broker/tgt_show.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,4 @@
 /* Requests that change nothing: READ, VERIFY, LBA STATUS and FLUSH. Core's thread. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/volumed/core_internal.h"

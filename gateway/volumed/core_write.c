@@ -6,7 +6,6 @@
  *
  * The initiator's memory may change under us: WRITE leaves it to the log to copy it once, the
  * others copy before they look. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"

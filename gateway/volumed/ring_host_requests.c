@@ -7,7 +7,6 @@
  * with an error; what no shim of ours can do by mistake ends the session. */
 #include "gateway/volumed/ring_host_impl.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,7 +9,6 @@
 #include "gateway/volumed/ring_host_impl.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

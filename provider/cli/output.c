@@ -3,7 +3,6 @@
 #include "provider/cli/output.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define CELL_MAX    64u

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
-#include "base/log.h"
 #include "provider/control/activation.h"
 #include "provider/control/status.h"
 #include "provider/control/validate.h"

@@ -2,7 +2,6 @@
 #include "provider/control/config.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "net/dial.h"

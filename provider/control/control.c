@@ -2,7 +2,6 @@
  * stop closes what they opened, in reverse, and the loop ends when nothing is left on it. */
 #include "provider/control/process.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "net/seal.h"
 #include "proto/document.pb-c.h"
 #include "provider/control/status.h"

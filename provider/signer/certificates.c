@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/ids.h"
 #include "base/log.h"
 #include "net/identity.h"
 #include "provider/signer/ledger.h"

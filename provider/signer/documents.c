@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
 #include "base/log.h"
 #include "proto/document.pb-c.h"
 #include "provider/signer/ledger.h"

@@ -1,7 +1,6 @@
 /* The signer's keys and the dispatch of its four questions (signer.h). Signer's thread. */
 #include "provider/signer/signer_internal.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/ids.h"
 #include "base/log.h"
 #include "net/identity.h"
 #include "net/daemon.h"

@@ -1,7 +1,6 @@
 /* Fuzz target: any bytes as a Document (as if the signer had signed them) after a good one.
  * Promise: taken or refused with a reason, never a crash or a leak (invariants 4, 9); what was
  * taken can be planned for. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/crc32c.h"
 #include "cache/wlog_format.h"
 
 static struct hf_wlogfmt_super make_super(void)

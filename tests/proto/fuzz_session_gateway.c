@@ -1,6 +1,5 @@
 /* Fuzz target: any bytes from the provider, at the gateway's session. Promises: never a crash or a
  * leak, one end with a reason, events only in the states the table allows. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/proto/fuzz_session.h"

@@ -1,7 +1,6 @@
 /* Fuzz target: any bytes from a gateway, at the provider's session. Promises: never a crash or a
  * leak, one end with a reason, every request answered once, nothing taken that was not asked for
  * (invariant 3). */
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/proto/fuzz_session.h"

@@ -1,7 +1,6 @@
 /* Fuzz target: an administrator's request as bytes → decoded and validated. Promise (invariant 9):
  * any input is either valid or refused with a reason, without a crash or a leak. */
 #include <stdint.h>
-#include <stdlib.h>
 
 #include "base/assert.h"
 #include "provider/control/validate.h"

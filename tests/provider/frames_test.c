@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
-#include "base/bytes.h"
 #include "proto/frame.h"
 #include "tests/provider/test_gateway.h"
 

@@ -1,6 +1,5 @@
 /* Promise: what is sealed comes back, and anything else is refused (invariants 7, 8, 9): every
  * single flipped bit, every cut, the wrong key, the wrong name. */
-#include "base/crc32c.h"
 #include "remote/chain.h"
 #include "remote/keyring.h"
 #include "remote/object.h"

@@ -2,7 +2,6 @@
  * copy is a prefix at every moment (invariant 2); nothing counts before a look (invariant 5);
  * answers that were lost do no harm; damage is reported and never served (invariant 8). */
 #include "base/log.h"
-#include "remote/object.h"
 #include "tests/remote/actor.h"
 
 #include <setjmp.h>

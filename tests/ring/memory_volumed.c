@@ -4,7 +4,6 @@
  * memory_volumed SOCKET FILE VOLUME=SIZE[,wce] …   until SIGTERM. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/ids.h"

@@ -1,7 +1,6 @@
 /* See shim_loop.h. */
 #include "tests/ring/shim_loop.h"
 
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>

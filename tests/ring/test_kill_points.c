@@ -5,7 +5,6 @@
  * it) and the shim (the ring's client). The parent starts again what died. What the tests assert:
  *   once        every request is answered once and executed once, also a COMPARE AND WRITE
  *   no zombies  after a volume is bound to a new ring nothing of the old one is executed */
-#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -1,7 +1,6 @@
 /* The simulated world's clock, events and deaths; see sim_env.h. */
 #include "tests/sim/sim_env.h"
 #include "base/assert.h"
-#include "base/bytes.h"
 #include "tests/sim/world.h"
 
 #include <string.h>

@@ -1,7 +1,6 @@
 /* `store_refused auth|access`: asks the endpoint that the environment names for all four
  * operations and expects that status of each, at once and not at the deadline. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/store/store_test.h"

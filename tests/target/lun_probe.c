@@ -8,7 +8,6 @@
  * lun_probe URL not-ready SECONDS  a write ends within that time as NOT READY
  *
  * Exit 0 if the promise holds, else 1 with what was seen. */
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /* Any bytes as a remembered store: loaded if whole, else refused by name. */
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 

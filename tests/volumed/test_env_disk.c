@@ -4,7 +4,6 @@
 #include "tests/volumed/env_fixture.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 struct op {
