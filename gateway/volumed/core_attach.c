@@ -87,8 +87,7 @@ static void remote_closed(void *context)
 	volume->remote = NULL;
 	volume->closing_remote = false;
 	core->holds--;
-	if (volume->state == HF_VOLUME_OPENING && volume->in_log && !core->closing)
-		hf_core_remote_open(volume, 0); /* attached again after a failure */
+	hf_core_remote_open_again(volume);
 	hf_core_leave_step(volume);
 	hf_core_leave(core);
 }
@@ -153,6 +152,14 @@ static void remote_adopt(struct hf_core_volume *volume)
 	hf_core_leave_step(volume); /* it may have waited for this alone */
 }
 
+/* The epoch was raised while the remote side opened under the one before: what came of that does
+ * not count. */
+static bool epoch_is_outdated(const struct hf_core_volume *volume)
+{
+	return volume->in_log && volume->state == HF_VOLUME_OPENING &&
+	       volume->open.attach_epoch != volume->config.attach_epoch;
+}
+
 static void remote_not_opened(struct hf_core_volume *volume, int status, const char *text)
 {
 	struct hf_core *core = volume->core;
@@ -161,6 +168,10 @@ static void remote_not_opened(struct hf_core_volume *volume, int status, const c
 		volume->force = true; /* it never was here: nothing to drain */
 	if (volume->force || volume->state == HF_VOLUME_DELETING || core->closing) {
 		hf_core_leave_step(volume);
+		return;
+	}
+	if (epoch_is_outdated(volume)) {
+		hf_core_remote_open_again(volume);
 		return;
 	}
 	if (volume->in_log) {
@@ -189,7 +200,8 @@ static void remote_opened(struct hf_remote_open *open)
 	} else {
 		volume->remote = open->remote;
 		if (core->closing || volume->force || volume->state == HF_VOLUME_DELETING ||
-		    volume->state == HF_VOLUME_FENCED || volume->state == HF_VOLUME_FAILED) {
+		    volume->state == HF_VOLUME_FENCED || volume->state == HF_VOLUME_FAILED ||
+		    epoch_is_outdated(volume)) {
 			hf_core_remote_close(volume);
 			hf_core_leave_step(volume);
 		} else {
@@ -223,6 +235,13 @@ void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns)
 					       .opened = remote_opened};
 	memcpy(volume->open.wrap_key, volume->config.wrap_key, HF_WRAP_KEY_BYTES);
 	hf_remote_open_start(&volume->open);
+}
+
+void hf_core_remote_open_again(struct hf_core_volume *volume)
+{
+	if (volume->state == HF_VOLUME_OPENING && volume->in_log && volume->uploads == 0 &&
+	    !volume->core->closing)
+		hf_core_remote_open(volume, 0);
 }
 
 /* ---- Attaching ---------------------------------------------------------------------------------
@@ -287,20 +306,24 @@ static void attach_known(struct hf_core_volume *volume, struct hf_volume_change 
 {
 	const char *text;
 	int status = known_problem(volume, &change->config, &text);
-	bool changed;
+	bool changed, raised;
 
 	if (status != 0) {
 		change_end(volume->core, change, status, text);
 		return;
 	}
+	raised = volume->config.attach_epoch != change->config.attach_epoch;
 	changed = config_apply(volume, &change->config);
 	hf_list_push_back(&volume->attaching, &change->link);
 	if (!volume->in_log)
 		return; /* being opened by an earlier attach: ends with it */
 	volume->config.create = false;
-	if (volume->state == HF_VOLUME_FAILED)
+	if (volume->state == HF_VOLUME_FAILED || (raised && volume->state == HF_VOLUME_ATTACHED))
 		hf_core_volume_set_state(volume, HF_VOLUME_OPENING, 0, "%s", "");
-	hf_core_remote_open(volume, 0);
+	if (raised && volume->remote)
+		hf_core_remote_close(volume); /* the new epoch needs a claim of its own */
+	else
+		hf_core_remote_open_again(volume);
 	if (changed)
 		attach_log(volume);
 	else

@@ -246,6 +246,8 @@ void hf_core_alarm(struct hf_core *core, uint64_t volume, const char *format, ..
 
 /* core_attach.c */
 void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns);
+/* Of a volume of the log that is OPENING, once nothing of the last time is left. */
+void hf_core_remote_open_again(struct hf_core_volume *volume);
 void hf_core_remote_close(struct hf_core_volume *volume);
 /* core_detach.c: takes the next step of a volume that is going, if its time has come. */
 void hf_core_leave_step(struct hf_core_volume *volume);

@@ -107,6 +107,7 @@ void hf_core_object_ended(struct hf_core_volume *volume)
 	volume->uploads--;
 	volume->core->uploads--;
 	hf_core_upload_schedule(volume->core);
+	hf_core_remote_open_again(volume);
 	hf_core_leave_step(volume);
 }
 

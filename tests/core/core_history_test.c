@@ -115,6 +115,43 @@ static void test_a_holder_goes_on_under_a_higher_epoch(void **state)
 	assert_true(world_wait_uploaded(world, 0));
 }
 
+/* Invariant 5: a raised epoch is claimed at once, so that a gateway which was meant to have the
+ * volume in between and never heard that it lost it cannot take it. */
+static void test_a_raised_epoch_keeps_others_out(void **state)
+{
+	struct core_world *world = *state;
+
+	assert_int_equal(world_write(world, 0, 0, 4096, 1), 0);
+	assert_int_equal(world_attach(world, 0, config_at(3)), 0);
+	assert_int_equal(world_write(world, 0, 4096, 4096, 2), 0);
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	world_boot(world, 1);
+	assert_int_equal(world_attach(world, 1, config_at(2)), HF_EFENCED);
+	assert_int_equal(world_write(world, 0, 8192, 4096, 3), 0);
+	assert_true(world_wait_uploaded(world, 0));
+	assert_int_equal(world_status(world, 0).state, HF_VOLUME_ATTACHED);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(world_expect(world, 0, i * 4096ull, 4096, (uint8_t)(1 + i)), 0);
+}
+
+/* The same while the store is away and the opening under the old epoch still tries. */
+static void test_a_raised_epoch_replaces_an_opening(void **state)
+{
+	struct core_world *world = *state;
+
+	host_0_dies_with_writes_of_its_own(world);
+	sim_store_outage(world->sim, true);
+	assert_int_equal(world_attach(world, 0, config_at(1)), 0);
+	assert_int_equal(world_attach(world, 0, config_at(3)), 0);
+	assert_int_equal(world_status(world, 0).state, HF_VOLUME_OPENING);
+	sim_store_outage(world->sim, false);
+	assert_true(world_wait_uploaded(world, 0));
+	world_boot(world, 1);
+	assert_int_equal(world_attach(world, 1, config_at(2)), HF_EFENCED);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(world_expect(world, 0, i * 4096ull, 4096, (uint8_t)(2 + i)), 0);
+}
+
 /* ---- Two lives in one log ----------------------------------------------------------------------
  */
 
@@ -197,6 +234,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_histories_are_never_mixed),
 		T(test_a_holder_goes_on_under_a_higher_epoch),
+		T(test_a_raised_epoch_keeps_others_out),
+		T(test_a_raised_epoch_replaces_an_opening),
 		T(test_what_was_given_up_stays_away),
 	};
 
