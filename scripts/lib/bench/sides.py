@@ -62,30 +62,33 @@ def write_file(path, size):
 class Peer:
     """A tgtd with LUNs of one of its own backing stores."""
 
-    def __init__(self, name, folder, bstype, files, bsoflags=None):
+    def __init__(self, name, files):
         self.name = name
         self.files = files
         self.folder = tempfile.mkdtemp(prefix="hf-bench-", dir="/tmp")  # a socket's path is short
         self.port, = lay.free_ports(1)
         self.control = str(self.port % 32000 + 1)
         self.env = {**os.environ, **lay.tgtd_env(self.folder, "/nonexistent")}
+        self.urls = [f"iscsi://127.0.0.1:{self.port}/{IQN}{name}/{i + 1}"
+                     for i in range(len(files))]
+        self.process = None
+
+    def start(self, log_folder, bstype, bsoflags):
         plugins = os.path.join(self.folder, "plugins")  # none
         os.mkdir(plugins)
-        with open(os.path.join(folder, f"tgtd-{name}.log"), "ab") as log:
+        with open(os.path.join(log_folder, f"tgtd-{self.name}.log"), "ab") as log:
             self.process = subprocess.Popen(
                 lay.tgtd_argv(plugins, self.control, f"127.0.0.1:{self.port}"), env=self.env,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until("tgtd " + name, lambda: bstype in self.admin("show", "system", allow=True))
-        self.admin("new", "target", "--tid", "1", "--targetname", IQN + name)
+        wait_until("tgtd " + self.name, lambda: bstype in self.admin("show", "system", allow=True))
+        self.admin("new", "target", "--tid", "1", "--targetname", IQN + self.name)
         for setting in TUNING:
             key, value = setting.split("=")
             self.admin("update", "target", "--tid", "1", "--name", key, "--value", value)
-        for i, path in enumerate(files):
+        for i, path in enumerate(self.files):
             self.admin("new", "logicalunit", "--tid", "1", "--lun", str(i + 1), "--bstype", bstype,
                        "--backing-store", path, *(["--bsoflags", bsoflags] if bsoflags else []))
         self.admin("bind", "target", "--tid", "1", "--initiator-address", "ALL")
-        self.urls = [f"iscsi://127.0.0.1:{self.port}/{IQN}{name}/{i + 1}"
-                     for i in range(len(files))]
 
     def admin(self, op, mode, *arguments, allow=False):
         done = subprocess.run(["tgtadm", "-C", self.control, "--op", op, "--mode", mode,
@@ -108,8 +111,9 @@ class Peer:
         pass
 
     def end(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
         subprocess.run(["rm", "-rf", self.folder], check=True)
 
 
@@ -120,6 +124,8 @@ class Holdfast:
 
     def __init__(self, folder):
         self.lab = Lab(os.path.join(folder, "lab"))
+
+    def start(self):
         self.lab.up("dir", LOG, with_parent=True)
         volumes = [self.create(f"bench-{i}") for i in range(LUNS)]
         self.urls = [self.url(v) for v in volumes]
@@ -184,6 +190,7 @@ class World:
         # tgt's aio ignores FUA and takes no bsoflags; the file itself makes its writes durable.
         subprocess.run(["chattr", "+S", self.sync_file], check=True)
         self.sides["holdfast"] = Holdfast(self.folder)
+        self.sides["holdfast"].start()
         for name, bstype, files, bsoflags in (
                 ("null", "null", ["/dev/null"] * LUNS, None),
                 ("rdwr", "rdwr", [self.disk_file], None),
@@ -191,7 +198,8 @@ class World:
                 ("aio", "aio", [self.disk_file], None),
                 ("aio-sync", "aio", [self.sync_file], None),
                 ("ram", "rdwr", [self.memory], None)):
-            self.sides[name] = Peer(name, self.folder, bstype, files, bsoflags)
+            self.sides[name] = Peer(name, files)  # first, so that it is ended if it does not start
+            self.sides[name].start(self.folder, bstype, bsoflags)
         print(f"everything is up after {time.monotonic() - began:.1f} s", flush=True)
 
     def __getattr__(self, name):
