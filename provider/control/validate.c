@@ -11,7 +11,7 @@
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 /* What RFC 3722 leaves of an iSCSI name in ASCII; no comma, so that it can stand in a list. */
 #define ISCSI_CHARS   "abcdefghijklmnopqrstuvwxyz0123456789.:-"
-#define CHAP_USER_MAX 128u
+#define CHAP_USER_MAX 64u /* what a gateway takes */
 
 int hf_validate_name(const char *what, const char *name, struct hf_errmsg *message)
 {
@@ -60,6 +60,16 @@ static int is_hex_name(const char *name, const char *prefix, size_t digits)
 	       strspn(name + 4, "0123456789abcdefABCDEF") == digits;
 }
 
+/* The bits after the prefix are zero: 192.0.2.0/24, not 192.0.2.7/24. */
+static int is_network(const unsigned char *bytes, unsigned long prefix, unsigned bits)
+{
+	for (unsigned long i = prefix; i < bits; i++)
+		if (bytes[i / 8] >> (7 - i % 8) & 1)
+			return 0;
+	/* A whole-length prefix is an address, and 0 would be everybody. */
+	return prefix > 0 && prefix < bits;
+}
+
 static int is_address(const char *text)
 {
 	char address[INET6_ADDRSTRLEN];
@@ -79,7 +89,8 @@ static int is_address(const char *text)
 	if (!slash || (!v4 && !v6))
 		return v4 || v6;
 	bits = strtoul(slash + 1, &end, 10);
-	return isdigit((unsigned char)slash[1]) && *end == '\0' && bits <= (v4 ? 32u : 128u);
+	return isdigit((unsigned char)slash[1]) && *end == '\0' &&
+	       is_network(bytes, bits, v4 ? 32u : 128u);
 }
 
 int hf_validate_initiator(const char *initiator, struct hf_errmsg *message)
@@ -117,7 +128,7 @@ static int check_account(const char *what, const char *user, const char *secret,
 {
 	size_t length = strlen(secret);
 
-	if (!is_printable(user) || strlen(user) > CHAP_USER_MAX)
+	if (!is_printable(user) || strlen(user) > CHAP_USER_MAX || strncmp(user, ".hf-", 4) == 0)
 		return hf_fail(message, HF_EINVAL,
 			       "the %s user is 1 to %u printable ASCII characters without spaces "
 			       "and commas",
