@@ -253,11 +253,6 @@ static inline int hf_registry_begin(struct hf_registry *reg)
 	return reg->ops->begin(reg);
 }
 
-static inline int hf_registry_commit(struct hf_registry *reg)
-{
-	return reg->ops->commit(reg);
-}
-
 static inline void hf_registry_rollback(struct hf_registry *reg)
 {
 	reg->ops->rollback(reg);
