@@ -35,13 +35,7 @@ void hf_purpose_volume(uint64_t volume, uint64_t version, char purpose[HF_PURPOS
 
 int hf_seal_key_public(struct hf_seal_key *key)
 {
-	EVP_PKEY *pkey =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, key->secret, HF_KEY_BYTES);
-	size_t length = HF_KEY_BYTES;
-	int ok = pkey && EVP_PKEY_get_raw_public_key(pkey, key->public_key, &length) == 1;
-
-	EVP_PKEY_free(pkey);
-	return ok ? 0 : HF_ENOMEM;
+	return hf_key_public(EVP_PKEY_X25519, key->secret, key->public_key);
 }
 
 int hf_seal_key_make(struct hf_seal_key *key)

@@ -31,15 +31,19 @@ void hf_sign_key_id(const uint8_t public_key[HF_KEY_BYTES], uint8_t id[HF_KEY_ID
 	memcpy(id, hash, HF_KEY_ID_BYTES);
 }
 
-int hf_sign_key_public(struct hf_sign_key *key)
+int hf_key_public(int type, const uint8_t secret[HF_KEY_BYTES], uint8_t public_key[HF_KEY_BYTES])
 {
-	EVP_PKEY *pkey =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key->secret, HF_KEY_BYTES);
+	EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key(type, NULL, secret, HF_KEY_BYTES);
 	size_t length = HF_KEY_BYTES;
-	int ok = pkey && EVP_PKEY_get_raw_public_key(pkey, key->public_key, &length) == 1;
+	int ok = pkey && EVP_PKEY_get_raw_public_key(pkey, public_key, &length) == 1;
 
 	EVP_PKEY_free(pkey);
 	return ok ? 0 : HF_ENOMEM;
+}
+
+int hf_sign_key_public(struct hf_sign_key *key)
+{
+	return hf_key_public(EVP_PKEY_ED25519, key->secret, key->public_key);
 }
 
 int hf_sign_key_make(struct hf_sign_key *key)

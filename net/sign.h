@@ -35,6 +35,8 @@ int hf_sign_verify(const uint8_t public_key[HF_KEY_BYTES], const char *domain, c
 		   size_t length, const uint8_t signature[HF_SIGNATURE_BYTES]);
 /* First 8 bytes of the SHA-256 of the public key. */
 void hf_sign_key_id(const uint8_t public_key[HF_KEY_BYTES], uint8_t id[HF_KEY_ID_BYTES]);
+/* The public key of a secret one; `type` is EVP_PKEY_ED25519 or EVP_PKEY_X25519. 0 or HF_ENOMEM. */
+int hf_key_public(int type, const uint8_t secret[HF_KEY_BYTES], uint8_t public_key[HF_KEY_BYTES]);
 void hf_sha256(const void *bytes, size_t length, uint8_t hash[HF_HASH_BYTES]);
 /* Strong random bytes; ends the process if the system has none. */
 void hf_random(void *bytes, size_t length);
