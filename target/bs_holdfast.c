@@ -6,7 +6,8 @@
  *
  * A LUN is made with path=vol-<16 hex digits> and bsopts=size=<bytes>[:wce=1]; it opens whether or
  * not holdfast-volumed is there. HOLDFAST_RING_SOCKET names volumed's socket,
- * HOLDFAST_DEADLINE_MS how long a command may take (25000). */
+ * HOLDFAST_DEADLINE_MS how long a command may take (25000), HOLDFAST_WATCHDOG_MS how long an
+ * initiator that takes no data may hold up the others (2000; 0: for ever). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "target/lun.h"
 #include "target/tgt_calls.h"
+#include "target/watchdog.h"
 
 #define RING_SOCKET "/run/holdfast/ring.sock"
 
@@ -64,11 +66,28 @@ static const struct hf_shim_loop loop = {
 	.now_ms = now_ms,
 };
 
+/* A number from the environment, at most an hour; `otherwise` if there is none. */
+static uint32_t setting_ms(const char *name, uint32_t otherwise)
+{
+	const char *text = getenv(name);
+	char *end;
+	unsigned long value = text ? strtoul(text, &end, 10) : 0;
+
+	return !text || end == text || *end || value > 3600000 ? otherwise : (uint32_t)value;
+}
+
+static void start_watchdog(void)
+{
+	uint32_t stall_ms = setting_ms("HOLDFAST_WATCHDOG_MS", HF_WATCHDOG_STALL_MS);
+
+	if (stall_ms > 0 && hf_watchdog_start(stall_ms, watch) != 0)
+		hf_error("no watchdog: an initiator that takes no data can hold up all others");
+}
+
 static int open_ring(void)
 {
 	const char *socket = getenv("HOLDFAST_RING_SOCKET");
-	const char *deadline = getenv("HOLDFAST_DEADLINE_MS");
-	unsigned long deadline_ms = deadline ? strtoul(deadline, NULL, 10) : 0;
+	uint32_t deadline_ms = setting_ms("HOLDFAST_DEADLINE_MS", HF_SHIM_DEADLINE_MS);
 	int err;
 
 	if (shim)
@@ -78,13 +97,13 @@ static int open_ring(void)
 		&(struct hf_shim_config){
 			.loop = &loop,
 			.socket = socket && *socket ? socket : RING_SOCKET,
-			.deadline_ms = deadline_ms > 0 && deadline_ms <= 3600000
-					       ? (uint32_t)deadline_ms
-					       : HF_SHIM_DEADLINE_MS,
+			.deadline_ms = deadline_ms ? deadline_ms : HF_SHIM_DEADLINE_MS,
 		},
 		&shim);
 	if (err)
 		hf_error("the ring cannot be made: %s", hf_err_text(err));
+	else
+		start_watchdog();
 	return err;
 }
 
