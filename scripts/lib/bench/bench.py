@@ -4,8 +4,8 @@ A round measures every side of a scenario, in an order of its own; figures are m
 A sample during which other programs kept the processors busy is taken again at once; a round in
 which that did not help, or in which the hypervisor took more than its limit of the processors'
 time, is rejected.
-Uploads run during every scenario that does not say otherwise. A table goes to standard output,
-everything to build/bench/SCENARIO.json.
+Uploads run during every scenario that does not say otherwise. A table goes to standard output, a
+plot to build/bench/bars.svg, everything to build/bench/SCENARIO.json.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import layout as lay  # noqa: E402
 import machine  # noqa: E402
+import plot  # noqa: E402
 from lab import LabError  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
 from sides import World  # noqa: E402
@@ -78,7 +79,8 @@ def figures(scenario, rounds):
         value = statistics.median(values)
         measures.append({"name": figure.name, "value": value, "unit": figure.unit,
                          "bar": figure.bar(), "holds": figure.holds(value),
-                         "min": min(values), "max": max(values), "rounds": len(values)})
+                         "min": min(values), "max": max(values), "rounds": len(values),
+                         "values": values})
     return measures
 
 
@@ -128,6 +130,7 @@ def run(world, scenarios, args):
             measures += run_one(world, scenario, args, rng)
     finally:
         print_table(measures)
+        plot.write(os.path.join(FOLDER, "bars.svg"), measures)
 
 
 def parse():
