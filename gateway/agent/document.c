@@ -9,12 +9,13 @@
 #include "gateway/agent/access.h"
 
 #define SIZE_UNIT     4096u
+#define HF_BLOCK_SIZE 512u
 #define TARGET_MAX    223u /* bytes, RFC 7143 4.2.7.1 */
 #define CHAP_USER_MAX 64u
 #define LUN_MAX       255u
 
 /* Features of documents that this software knows; a document that requires another is refused. */
-static const char *const features[] = {"volume-1"};
+static const char *const features[] = {"volume-1", "block-4096"};
 
 int hf_document_open(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, uint64_t gateway,
 		     const Holdfast__Signed *packet, struct hf_document **out,
@@ -176,6 +177,11 @@ static int check_order(const struct hf_document *current, const struct hf_docume
 	return 0;
 }
 
+static uint32_t block_size(const Holdfast__Volume *entry)
+{
+	return entry->block_size ? entry->block_size : HF_BLOCK_SIZE;
+}
+
 static int check_kept(const Holdfast__Document *current, const Holdfast__Document *next,
 		      struct hf_errmsg *message)
 {
@@ -187,6 +193,9 @@ static int check_kept(const Holdfast__Document *current, const Holdfast__Documen
 
 		if (!kept && !hf_document_tombstone(next, old->volume))
 			return hf_fail(message, HF_EINVAL, "%s is left out without a tombstone",
+				       hf_id_format(HF_ID_VOLUME, old->volume, id));
+		if (kept && block_size(kept) != block_size(old))
+			return hf_fail(message, HF_EINVAL, "the block size of %s changes",
 				       hf_id_format(HF_ID_VOLUME, old->volume, id));
 		if (kept && kept->attach_epoch < old->attach_epoch)
 			return hf_fail(message, HF_EINVAL, "the attach epoch of %s goes back",
@@ -231,6 +240,9 @@ int hf_document_check_entry(const Holdfast__Volume *entry, struct hf_errmsg *mes
 		return hf_fail(message, HF_EINVAL, "`%.60s` is no target name", entry->target);
 	if (entry->size_bytes == 0 || entry->size_bytes % SIZE_UNIT != 0)
 		return hf_fail(message, HF_EINVAL, "the size is not a multiple of %u bytes",
+			       SIZE_UNIT);
+	if (block_size(entry) != HF_BLOCK_SIZE && block_size(entry) != SIZE_UNIT)
+		return hf_fail(message, HF_EINVAL, "a block has %u or %u bytes", HF_BLOCK_SIZE,
 			       SIZE_UNIT);
 	if (entry->lun == 0 || entry->lun > LUN_MAX)
 		return hf_fail(message, HF_EINVAL, "the LUN is not between 1 and %u", LUN_MAX);

@@ -53,7 +53,7 @@ const Holdfast__BrokerTargetState *hf_actual_target(const struct hf_actual *actu
 	return NULL;
 }
 
-static const Holdfast__BrokerLunState *lun_of(const Holdfast__BrokerTargetState *target,
+const Holdfast__BrokerLunState *hf_target_lun(const Holdfast__BrokerTargetState *target,
 					      uint64_t volume)
 {
 	for (size_t i = 0; i < target->n_luns; i++)
@@ -66,9 +66,23 @@ const Holdfast__BrokerTargetState *hf_actual_target_of(const struct hf_actual *a
 						       uint64_t volume)
 {
 	for (size_t i = 0; actual->target && i < actual->target->n_targets; i++)
-		if (lun_of(actual->target->targets[i], volume))
+		if (hf_target_lun(actual->target->targets[i], volume))
 			return actual->target->targets[i];
 	return NULL;
+}
+
+/* tgt 1.0.85, print_disksize(). */
+static uint64_t tgt_megabytes(uint64_t size_bytes)
+{
+	uint64_t sectors = size_bytes / 512;
+
+	return (sectors - (sectors / 625 - 974)) / 1950;
+}
+
+bool hf_lun_has_size(const Holdfast__BrokerLunState *lun, uint64_t size_bytes)
+{
+	return lun->block_size == 0 /* a broker that does not tell */ ||
+	       lun->size_mb >= tgt_megabytes(size_bytes);
 }
 
 /* ---- Steps ---- */
@@ -117,6 +131,7 @@ static void plan_target(const Holdfast__Volume *entry, const struct hf_done *don
 			const struct hf_actual *actual, struct hf_plan *plan)
 {
 	const Holdfast__BrokerTargetState *target = hf_actual_target(actual, entry->target);
+	const Holdfast__BrokerLunState *lun;
 
 	if (target && target_is_wrong(entry, target)) {
 		add(plan, HF_STEP_DELETE_TARGET);
@@ -126,8 +141,11 @@ static void plan_target(const Holdfast__Volume *entry, const struct hf_done *don
 		add(plan, HF_STEP_CREATE_TARGET);
 	if (!access_is_done(entry, done, actual, target))
 		add(plan, HF_STEP_SET_ACCESS);
-	if (!target || !lun_of(target, entry->volume))
+	lun = target ? hf_target_lun(target, entry->volume) : NULL;
+	if (!lun)
 		add(plan, HF_STEP_ADD_LUN);
+	else if (!hf_lun_has_size(lun, entry->size_bytes))
+		plan->waiting = true; /* volumed tells the shim, which tells initiators */
 }
 
 static void plan_attached(const Holdfast__Volume *entry, const struct hf_done *done,
@@ -156,7 +174,7 @@ static bool plan_hide(const Holdfast__BrokerTargetState *target, uint64_t volume
 		plan->waiting = true;
 		return false;
 	}
-	if (target && lun_of(target, volume))
+	if (target && hf_target_lun(target, volume))
 		add(plan, HF_STEP_REMOVE_LUN);
 	if (target)
 		add(plan, HF_STEP_DELETE_TARGET);
@@ -210,7 +228,7 @@ const char *hf_plan_stray_target(const Holdfast__Document *document, const struc
 		for (size_t j = 0; j < document->n_volumes && !wanted; j++)
 			wanted = strcmp(document->volumes[j]->target, target->iqn) == 0;
 		for (size_t j = 0; j < document->n_tombstones && !wanted; j++)
-			wanted = lun_of(target, document->tombstones[j]->volume) != NULL;
+			wanted = hf_target_lun(target, document->tombstones[j]->volume) != NULL;
 		if (!wanted)
 			return target->iqn;
 	}

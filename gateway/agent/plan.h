@@ -62,6 +62,11 @@ const Holdfast__BrokerTargetState *hf_actual_target(const struct hf_actual *actu
 const Holdfast__BrokerTargetState *hf_actual_target_of(const struct hf_actual *actual,
 						       uint64_t volume);
 
+/* Has tgtd's LUN at least this size? It tells sizes only in its own rounding, to the megabyte. */
+bool hf_lun_has_size(const Holdfast__BrokerLunState *lun, uint64_t size_bytes);
+const Holdfast__BrokerLunState *hf_target_lun(const Holdfast__BrokerTargetState *target,
+					      uint64_t volume);
+
 struct hf_plan {
 	enum hf_step steps[HF_PLAN_MAX];
 	unsigned count;

@@ -377,7 +377,7 @@ static uint32_t sources_interval_ms(void *context)
 		struct hf_member *member = hf_container_of(at, struct hf_member, link);
 
 		hf_reconciler_plan(reconciler, member, &actual, &plan);
-		if (plan.count && !member->retry.error)
+		if ((plan.count || plan.waiting) && !member->retry.error)
 			return UNSETTLED_MS;
 	}
 	return SETTLED_MS;

@@ -209,6 +209,7 @@ static int pack_add_lun(const struct hf_request_context *context, uint8_t **byte
 	lun.size_bytes = entry->size_bytes;
 	lun.write_cache = entry->write_cache;
 	lun.serial = entry->serial;
+	lun.block_size = entry->block_size;
 	request.kind_case = HOLDFAST__BROKER_REQUEST__KIND_ADD_LUN;
 	request.add_lun = &lun;
 	return pack(&request.base, bytes, length);

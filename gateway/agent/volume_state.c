@@ -47,6 +47,7 @@ static void state_of_attached(const Holdfast__Volume *entry, const struct hf_don
 			      Holdfast__VolumeReport *report)
 {
 	const Holdfast__BrokerTargetState *target = hf_actual_target(actual, entry->target);
+	const Holdfast__BrokerLunState *lun = target ? hf_target_lun(target, entry->volume) : NULL;
 
 	if (is_broken(volume) && done->attached_version == entry->version) {
 		report->state = HOLDFAST__VOLUME_STATE__VOLUME_FAILED;
@@ -58,6 +59,8 @@ static void state_of_attached(const Holdfast__Volume *entry, const struct hf_don
 	} else {
 		report->state = entry->create ? HOLDFAST__VOLUME_STATE__VOLUME_CREATING
 					      : HOLDFAST__VOLUME_STATE__VOLUME_ATTACHING;
+		if (lun && !hf_lun_has_size(lun, entry->size_bytes))
+			report->size_bytes = 0; /* the volume has it, its LUN not yet */
 		if (!actual->volumed_known)
 			set_error(report, HF_ENOTREADY, "volumed does not answer");
 		else if (!actual->target_known)

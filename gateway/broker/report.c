@@ -71,6 +71,8 @@ static Holdfast__BrokerTargetState *make_target(const struct hf_tgt_target *from
 		lun->lun = (uint32_t)from->luns[i].lun;
 		lun->volume = from->luns[i].volume;
 		lun->online = from->luns[i].online;
+		lun->size_mb = from->luns[i].size_mb;
+		lun->block_size = from->luns[i].block_size;
 		push(&target->luns, &target->n_luns, lun);
 	}
 	return target;

@@ -27,6 +27,10 @@ static int check_lun(const Holdfast__BrokerLun *lun, struct hf_errmsg *message)
 		return hf_fail(message, HF_EINVAL, "no volume is named");
 	if (lun->size_bytes == 0 || lun->size_bytes % 512 || lun->size_bytes > 1ull << 50)
 		return hf_fail(message, HF_EINVAL, "the size is no multiple of 512 up to 1 PiB");
+	if (lun->block_size != 0 && lun->block_size != 512 && lun->block_size != 4096)
+		return hf_fail(message, HF_EINVAL, "a block has 512 or 4096 bytes");
+	if (lun->block_size && lun->size_bytes % lun->block_size)
+		return hf_fail(message, HF_EINVAL, "the size is no multiple of the block size");
 	if (!hf_name_is_serial(lun->serial))
 		return hf_fail(message, HF_EINVAL, "the serial number is not valid");
 	return check_iqn(lun->iqn, message);

@@ -184,9 +184,10 @@ static int create_lun(struct hf_operation *op, int32_t tid, const Holdfast__Brok
 					       .lun = lun->lun,
 					       .parameters = parameters};
 
-	snprintf(parameters, sizeof parameters, "path=%s,bstype=holdfast,bsopts=size=%" PRIu64 "%s",
+	snprintf(parameters, sizeof parameters,
+		 "path=%s,bstype=holdfast,bsopts=size=%" PRIu64 "%s%s",
 		 hf_id_format(HF_ID_VOLUME, lun->volume, volume), lun->size_bytes,
-		 lun->write_cache ? ":wce=1" : "");
+		 lun->write_cache ? ":wce=1" : "", lun->block_size == 4096 ? ":block=4096" : "");
 	return hf_op_ask(op, &request, HF_TGT_OK, "create the LUN", NULL);
 }
 

@@ -150,6 +150,21 @@ static int read_nexus(struct reader *reader)
 	return 0;
 }
 
+/* "64 MB, Block size: 512" */
+static int read_size(const char *text, struct hf_tgt_lun *lun)
+{
+	static const char middle[] = " MB, Block size: ";
+	size_t digits = strspn(text, "0123456789");
+	uint64_t block_size;
+
+	if (number(text, ' ', 19, &lun->size_mb) != 0 ||
+	    strncmp(text + digits, middle, strlen(middle)) != 0 ||
+	    number(text + digits + strlen(middle), '\0', 9, &block_size) != 0)
+		return HF_EPROTO;
+	lun->block_size = (uint32_t)block_size;
+	return 0;
+}
+
 static int read_lun(struct reader *reader)
 {
 	struct hf_tgt_target *target = reader->target;
@@ -161,6 +176,9 @@ static int read_lun(struct reader *reader)
 		return lun ? number(rest, '\0', 19, &lun->lun) : HF_ENOMEM;
 	}
 	if (!lun)
+		return HF_EPROTO;
+	rest = after(reader->line, TAB3 "Size: ");
+	if (rest && read_size(rest, lun) != 0)
 		return HF_EPROTO;
 	rest = after(reader->line, TAB3 "Online: ");
 	if (rest)

@@ -23,7 +23,9 @@ struct hf_tgt_session {
 
 struct hf_tgt_lun {
 	uint64_t lun;
-	uint64_t volume; /* from the path "vol-…"; 0: another kind of LUN */
+	uint64_t volume;     /* from the path "vol-…"; 0: another kind of LUN */
+	uint64_t size_mb;    /* as tgtd rounds it */
+	uint32_t block_size; /* bytes */
 	bool online;
 };
 

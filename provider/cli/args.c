@@ -20,6 +20,8 @@ static const struct option {
 	{HF_OPT_SIZE, "--size", "SIZE", "1MiB to 32TiB, a multiple of 4KiB; KiB, MiB, GiB, TiB"},
 	{HF_OPT_WRITE_CACHE, "--write-cache", "on|off",
 	 "on: durable only after a flush or FUA (default: off)"},
+	{HF_OPT_BLOCK_SIZE, "--block-size", "512|4096",
+	 "bytes of a logical block, for good (default: 512)"},
 	{HF_OPT_CHAP_USER, "--chap-user", "USER", "initiators must authenticate as this"},
 	{HF_OPT_CHAP_SECRET_FILE, "--chap-secret-file", "FILE",
 	 "its secret: first line, 12 to 64 characters"},
@@ -51,7 +53,7 @@ static const struct hf_cli_verb verbs[] = {
 	 HF_OPT_GATEWAY | HF_OPT_NAME | HF_OPT_SIZE,
 	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_WRITE_CACHE | HF_OPT_CHAP_USER |
 		 HF_OPT_CHAP_SECRET_FILE | HF_OPT_MUTUAL_USER | HF_OPT_MUTUAL_SECRET_FILE |
-		 HF_OPT_INITIATOR,
+		 HF_OPT_INITIATOR | HF_OPT_BLOCK_SIZE,
 	 "create a volume on a gateway"},
 	{HF_VERB_VOLUME_LIST, "volume", "list", NULL, 0, HF_OPT_ALWAYS, "all volumes"},
 	{HF_VERB_VOLUME_SHOW, "volume", "show", "VOLUME", 0, HF_OPT_ALWAYS, "one volume"},
@@ -59,6 +61,8 @@ static const struct hf_cli_verb verbs[] = {
 	 HF_OPT_ALWAYS | HF_OPT_WAITING, "attach a detached volume to a gateway"},
 	{HF_VERB_VOLUME_DETACH, "volume", "detach", "VOLUME", 0, HF_OPT_ALWAYS | HF_OPT_WAITING,
 	 "take its LUN away after everything was uploaded"},
+	{HF_VERB_VOLUME_GROW, "volume", "grow", "VOLUME", HF_OPT_SIZE,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING, "make it larger while it is used; it cannot shrink"},
 	{HF_VERB_VOLUME_DELETE, "volume", "delete", "VOLUME", 0,
 	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_FORCE, "delete a volume and all its data"},
 };
@@ -136,6 +140,15 @@ static int read_write_cache(const char *value, struct hf_cli_args *args, struct 
 	return 0;
 }
 
+static int read_block_size(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	if (strcmp(value, "512") != 0 && strcmp(value, "4096") != 0)
+		return hf_fail(message, HF_EINVAL, "--block-size wants 512 or 4096, not `%.40s`",
+			       value);
+	args->block_size = (uint32_t)strtoul(value, NULL, 10);
+	return 0;
+}
+
 static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
 		      struct hf_errmsg *message)
 {
@@ -169,6 +182,8 @@ static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
 		return 0;
 	case HF_OPT_SIZE:
 		return read_size(value, args, message);
+	case HF_OPT_BLOCK_SIZE:
+		return read_block_size(value, args, message);
 	case HF_OPT_TIMEOUT:
 		return read_timeout(value, args, message);
 	default:

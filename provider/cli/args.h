@@ -29,6 +29,7 @@ enum {
 	HF_OPT_INITIATOR = 1 << 12,
 	HF_OPT_FORCE = 1 << 13,
 	HF_OPT_HELP = 1 << 14,
+	HF_OPT_BLOCK_SIZE = 1 << 15,
 };
 #define HF_OPT_ALWAYS  (HF_OPT_RUN_DIR | HF_OPT_JSON | HF_OPT_HELP)
 #define HF_OPT_WAITING (HF_OPT_WAIT | HF_OPT_TIMEOUT)
@@ -44,6 +45,7 @@ enum hf_cli_verb_number {
 	HF_VERB_VOLUME_SHOW,
 	HF_VERB_VOLUME_ATTACH,
 	HF_VERB_VOLUME_DETACH,
+	HF_VERB_VOLUME_GROW,
 	HF_VERB_VOLUME_DELETE,
 };
 
@@ -65,6 +67,7 @@ struct hf_cli_args {
 	size_t initiator_count;
 	uint64_t size_bytes;
 	uint32_t timeout_ms;
+	uint32_t block_size; /* bytes; 0: not given */
 	bool write_cache;
 };
 

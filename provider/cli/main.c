@@ -53,6 +53,7 @@ struct question {
 	Holdfast__AdminVolumeList volume_list;
 	Holdfast__AdminVolumeName volume_name;
 	Holdfast__AdminAttach attach;
+	Holdfast__AdminGrow grow;
 	Holdfast__AdminInfo info;
 	char chap_secret[SECRET_MAX], mutual_secret[SECRET_MAX];
 };
@@ -72,6 +73,7 @@ static int build_create(struct question *q, const struct hf_cli_args *args,
 	q->create.name = text(args->name);
 	q->create.size_bytes = args->size_bytes;
 	q->create.write_cache = args->write_cache;
+	q->create.block_size = args->block_size;
 	q->create.chap_user = text(args->chap_user);
 	q->create.mutual_user = text(args->mutual_user);
 	q->create.n_initiators = args->initiator_count;
@@ -120,9 +122,12 @@ static void build_volume(struct question *q, const struct hf_cli_args *args)
 	holdfast__admin_volume_list__init(&q->volume_list);
 	holdfast__admin_volume_name__init(&q->volume_name);
 	holdfast__admin_attach__init(&q->attach);
+	holdfast__admin_grow__init(&q->grow);
 	q->volume_name.volume = q->attach.volume = text(args->operand);
 	q->volume_name.force = (args->given & HF_OPT_FORCE) != 0;
 	q->attach.gateway = text(args->gateway);
+	q->grow.volume = text(args->operand);
+	q->grow.size_bytes = args->size_bytes;
 	switch (args->verb->number) {
 	case HF_VERB_VOLUME_LIST:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_LIST;
@@ -139,6 +144,10 @@ static void build_volume(struct question *q, const struct hf_cli_args *args)
 	case HF_VERB_VOLUME_DETACH:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH;
 		q->request.volume_detach = &q->volume_name;
+		break;
+	case HF_VERB_VOLUME_GROW:
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_GROW;
+		q->request.volume_grow = &q->grow;
 		break;
 	default:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DELETE;

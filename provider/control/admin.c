@@ -161,8 +161,11 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 	struct hf_reg_gateway gateway;
 	struct hf_reg_volume volume;
 	enum hf_goal goal = HF_GOAL_NONE;
+	bool attached = false;
 	const char *text = admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH
 				   ? admin->volume_attach->volume
+			   : admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_GROW
+				   ? admin->volume_grow->volume
 				   : admin->volume_detach->volume;
 	char who[32];
 	int err = hf_find_volume(control, text, &volume, &message);
@@ -185,6 +188,11 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH:
 		goal = HF_GOAL_DETACHED;
 		err = hf_volume_detach(control, who, &volume, &message);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_GROW:
+		err = hf_volume_grow(control, who, &volume, admin->volume_grow->size_bytes,
+				     &attached, &message);
+		goal = attached ? HF_GOAL_AVAILABLE : HF_GOAL_DETACHED;
 		break;
 	default:
 		goal = HF_GOAL_GONE;

@@ -13,6 +13,7 @@ struct hf_live_volume {
 	/* What the registry has of it. */
 	uint32_t stored_state;
 	int32_t stored_error;
+	uint64_t stored_size;
 	uint64_t stored_version, stored_ms;
 };
 

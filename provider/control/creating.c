@@ -10,6 +10,7 @@
 #include "net/seal.h"
 #include "proto/document.pb-c.h"
 #include "provider/control/status.h"
+#include "provider/control/validate.h"
 #include "provider/control/volumes.h"
 #include "provider/signer/purpose.h"
 
@@ -138,6 +139,7 @@ static void fill_volume(struct creation *c, const Holdfast__AdminVolumeCreate *c
 	v->gateway = gateway->id;
 	v->size_bytes = create->size_bytes;
 	v->write_cache = create->write_cache;
+	v->block_size = create->block_size ? create->block_size : HF_VOLUME_BLOCK_SIZE;
 	snprintf(v->name, sizeof v->name, "%s", create->name);
 	snprintf(v->chap_user, sizeof v->chap_user, "%s", create->chap_user);
 	snprintf(v->mutual_user, sizeof v->mutual_user, "%s", create->mutual_user);

@@ -86,6 +86,8 @@ static Holdfast__Volume *volume_entry(const struct hf_reg_volume *v,
 	entry->sealed = copy_bytes(v->secrets, v->secrets_length);
 	entry->create = !v->created;
 	entry->serial = copy_text(serial);
+	if (v->block_size != 512)
+		entry->block_size = v->block_size;
 	return entry;
 }
 
@@ -102,6 +104,17 @@ static Holdfast__Tombstone *tombstone_entry(const struct hf_reg_volume *v,
 	return entry;
 }
 
+/* A gateway that does not know the feature refuses the document instead of serving it wrongly. */
+static void require(Holdfast__Document *d, const char *feature)
+{
+	for (size_t i = 0; i < d->n_requires; i++)
+		if (strcmp(d->requires[i], feature) == 0)
+			return;
+	d->requires = reallocarray(d->requires, d->n_requires + 1, sizeof *d->requires);
+	HF_ASSERT(d->requires);
+	d->requires[d->n_requires++] = copy_text(feature);
+}
+
 static int add_placement(void *context, const struct hf_reg_placement *placement)
 {
 	struct building *b = context;
@@ -113,6 +126,8 @@ static int add_placement(void *context, const struct hf_reg_placement *placement
 		return err;
 	if (d->n_volumes == b->room || d->n_tombstones == b->room)
 		return HF_ETOOBIG;
+	if (placement->desired == HF_REG_ATTACHED && volume.block_size != 512)
+		require(d, "block-4096");
 	if (placement->desired == HF_REG_DELETED)
 		d->tombstones[d->n_tombstones++] = tombstone_entry(&volume, placement);
 	else

@@ -65,6 +65,8 @@ static void fill_report(struct hf_reg_report *to, const Holdfast__VolumeReport *
 	to->lag_bytes = from->recovery_point_lag_bytes;
 	to->age_ms = from->recovery_point_age_ms;
 	to->sessions = from->sessions;
+	to->size_bytes = from->size_bytes;
+	copy_printable(to->portal, sizeof to->portal, from->portal);
 	to->reported_ms = hf_control_wall_ms();
 }
 
@@ -73,6 +75,7 @@ static bool worth_storing(const struct hf_live_volume *live)
 	return live->stored_ms == 0 || live->report.state != live->stored_state ||
 	       live->report.version != live->stored_version ||
 	       live->report.error != live->stored_error ||
+	       live->report.size_bytes != live->stored_size ||
 	       live->report.reported_ms >= live->stored_ms + STORE_MS;
 }
 
@@ -169,6 +172,7 @@ static void mark_stored(struct hf_channel *channel)
 		live->stored_state = live->report.state;
 		live->stored_version = live->report.version;
 		live->stored_error = live->report.error;
+		live->stored_size = live->report.size_bytes;
 		live->stored_ms = live->report.reported_ms;
 	}
 }

@@ -167,9 +167,12 @@ json_t *hf_status_volume_json(struct hf_control *control, const struct hf_reg_vo
 	json_object_set_new(object, "gateway_connected",
 			    json_boolean(hf_channel_find(control, gateway.id) != NULL));
 	set_text(object, "target", v->target);
-	set_text(object, "portal", gateway.portal);
+	set_text(object, "portal",
+		 placement.report.portal[0] ? placement.report.portal : gateway.portal);
 	set_number(object, "lun", v->lun);
 	set_number(object, "size_bytes", v->size_bytes);
+	set_number(object, "served_size_bytes", placement.report.size_bytes);
+	set_number(object, "block_size", v->block_size);
 	json_object_set_new(object, "write_cache", json_boolean(v->write_cache));
 	set_text(object, "chap_user", v->chap_user);
 	set_text(object, "mutual_user", v->mutual_user);

@@ -172,6 +172,10 @@ static int validate_create(const Holdfast__AdminVolumeCreate *create, struct hf_
 		err = hf_fail(message, HF_EINVAL, "a gateway is missing");
 	if (!err)
 		err = hf_validate_size(create->size_bytes, message);
+	if (!err && create->block_size != 0 && create->block_size != HF_VOLUME_BLOCK_SIZE &&
+	    create->block_size != HF_VOLUME_BLOCK_SIZE_LARGE)
+		err = hf_fail(message, HF_EINVAL, "a block has 512 or 4096 bytes, not %u",
+			      create->block_size);
 	if (!err)
 		err = hf_validate_chap(create->chap_user, create->chap_secret, create->mutual_user,
 				       create->mutual_secret, message);
@@ -223,6 +227,9 @@ int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg 
 			return hf_fail(message, HF_EUNSUPPORTED,
 				       "a forced detach is not supported yet");
 		return check_reference("volume", request->volume_detach->volume, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_GROW:
+		err = check_reference("volume", request->volume_grow->volume, message);
+		return err ? err : hf_validate_size(request->volume_grow->size_bytes, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DELETE:
 		return check_reference("volume", request->volume_delete->volume, message);
 	default:

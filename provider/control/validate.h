@@ -6,13 +6,15 @@
 #include "base/err.h"
 #include "proto/provider.pb-c.h"
 
-#define HF_VOLUME_SIZE_MIN       (1ull << 20)
-#define HF_VOLUME_SIZE_MAX       (32ull << 40)
-#define HF_VOLUME_SIZE_UNIT      4096u
-#define HF_VOLUME_INITIATORS_MAX 16u
-#define HF_CHAP_SECRET_MIN       12u /* characters; RFC 7143, 9.2.1 wants 96 bits */
-#define HF_CHAP_SECRET_MAX       64u
-#define HF_WAIT_MAX_MS           86400000u
+#define HF_VOLUME_SIZE_MIN         (1ull << 20)
+#define HF_VOLUME_SIZE_MAX         (32ull << 40)
+#define HF_VOLUME_SIZE_UNIT        4096u
+#define HF_VOLUME_BLOCK_SIZE       512u
+#define HF_VOLUME_BLOCK_SIZE_LARGE 4096u
+#define HF_VOLUME_INITIATORS_MAX   16u
+#define HF_CHAP_SECRET_MIN         12u /* characters; RFC 7143, 9.2.1 wants 96 bits */
+#define HF_CHAP_SECRET_MAX         64u
+#define HF_WAIT_MAX_MS             86400000u
 
 /* All HF_EINVAL, HF_ERANGE. */
 int hf_validate_name(const char *what, const char *name, struct hf_errmsg *message);

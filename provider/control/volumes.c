@@ -197,6 +197,35 @@ int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_
 	return finish(control, err, who, "volume detach", volume, volume->gateway, message);
 }
 
+int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		   uint64_t size_bytes, bool *attached, struct hf_errmsg *message)
+{
+	struct hf_reg_placement p;
+	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	*attached = p.desired == HF_REG_ATTACHED;
+	if (p.desired == HF_REG_DELETED)
+		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
+	if (!volume->created)
+		return hf_fail(message, HF_EBUSY, "%s is still being created", volume->name);
+	if (size_bytes < volume->size_bytes)
+		return hf_fail(message, HF_EINVAL,
+			       "%s has %" PRIu64 " bytes and a volume cannot shrink", volume->name,
+			       volume->size_bytes);
+	if (size_bytes == volume->size_bytes)
+		return 0;
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+	volume->size_bytes = size_bytes;
+	err = hf_registry_volume_update(control->reg, volume);
+	if (!err)
+		err = place(control, volume->id, volume->gateway, p.desired, p.attach_epoch);
+	return finish(control, err, who, "volume grow", volume, volume->gateway, message);
+}
+
 /* ---- Delete ---- */
 
 #define PLACEMENTS_MAX 64u

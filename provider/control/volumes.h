@@ -23,6 +23,10 @@ int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_
 /* Nothing to do if it is detached already. */
 int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		     struct hf_errmsg *message);
+/* HF_EINVAL: smaller than it is; HF_EBUSY: still being created. Nothing to do if it has the size.
+ * `attached`: initiators will see it. */
+int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		   uint64_t size_bytes, bool *attached, struct hf_errmsg *message);
 /* HF_EBUSY while initiators are logged in, unless forced. */
 int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		     bool force, struct hf_errmsg *message);

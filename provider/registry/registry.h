@@ -101,6 +101,7 @@ struct hf_reg_volume {
 	uint64_t gateway;      /* of the newest placement */
 	uint64_t attach_epoch; /* of the newest placement */
 	uint32_t lun;
+	uint32_t block_size; /* bytes: 512 or 4096 */
 	bool write_cache;
 	bool created; /* was reported available once: its objects exist */
 	bool gone;    /* reported deleted; kept while other gateways still have to forget it */
@@ -130,7 +131,9 @@ struct hf_reg_report {
 	uint64_t lag_bytes;
 	uint64_t age_ms;
 	uint64_t sessions;
-	uint64_t reported_ms; /* since 1970 */
+	uint64_t size_bytes;                /* that initiators find; 0: not reported */
+	char portal[HF_REG_PORTAL_MAX + 1]; /* where; "": the gateway's */
+	uint64_t reported_ms;               /* since 1970 */
 };
 
 struct hf_reg_placement {

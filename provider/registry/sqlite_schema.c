@@ -46,6 +46,9 @@ static const char *const migrations[] = {
 	"CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL,"
 	" who TEXT NOT NULL, action TEXT NOT NULL, object TEXT NOT NULL, detail TEXT NOT NULL)"
 	" STRICT;",
+	"ALTER TABLE volumes ADD COLUMN block_size INTEGER NOT NULL DEFAULT 512;"
+	"ALTER TABLE placements ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE placements ADD COLUMN portal TEXT NOT NULL DEFAULT '';",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

@@ -6,10 +6,10 @@
 
 #define VOLUME_COLUMNS                                                                             \
 	"id, tenant, name, size_bytes, gateway, attach_epoch, lun, write_cache, created, gone, "   \
-	"created_ms, target, chap_user, mutual_user, initiators, secrets"
+	"created_ms, target, chap_user, mutual_user, initiators, secrets, block_size"
 #define PLACEMENT_COLUMNS                                                                          \
 	"volume, gateway, desired, attach_epoch, version, state, state_version, error, reason, "   \
-	"recovery_point, lag_bytes, age_ms, sessions, reported_ms"
+	"recovery_point, lag_bytes, age_ms, sessions, reported_ms, size_bytes, portal"
 
 static void read_volume(struct hf_sql_row *row, struct hf_reg_volume *v)
 {
@@ -30,6 +30,7 @@ static void read_volume(struct hf_sql_row *row, struct hf_reg_volume *v)
 	hf_sql_text(row, v->mutual_user, sizeof v->mutual_user);
 	hf_sql_text(row, v->initiators, sizeof v->initiators);
 	hf_sql_blob(row, v->secrets, sizeof v->secrets, &v->secrets_length);
+	v->block_size = (uint32_t)hf_sql_u64(row);
 }
 
 static int read_one_volume(void *context, struct hf_sql_row *row)
@@ -56,12 +57,12 @@ int hf_sqlite_volume_insert(struct hf_registry *reg, const struct hf_reg_volume 
 {
 	return hf_sql_run(sqlite_of(reg), NULL, NULL,
 			  "INSERT INTO volumes (" VOLUME_COLUMNS
-			  ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			  "iitiiiiiiiittttb", v->id, v->tenant, v->name, v->size_bytes, v->gateway,
+			  ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			  "iitiiiiiiiittttbi", v->id, v->tenant, v->name, v->size_bytes, v->gateway,
 			  v->attach_epoch, (uint64_t)v->lun, (uint64_t)v->write_cache,
 			  (uint64_t)v->created, (uint64_t)v->gone, v->created_ms, v->target,
 			  v->chap_user, v->mutual_user, v->initiators, v->secrets,
-			  v->secrets_length);
+			  v->secrets_length, (uint64_t)v->block_size);
 }
 
 static int changed_or_absent(struct sqlite_registry *s, int err)
@@ -137,6 +138,8 @@ static void read_placement(struct hf_sql_row *row, struct hf_reg_placement *p)
 	p->report.age_ms = hf_sql_u64(row);
 	p->report.sessions = hf_sql_u64(row);
 	p->report.reported_ms = hf_sql_u64(row);
+	p->report.size_bytes = hf_sql_u64(row);
+	hf_sql_text(row, p->report.portal, sizeof p->report.portal);
 }
 
 static int read_one_placement(void *context, struct hf_sql_row *row)
@@ -197,14 +200,16 @@ int hf_sqlite_placement_report(struct hf_registry *reg, uint64_t epoch,
 	struct sqlite_registry *s = sqlite_of(reg);
 	const struct hf_reg_report *r = &p->report;
 	struct hf_reg_placement placement;
-	int err = hf_sql_run(s, NULL, NULL,
-			     "UPDATE placements SET state = ?, state_version = ?, error = ?, "
-			     "reason = ?, recovery_point = ?, lag_bytes = ?, age_ms = ?, "
-			     "sessions = ?, reported_ms = ? WHERE volume = ? AND gateway = ? AND "
-			     "(SELECT epoch FROM gateways WHERE id = placements.gateway) = ?",
-			     "iiitiiiiiiii", (uint64_t)r->state, r->version, (uint64_t)r->error,
-			     r->reason, r->recovery_point, r->lag_bytes, r->age_ms, r->sessions,
-			     r->reported_ms, p->volume, p->gateway, epoch);
+	int err =
+		hf_sql_run(s, NULL, NULL,
+			   "UPDATE placements SET state = ?, state_version = ?, error = ?, "
+			   "reason = ?, recovery_point = ?, lag_bytes = ?, age_ms = ?, "
+			   "sessions = ?, reported_ms = ?, size_bytes = ?, portal = ? "
+			   "WHERE volume = ? AND gateway = ? AND "
+			   "(SELECT epoch FROM gateways WHERE id = placements.gateway) = ?",
+			   "iiitiiiiiitiii", (uint64_t)r->state, r->version, (uint64_t)r->error,
+			   r->reason, r->recovery_point, r->lag_bytes, r->age_ms, r->sessions,
+			   r->reported_ms, r->size_bytes, r->portal, p->volume, p->gateway, epoch);
 
 	if (err || hf_sql_changes(s) > 0)
 		return err;

@@ -215,6 +215,21 @@ static void test_attach_epoch_does_not_go_back(void **state)
 	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
 }
 
+static void test_block_size_is_for_good(void **state)
+{
+	struct draft current, next;
+
+	(void)state;
+	draft_init(&current, 1, 1);
+	draft_volume(&current, 7)->block_size = 512;
+	draft_init(&next, 1, 2);
+	draft_volume(&next, 7)->block_size = 4096;
+	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+	draft_init(&next, 1, 2);
+	draft_volume(&next, 7)->block_size = 0; /* as before there was a choice */
+	assert_int_equal(check(&current, &next, 11), 0);
+}
+
 static void test_unknown_requirement_is_refused(void **state)
 {
 	struct draft next;
@@ -394,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_a_volume_leaves_by_a_tombstone_only),
 		cmocka_unit_test(test_a_deleted_volume_does_not_come_back),
 		cmocka_unit_test(test_attach_epoch_does_not_go_back),
+		cmocka_unit_test(test_block_size_is_for_good),
 		cmocka_unit_test(test_unknown_requirement_is_refused),
 		cmocka_unit_test(test_contradictions_are_refused),
 		cmocka_unit_test(test_only_the_signer_for_this_gateway),

@@ -283,6 +283,33 @@ static void test_undo_takes_back_what_was_made(void **state)
 	assert_int_equal(hf_step_undo(HF_STEP_REMOVE), HF_STEP_NONE);
 }
 
+/* What the volume has and its LUN has not yet is neither reported as available nor as its size. */
+static void test_growth_is_told_when_the_lun_has_it(void **state)
+{
+	struct hf_trouble none = {0, ""};
+	Holdfast__VolumeReport report;
+	struct hf_plan plan;
+	struct world w;
+
+	(void)state;
+	settled(&w);
+	w.entry.size_bytes = w.volume.size_bytes = 96 << 20;
+	w.lun.block_size = 512;
+	w.lun.size_mb = 67; /* 64 MiB */
+	hf_plan_volume(&w.entry, &w.done, &w.actual, &plan);
+	assert_int_equal(plan.count, 0);
+	assert_true(plan.waiting);
+	hf_volume_state_of(&w.entry, NULL, &w.done, &w.actual, &plan, true, &none, &report);
+	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_ATTACHING);
+	assert_int_equal(report.size_bytes, 0);
+	w.lun.size_mb = 101;
+	hf_plan_volume(&w.entry, &w.done, &w.actual, &plan);
+	assert_false(plan.waiting);
+	hf_volume_state_of(&w.entry, NULL, &w.done, &w.actual, &plan, true, &none, &report);
+	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_AVAILABLE);
+	assert_int_equal(report.size_bytes, 96 << 20);
+}
+
 static void test_stray_targets(void **state)
 {
 	Holdfast__Document document = HOLDFAST__DOCUMENT__INIT;
@@ -478,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test(test_tombstone),
 		cmocka_unit_test(test_undo_takes_back_what_was_made),
+		cmocka_unit_test(test_growth_is_told_when_the_lun_has_it),
 		cmocka_unit_test(test_stray_targets),
 		cmocka_unit_test(test_portals),
 		cmocka_unit_test(test_access_rule),

@@ -57,6 +57,7 @@ static struct hf_reg_volume make_volume(uint64_t id, const char *name, uint64_t 
 	v.size_bytes = 1 << 20;
 	v.attach_epoch = 1;
 	v.lun = 1;
+	v.block_size = 4096;
 	snprintf(v.initiators, sizeof v.initiators, "192.0.2.7\niqn.2004-10.com.example:a");
 	memset(v.secrets, 0xa5, 100);
 	v.secrets_length = 100;
@@ -440,6 +441,8 @@ static void test_placements(void **state)
 					  .lag_bytes = 5,
 					  .age_ms = 6,
 					  .sessions = 7,
+					  .size_bytes = 9,
+					  .portal = "192.0.2.1:3260",
 					  .reported_ms = 8};
 	assert_int_equal(hf_registry_placement_report(reg, epoch, &p), 0);
 	p.desired = HF_REG_DETACHED;
