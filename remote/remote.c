@@ -1,13 +1,31 @@
-/* One volume's remote side while it is open: its table of counted objects and map, completions that
+/* One volume's remote side while it is open: its counted objects and map, completions that
  * wait for a tick, and closing. The other files of remote_*.c are its verbs. Core's thread. */
 #include "remote/remote_impl.h"
+#include "remote/maps.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define OWN_MAPS_BYTES (256u << 20)
+
 static void tick_fired(struct hf_timer *timer);
 
-struct hf_remote *hf_remote_new(struct hf_env *env)
+static bool take_maps(struct hf_remote *remote, struct hf_remote_maps *maps)
+{
+	remote->own_maps = !maps;
+	remote->maps = maps ? maps : hf_remote_maps_create(OWN_MAPS_BYTES);
+	remote->map = hf_extmap_create();
+	return remote->maps && remote->map;
+}
+
+static void leave_maps(struct hf_remote *remote)
+{
+	hf_extmap_destroy(remote->map);
+	if (remote->own_maps)
+		hf_remote_maps_destroy(remote->maps);
+}
+
+struct hf_remote *hf_remote_new(struct hf_env *env, struct hf_remote_maps *maps)
 {
 	struct hf_remote *remote = calloc(1, sizeof *remote);
 
@@ -21,8 +39,9 @@ struct hf_remote *hf_remote_new(struct hf_env *env)
 	hf_list_init(&remote->fetches);
 	hf_list_init(&remote->finished_uploads);
 	hf_list_init(&remote->finished_reads);
-	remote->map = hf_extmap_create();
-	if (!remote->map) {
+	hf_tables_init(remote);
+	if (!take_maps(remote, maps)) {
+		leave_maps(remote);
 		free(remote);
 		return NULL;
 	}
@@ -40,10 +59,9 @@ void hf_remote_free(struct hf_remote *remote)
 		hf_put_free(hf_container_of(link, struct hf_put, link));
 	hf_env_timer_cancel(remote->env, &remote->tick);
 	hf_env_timer_cancel(remote->env, &remote->look_timer);
-	for (uint64_t i = 0; i < remote->object_count; i++)
-		free(remote->objects[i].chunks);
-	free(remote->objects);
-	hf_extmap_destroy(remote->map);
+	hf_tables_free(remote);
+	free(remote->runs);
+	leave_maps(remote);
 	hf_crypt_wipe(remote->data_key, sizeof remote->data_key);
 	remote->magic = 0;
 	free(remote);
@@ -94,19 +112,21 @@ uint64_t hf_remote_stored_bytes(const struct hf_remote *remote)
 
 void hf_remote_object_name(const struct hf_remote *remote, uint64_t index, char *name)
 {
-	HF_ASSERT(index < remote->object_count);
-	hf_name_object(name, &remote->objects[index].id);
+	struct hf_object_id id;
+
+	hf_remote_object_id(remote, index, &id);
+	hf_name_object(name, &id);
 }
 
 bool hf_remote_written_under(const struct hf_remote *remote, uint64_t after, uint64_t epoch,
 			     uint64_t other_epoch)
 {
-	for (uint64_t i = remote->object_count; i-- > 0;) {
-		const struct hf_object *object = &remote->objects[i];
+	for (uint32_t i = remote->run_count; i-- > 0;) {
+		const struct hf_chain_link *link = &remote->runs[i].link;
 
-		if (object->last_sequence <= after)
+		if (link->last_sequence <= after)
 			break;
-		if (object->id.epoch != epoch && object->id.epoch != other_epoch)
+		if (link->epoch != epoch && link->epoch != other_epoch)
 			return false;
 	}
 	return true;
@@ -119,30 +139,69 @@ const struct hf_extmap *hf_remote_map(const struct hf_remote *remote)
 
 /* ---- Counting -------------------------------------------------------------------------------- */
 
-static int reserve_object(struct hf_remote *remote)
+static int reserve_run(struct hf_remote *remote)
 {
-	uint64_t capacity = remote->object_capacity ? remote->object_capacity * 2 : 64;
-	struct hf_object *objects;
+	uint32_t capacity = remote->run_capacity ? remote->run_capacity * 2 : 8;
+	struct hf_run *runs;
 
-	if (remote->object_count < remote->object_capacity)
+	if (remote->run_count < remote->run_capacity)
 		return 0;
-	objects = realloc(remote->objects, capacity * sizeof *objects);
-	if (!objects)
+	runs = realloc(remote->runs, capacity * sizeof *runs);
+	if (!runs)
 		return HF_ENOMEM;
-	remote->objects = objects;
-	remote->object_capacity = capacity;
+	remote->runs = runs;
+	remote->run_capacity = capacity;
 	return 0;
 }
 
-int hf_remote_add_object(struct hf_remote *remote, const struct hf_object *object)
+/* The run that the object goes on, which a start's first object begins. NULL when out of memory. */
+static struct hf_run *run_for(struct hf_remote *remote, const struct hf_object_id *id)
 {
-	int err = reserve_object(remote);
+	struct hf_run *last = remote->run_count ? &remote->runs[remote->run_count - 1] : NULL;
 
-	if (err)
-		return err;
-	remote->objects[remote->object_count++] = *object;
+	if (last && last->link.start == id->start && last->link.epoch == id->epoch)
+		return last;
+	if (reserve_run(remote))
+		return NULL;
+	last = &remote->runs[remote->run_count++];
+	*last = (struct hf_run){
+		.link = {.epoch = id->epoch, .start = id->start, .first_object = 1},
+		.first_index = remote->object_count,
+	};
+	return last;
+}
+
+int hf_remote_add_object(struct hf_remote *remote, struct hf_object *object)
+{
+	struct hf_run *run = run_for(remote, &object->id);
+
+	if (!run)
+		return HF_ENOMEM;
+	HF_ASSERT(object->id.sequence == run->link.last_object + 1);
+	run->link.last_object++;
+	run->link.last_sequence = object->last_sequence;
 	remote->stored_bytes += object->stored_bytes;
+	hf_table_add(remote, remote->object_count++, object);
 	return 0;
+}
+
+void hf_remote_object_id(const struct hf_remote *remote, uint64_t index, struct hf_object_id *id)
+{
+	uint32_t from = 0, to = remote->run_count;
+
+	HF_ASSERT(index < remote->object_count);
+	while (to - from > 1) {
+		uint32_t middle = from + (to - from) / 2;
+
+		if (remote->runs[middle].first_index <= index)
+			from = middle;
+		else
+			to = middle;
+	}
+	*id = remote->self;
+	id->epoch = remote->runs[from].link.epoch;
+	id->start = remote->runs[from].link.start;
+	id->sequence = index - remote->runs[from].first_index + 1;
 }
 
 int hf_remote_add_extents(struct hf_remote *remote, const struct hf_object_header *header,
@@ -250,5 +309,6 @@ void hf_remote_close(struct hf_remote *remote, void (*closed)(void *context), vo
 	hf_look_cancel(remote);
 	hf_put_cancel_all(remote);
 	hf_fetch_cancel_all(remote);
+	hf_tables_cancel_all(remote);
 	hf_remote_tick_at(remote, hf_env_now_ns(remote->env));
 }

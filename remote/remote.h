@@ -25,6 +25,12 @@ struct hf_remote_cache;
 struct hf_remote_cache *hf_remote_cache_create(uint64_t limit_bytes);
 void hf_remote_cache_destroy(struct hf_remote_cache *cache);
 
+/* Memory for maps, shared likewise: leaves that can be dropped, and headers of objects. NULL when
+ * out of memory. */
+struct hf_remote_maps;
+struct hf_remote_maps *hf_remote_maps_create(uint64_t limit_bytes);
+void hf_remote_maps_destroy(struct hf_remote_maps *maps);
+
 /* Bounds of one object; an upload within them always encodes. */
 #define HF_OBJECT_PAYLOAD_MAX (64u << 20) /* bytes */
 #define HF_OBJECT_EXTENTS_MAX 65536u
@@ -50,6 +56,7 @@ struct hf_remote_open {
 	uint64_t deadline_ns;    /* for the whole opening; 0: none, store errors are retried */
 	uint64_t claims_look_ms; /* 0: 2000 */
 	struct hf_remote_cache *cache; /* NULL: fetched chunks are not kept */
+	struct hf_remote_maps *maps;   /* NULL: one of its own, of 256 MiB */
 	/* Called in sequence order: the store now counts everything up to `recovery_point`
 	 * (a volume sequence). May be NULL when not claiming. */
 	void (*advanced)(void *context, uint64_t recovery_point);

@@ -21,7 +21,8 @@ struct hf_fetch {
 	struct hf_list link; /* in remote->fetches while it can be joined */
 	struct hf_list waits;
 	uint64_t index;
-	struct hf_object object; /* a copy: the table may move while a worker reads it */
+	struct hf_table *table; /* pinned */
+	struct hf_object object;
 	uint32_t first, count;
 	bool again; /* this is the second GET */
 	struct hf_retry retry;
@@ -61,6 +62,7 @@ static void fetch_end(struct hf_fetch *fetch)
 {
 	HF_ASSERT(hf_list_empty(&fetch->waits));
 	hf_list_remove(&fetch->link);
+	hf_table_unpin(fetch->table);
 	free(fetch->retry.io.body);
 	fetch->magic = 0;
 	free(fetch);
@@ -202,31 +204,31 @@ static struct hf_fetch *find(const struct hf_remote *remote, uint64_t index, uin
 	return NULL;
 }
 
-static bool worth_fetching(const struct hf_remote *remote, uint64_t index, uint32_t chunk)
+static bool worth_fetching(const struct hf_table *table, uint32_t chunk)
 {
-	const struct hf_object *object = &remote->objects[index];
+	const struct hf_object *object = &table->object;
 
 	return chunk < object->chunk_count && object->chunks[chunk].kind != HF_CHUNK_ZERO &&
-	       !hf_chunk_cache_has(remote->cache, object, chunk) && !find(remote, index, chunk);
+	       !hf_chunk_cache_has(table->remote->cache, object, chunk) &&
+	       !find(table->remote, table->index, chunk);
 }
 
 /* How many chunks from `first` go into one GET: those that are wanted, and where the chunk before
  * is in the cache, which looks like reading in order, the ones behind too. */
-static uint32_t run_length(const struct hf_remote *remote, uint64_t index, uint32_t first,
-			   uint32_t wanted_end)
+static uint32_t run_length(const struct hf_table *table, uint32_t first, uint32_t wanted_end)
 {
 	uint32_t end = first + 1;
 
-	if (first > 0 && hf_chunk_cache_has(remote->cache, &remote->objects[index], first - 1))
+	if (first > 0 && hf_chunk_cache_has(table->remote->cache, &table->object, first - 1))
 		wanted_end = first + RUN_MAX;
-	while (end < wanted_end && end - first < RUN_MAX && worth_fetching(remote, index, end))
+	while (end < wanted_end && end - first < RUN_MAX && worth_fetching(table, end))
 		end++;
 	return end - first;
 }
 
-static struct hf_fetch *make_fetch(struct hf_remote *remote, uint64_t index, uint32_t first,
-				   uint32_t count)
+static struct hf_fetch *make_fetch(struct hf_table *table, uint32_t first, uint32_t count)
 {
+	struct hf_remote *remote = table->remote;
 	struct hf_fetch *fetch = malloc(sizeof *fetch + (size_t)count * HF_CHUNK_BYTES);
 
 	if (!fetch)
@@ -234,8 +236,9 @@ static struct hf_fetch *make_fetch(struct hf_remote *remote, uint64_t index, uin
 	*fetch = (struct hf_fetch){
 		.magic = FETCH_MAGIC,
 		.remote = remote,
-		.index = index,
-		.object = remote->objects[index],
+		.index = table->index,
+		.table = hf_table_pin(table),
+		.object = table->object,
 		.first = first,
 		.count = count,
 		.retry = {.env = remote->env,
@@ -248,17 +251,16 @@ static struct hf_fetch *make_fetch(struct hf_remote *remote, uint64_t index, uin
 	return fetch;
 }
 
-int hf_fetch_wait(struct hf_remote *remote, struct hf_wait *wait, uint64_t index,
-		  uint32_t wanted_end, uint64_t deadline_ns)
+int hf_fetch_wait(struct hf_wait *wait, struct hf_table *table, uint32_t wanted_end,
+		  uint64_t deadline_ns)
 {
-	struct hf_fetch *fetch = find(remote, index, wait->chunk);
+	struct hf_fetch *fetch = find(table->remote, table->index, wait->chunk);
 
 	if (fetch) {
 		join(fetch, wait, deadline_ns);
 		return 0;
 	}
-	fetch = make_fetch(remote, index, wait->chunk,
-			   run_length(remote, index, wait->chunk, wanted_end));
+	fetch = make_fetch(table, wait->chunk, run_length(table, wait->chunk, wanted_end));
 	if (!fetch)
 		return HF_ENOMEM;
 	wait->fetch = fetch;

@@ -135,7 +135,7 @@ static int add_to_map(struct hf_remote *remote, struct hf_header_get *get)
 
 	if (err)
 		return err;
-	get->header.chunks = NULL; /* the table's */
+	get->header.chunks = NULL; /* taken over */
 	if (get->header.volume_size_bytes > remote->size_bytes)
 		remote->size_bytes = get->header.volume_size_bytes;
 	return hf_remote_add_extents(remote, &get->header, &done);

@@ -1,12 +1,12 @@
 /* What the files behind remote/remote.h share: one volume's remote side in memory. Core's thread;
  * workers see only the jobs they are given.
  *
- *   remote.c         table of objects, map, deferred completions, closing
+ *   remote.c         counted objects, map, deferred completions, closing
+ *   remote_table.c   headers of objects on demand      remote_delete.c deletion
  *   remote_open.c    key ring, claim, tombstone        remote_chain.c  base, run of objects, seal
  *   remote_headers.c headers in order, into the map
  *   remote_upload.c  encode, PUT                       remote_look.c   what counts; fencing
  *   remote_read.c    reads and their chunks            remote_fetch.c  GETs shared by reads
- *   remote_delete.c  deletion, which needs no open volume
  */
 #ifndef HF_REMOTE_REMOTE_IMPL_H
 #define HF_REMOTE_REMOTE_IMPL_H
@@ -18,8 +18,15 @@
 #include "remote/object.h"
 #include "remote/remote.h"
 #include "remote/retry.h"
+#include "remote/table.h"
 
 #define HF_REMOTE_MAGIC 0x52454d4fu
+
+/* Objects 1 … link.last_object of one incarnation. */
+struct hf_run {
+	struct hf_chain_link link;
+	uint64_t first_index; /* of its first object in the volume */
+};
 
 struct hf_remote {
 	uint32_t magic;
@@ -35,11 +42,15 @@ struct hf_remote {
 	void (*fenced_cb)(void *context);
 	void *context;
 
-	/* Counted objects; an index never changes. */
-	struct hf_object *objects;
-	uint64_t object_count, object_capacity;
+	/* Counted objects, as runs of the incarnations that wrote them; an index never changes. */
+	struct hf_run *runs;
+	uint32_t run_count, run_capacity;
+	uint64_t object_count;
 	uint64_t stored_bytes;
 	struct hf_extmap *map;
+	struct hf_remote_maps *maps;
+	bool own_maps;
+	struct hf_list tables[HF_TABLE_BUCKETS];
 
 	/* Uploads: `waiting` for memory to begin, then `puts` in order until counted. */
 	struct hf_list waiting, puts;
@@ -64,12 +75,15 @@ struct hf_remote {
 /* remote.c */
 
 /* An empty one; NULL when out of memory. hf_remote_free also frees what the lists hold no more. */
-struct hf_remote *hf_remote_new(struct hf_env *env);
+struct hf_remote *hf_remote_new(struct hf_env *env, struct hf_remote_maps *maps);
 void hf_remote_free(struct hf_remote *remote);
 /* Counting an object, in two steps that may each be short of memory (0, HF_ENOMEM). First the
- * table, which takes over the object's chunks; then the map, from extent `*done` on: call again to
- * go on. Both may be seen by readers in between, since the object does count. */
-int hf_remote_add_object(struct hf_remote *remote, const struct hf_object *object);
+ * runs; its header is kept while memory lasts, and its chunks taken over. Then the map, from extent
+ * `*done` on: call again to go on. Both may be seen by readers in between, since the object does
+ * count. */
+int hf_remote_add_object(struct hf_remote *remote, struct hf_object *object);
+/* Which object an index names. */
+void hf_remote_object_id(const struct hf_remote *remote, uint64_t index, struct hf_object_id *id);
 int hf_remote_add_extents(struct hf_remote *remote, const struct hf_object_header *header,
 			  uint32_t *done);
 /* Completions that may not be told from inside the owner's call. */
@@ -137,6 +151,8 @@ struct hf_reading {
 	struct hf_remote *remote;
 	struct hf_remote_read *read;
 	struct hf_timer deadline;
+	struct hf_table_wait header; /* its table is pinned until the reading ends */
+	bool has_header;
 	unsigned pending; /* waits that are in a fetch's list */
 	unsigned wait_count;
 	struct hf_wait {
@@ -154,8 +170,8 @@ void hf_reading_settle(struct hf_wait *wait, int status);
 
 /* Has the wait's chunk fetched, together with neighbours up to `wanted_end` (exclusive) or, when
  * the read looks sequential, beyond. 0 or HF_ENOMEM. */
-int hf_fetch_wait(struct hf_remote *remote, struct hf_wait *wait, uint64_t index,
-		  uint32_t wanted_end, uint64_t deadline_ns);
+int hf_fetch_wait(struct hf_wait *wait, struct hf_table *table, uint32_t wanted_end,
+		  uint64_t deadline_ns);
 /* The wait is not interested any more. */
 void hf_fetch_leave(struct hf_wait *wait);
 void hf_fetch_cancel_all(struct hf_remote *remote);

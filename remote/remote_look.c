@@ -134,7 +134,6 @@ static int count_put(struct hf_remote *remote, struct hf_put *put)
 	if (err)
 		return err;
 	put->in_table = true;
-	put->object.chunks = NULL;
 	return hf_remote_add_extents(remote, &put->header, &put->extents_in_map);
 }
 

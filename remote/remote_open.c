@@ -404,7 +404,7 @@ static void no_memory_fired(struct hf_timer *timer)
 static struct hf_opening *make_opening(struct hf_remote_open *open)
 {
 	struct hf_opening *opening = calloc(1, sizeof *opening);
-	struct hf_remote *remote = opening ? hf_remote_new(open->env) : NULL;
+	struct hf_remote *remote = opening ? hf_remote_new(open->env, open->maps) : NULL;
 
 	if (!remote) {
 		free(opening);

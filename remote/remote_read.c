@@ -1,10 +1,19 @@
-/* Reads of the map's places: what the cache holds or what is zeros is copied at once, the rest
- * waits for fetches (remote_fetch.c), each read with a deadline of its own. Core's thread. */
+/* Reads of the map's places: once the object's header is there (remote_table.c), what the cache
+ * holds or what is zeros is copied, and the rest waits for fetches (remote_fetch.c); each read with
+ * a deadline of its own. Core's thread. */
 #include "remote/remote_impl.h"
 #include "remote/chunk_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static void reading_free(struct hf_reading *reading)
+{
+	if (reading->has_header)
+		hf_table_unpin(reading->header.table);
+	reading->magic = 0;
+	free(reading);
+}
 
 static void read_finish(struct hf_reading *reading, int status)
 {
@@ -13,8 +22,7 @@ static void read_finish(struct hf_reading *reading, int status)
 	HF_CHECK_MAGIC(reading, HF_READING_MAGIC);
 	HF_ASSERT(reading->pending == 0);
 	hf_env_timer_cancel(reading->remote->env, &reading->deadline);
-	reading->magic = 0;
-	free(reading);
+	reading_free(reading);
 	read->impl = NULL;
 	read->status = status;
 	read->done(read);
@@ -35,7 +43,10 @@ static void read_deadline_fired(struct hf_timer *timer)
 	struct hf_reading *reading = hf_container_of(timer, struct hf_reading, deadline);
 
 	HF_CHECK_MAGIC(reading, HF_READING_MAGIC);
-	leave_all(reading);
+	if (reading->has_header)
+		leave_all(reading);
+	else
+		hf_table_leave(&reading->header);
 	read_finish(reading, HF_ETIMEDOUT);
 }
 
@@ -90,24 +101,24 @@ static int gather(struct hf_reading *reading, uint32_t first, uint32_t end)
 {
 	struct hf_remote *remote = reading->remote;
 	struct hf_remote_read *read = reading->read;
+	struct hf_table *table = reading->header.table;
 
 	for (uint32_t number = first; number < end; number++) {
-		const struct hf_object *object = &remote->objects[read->place.source];
 		struct hf_wait *wait = &reading->waits[number - first];
 		const void *plain;
 		int err;
 
-		if (object->chunks[number].kind == HF_CHUNK_ZERO) {
+		if (table->object.chunks[number].kind == HF_CHUNK_ZERO) {
 			hf_reading_copy(reading, number, NULL);
 			continue;
 		}
-		plain = hf_chunk_cache_get(remote->cache, object, number);
+		plain = hf_chunk_cache_get(remote->cache, &table->object, number);
 		if (plain) {
 			hf_reading_copy(reading, number, plain);
 			continue;
 		}
 		*wait = (struct hf_wait){.reading = reading, .chunk = number};
-		err = hf_fetch_wait(remote, wait, read->place.source, end, read->deadline_ns);
+		err = hf_fetch_wait(wait, table, end, read->deadline_ns);
 		if (err)
 			return err;
 		reading->pending++;
@@ -115,37 +126,59 @@ static int gather(struct hf_reading *reading, uint32_t first, uint32_t end)
 	return 0;
 }
 
+/* The header is there. True if the read waits for chunks now, else *status is its end. */
+static bool begin(struct hf_reading *reading, int *status)
+{
+	const struct hf_remote_read *read = reading->read;
+	uint64_t end = read->place.unit + read->length;
+
+	reading->has_header = true;
+	*status = HF_ECORRUPT; /* a map that names what the object does not hold */
+	if (end * HF_OBJECT_UNIT <= reading->header.table->object.payload_bytes)
+		*status = gather(reading, (uint32_t)(read->place.unit / HF_CHUNK_UNITS),
+				 (uint32_t)((end - 1) / HF_CHUNK_UNITS + 1));
+	if (*status)
+		leave_all(reading);
+	return reading->pending > 0;
+}
+
+static void header_there(struct hf_table_wait *wait, int status)
+{
+	struct hf_reading *reading = hf_container_of(wait, struct hf_reading, header);
+
+	HF_CHECK_MAGIC(reading, HF_READING_MAGIC);
+	if (status || !begin(reading, &status))
+		read_finish(reading, status);
+}
+
 void hf_remote_read(struct hf_remote *remote, struct hf_remote_read *read)
 {
-	const struct hf_object *object;
+	uint64_t first = read->place.unit / HF_CHUNK_UNITS;
+	uint64_t end = (read->place.unit + read->length - 1) / HF_CHUNK_UNITS + 1;
 	struct hf_reading *reading;
-	uint32_t first, end;
 	int err;
 
 	HF_CHECK_MAGIC(remote, HF_REMOTE_MAGIC);
 	HF_ASSERT(read->place.source < remote->object_count && read->length > 0);
-	object = &remote->objects[read->place.source];
-	HF_ASSERT((read->place.unit + read->length) * HF_OBJECT_UNIT <= object->payload_bytes);
+	HF_ASSERT(end <= HF_CHUNKS_MAX);
 	read->fetched_bytes = 0;
 	if (remote->closing) {
 		hf_remote_finish_read(remote, read, HF_ECANCELED);
 		return;
 	}
-	first = (uint32_t)(read->place.unit / HF_CHUNK_UNITS);
-	end = (uint32_t)((read->place.unit + read->length - 1) / HF_CHUNK_UNITS + 1);
-	reading = make_reading(remote, read, end - first);
+	reading = make_reading(remote, read, (unsigned)(end - first));
 	if (!reading) {
 		hf_remote_finish_read(remote, read, HF_ENOMEM);
 		return;
 	}
-	err = gather(reading, first, end);
-	if (err)
-		leave_all(reading);
-	if (reading->pending == 0) {
-		read->impl = NULL;
-		free(reading);
-		hf_remote_finish_read(remote, read, err);
-	} else if (read->deadline_ns) {
-		hf_env_timer_set(remote->env, &reading->deadline, read->deadline_ns);
+	reading->header.done = header_there;
+	err = hf_table_need(remote, read->place.source, &reading->header, read->deadline_ns);
+	if (err == HF_EAGAIN || (err == 0 && begin(reading, &err))) {
+		if (read->deadline_ns)
+			hf_env_timer_set(remote->env, &reading->deadline, read->deadline_ns);
+		return;
 	}
+	read->impl = NULL;
+	reading_free(reading);
+	hf_remote_finish_read(remote, read, err);
 }

@@ -62,6 +62,7 @@ void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_remote_cache
 		.claim = epoch != 0,
 		.create = epoch != 0,
 		.cache = cache,
+		.maps = actor->maps,
 		.advanced = advanced,
 		.fenced = fenced,
 		.context = actor,

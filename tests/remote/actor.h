@@ -20,7 +20,8 @@ struct actor {
 	bool opened, closed, fenced;
 	uint64_t counted; /* the last `advanced`, or the recovery point at opening */
 	uint64_t counted_calls;
-	uint64_t who; /* written into each block */
+	uint64_t who;                /* written into each block */
+	struct hf_remote_maps *maps; /* may be set before it opens */
 	struct actor_upload {
 		struct hf_remote_upload upload;
 		struct hf_object_extent extent;

@@ -238,11 +238,10 @@ static void a_cut_or_missing_object_is_reported(void **state)
 }
 
 /* A store that is away: each read ends at its own deadline; one that waits longer is served. */
-static void a_read_ends_by_its_own_deadline(void **state)
+static void end_by_their_own_deadlines(void)
 {
 	struct reader soon, late;
 
-	(void)state;
 	soon = (struct reader){.read = {.place = {.unit = 3 * HF_CHUNK_UNITS},
 					.length = 8,
 					.deadline_ns = actor.env.now_ns + 2 * HF_NS_PER_S,
@@ -265,6 +264,23 @@ static void a_read_ends_by_its_own_deadline(void **state)
 	free(soon.buffer);
 	expect(&late, 0);
 	assert_int_equal(hf_remote_trouble(actor.remote), 0);
+}
+
+static void a_read_ends_by_its_own_deadline(void **state)
+{
+	struct hf_remote_maps *none = hf_remote_maps_create(0);
+
+	(void)state;
+	end_by_their_own_deadlines();
+	actor_end(&actor, false);
+	actor_init(&actor, &store, 5);
+	actor.maps = none; /* now the header has to come too */
+	actor_open_with(&actor, 0, NULL);
+	actor_run(&actor, &actor.opened);
+	end_by_their_own_deadlines();
+	actor_end(&actor, false);
+	hf_remote_maps_destroy(none);
+	actor.maps = NULL;
 }
 
 /* Without memory for the cache every read still reads right. */
@@ -296,6 +312,44 @@ static void a_tiny_cache_only_costs_speed(void **state)
 	hf_remote_cache_destroy(tiny);
 }
 
+/* With no memory for headers each read that is alone fetches its object's, and those that meet
+ * share it. */
+static void headers_come_on_demand(void **state)
+{
+	struct hf_remote_maps *none = hf_remote_maps_create(0);
+	struct reader readers[5];
+
+	(void)state;
+	actor_end(&actor, false);
+	actor_init(&actor, &store, 4);
+	actor.maps = none;
+	actor_open_with(&actor, 0, cache);
+	actor_run(&actor, &actor.opened);
+	store.gets = 0;
+	for (unsigned i = 0; i < 5; i++)
+		start(&readers[i], 10 + i, 20);
+	for (unsigned i = 0; i < 5; i++)
+		expect(&readers[i], 0);
+	assert_int_equal(store.gets, 2);
+	start(&readers[0], 10, 8); /* in the cache, but under which tag? */
+	expect(&readers[0], 0);
+	assert_int_equal(store.gets, 3);
+
+	mem_find(&store, object_name)->bytes[200] ^= 1;
+	start(&readers[0], 10, 8);
+	expect(&readers[0], HF_ECORRUPT);
+	assert_int_equal(store.gets, 5); /* it was asked for twice */
+	mem_remove(&store, object_name);
+	start(&readers[0], 10, 8);
+	expect(&readers[0], HF_ENOENT);
+	start(&readers[0], 10, 8);
+	actor_end(&actor, true);
+	assert_int_equal(readers[0].read.status, HF_ECANCELED);
+	free(readers[0].buffer);
+	hf_remote_maps_destroy(none);
+	actor.maps = NULL;
+}
+
 static void closing_ends_reads(void **state)
 {
 	struct reader reader;
@@ -323,6 +377,7 @@ int main(void)
 		TEST(a_cut_or_missing_object_is_reported),
 		TEST(a_read_ends_by_its_own_deadline),
 		TEST(a_tiny_cache_only_costs_speed),
+		TEST(headers_come_on_demand),
 		TEST(closing_ends_reads),
 	};
 
