@@ -393,6 +393,13 @@ static bool write_next(struct hf_wlog *log)
 	return true;
 }
 
+static void table_marked(struct hf_wlog *log, int status)
+{
+	log->last_was_mark = status == 0;
+	hf_wlog_lane_free(log);
+}
+
+/* Durable-through goes into an empty batch, or into the table where the segment is too full. */
 static bool mark_next(struct hf_wlog *log)
 {
 	struct wlog_batch *mark;
@@ -401,11 +408,13 @@ static bool mark_next(struct hf_wlog *log)
 	if (log->last_was_mark || !hf_list_empty(&log->unsynced))
 		return false;
 	mark = hf_wlog_batch_get(log, 0);
-	if (!fits(log, mark)) {
-		hf_wlog_batch_put(log, mark);
-		return false;
+	if (fits(log, mark)) {
+		batch_write(log, mark);
+		return true;
 	}
-	batch_write(log, mark);
+	hf_wlog_batch_put(log, mark);
+	log->busy = true;
+	hf_wlog_table_write(log, table_marked);
 	return true;
 }
 
