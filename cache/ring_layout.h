@@ -28,9 +28,10 @@
 enum hf_op {
 	HF_OP_READ = 1,
 	HF_OP_WRITE = 2,
-	HF_OP_FLUSH = 3,      /* everything acknowledged before is durable when it ends */
-	HF_OP_ZERO = 4,       /* WRITE SAME of zeros: one range, no payload */
-	HF_OP_WRITE_SAME = 5, /* payload is one block, `length` the range, ≤ TRANSFER_MAX */
+	HF_OP_FLUSH = 3, /* everything acknowledged before is durable when it ends */
+	HF_OP_ZERO = 4,  /* WRITE SAME of zeros: one range, no payload */
+	HF_OP_WRITE_SAME =
+		5, /* payload is one block, 512 or 4096; `length` the range, ≤ TRANSFER_MAX */
 	HF_OP_COMPARE_AND_WRITE = 6, /* payload is the expected then the new data; length of one */
 	HF_OP_UNMAP = 7,             /* payload is hf_ring_range[], all or none */
 	HF_OP_LBA_STATUS = 8,        /* answer is hf_ring_lba_status[] in the payload space */

@@ -4,8 +4,8 @@
  * nothing here blocks it, and nothing starts before the first LUN, because tgtd forks after it has
  * loaded its plugins.
  *
- * A LUN is made with path=vol-<16 hex digits> and bsopts=size=<bytes>[:wce=1]; it opens whether or
- * not holdfast-volumed is there. HOLDFAST_RING_SOCKET names volumed's socket,
+ * A LUN is made with path=vol-<16 hex digits> and bsopts=size=<bytes>[:wce=1][:block=4096]; it
+ * opens whether or not holdfast-volumed is there. HOLDFAST_RING_SOCKET names volumed's socket,
  * HOLDFAST_DEADLINE_MS how long a command may take (25000), HOLDFAST_WATCHDOG_MS how long an
  * initiator that takes no data may hold up the others (2000; 0: for ever). */
 #include <errno.h>
@@ -109,46 +109,80 @@ static int open_ring(void)
 
 /* ---- Life of a LUN ---- */
 
-/* "size=<bytes>[:wce=<0|1>]" */
-static int parse_options(const char *options, uint64_t *size_bytes, bool *write_cache)
+struct options {
+	uint64_t size_bytes;
+	uint32_t block_bytes;
+	bool write_cache;
+};
+
+/* One of ":wce=<0|1>" and ":block=<512|4096>"; what follows it, or NULL. */
+static const char *parse_setting(const char *text, struct options *options)
+{
+	static const struct {
+		const char *text;
+		uint32_t block_bytes;
+		bool write_cache;
+	} settings[] = {
+		{":wce=0", 0, false},
+		{":wce=1", 0, true},
+		{":block=512", 512, false},
+		{":block=4096", 4096, false},
+	};
+
+	for (unsigned i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+		size_t length = strlen(settings[i].text);
+
+		if (strncmp(text, settings[i].text, length) != 0 ||
+		    (text[length] != ':' && text[length] != '\0'))
+			continue;
+		if (settings[i].block_bytes)
+			options->block_bytes = settings[i].block_bytes;
+		else
+			options->write_cache = settings[i].write_cache;
+		return text + length;
+	}
+	return NULL;
+}
+
+/* "size=<bytes>", then settings in any order. */
+static int parse_options(const char *text, struct options *options)
 {
 	char *end;
 
-	*write_cache = false;
-	if (!options || strncmp(options, "size=", 5) != 0 || options[5] < '0' || options[5] > '9')
+	*options = (struct options){.block_bytes = 512};
+	if (!text || strncmp(text, "size=", 5) != 0 || text[5] < '0' || text[5] > '9')
 		return HF_EINVAL;
 	errno = 0;
-	*size_bytes = strtoull(options + 5, &end, 10);
-	if (errno || *size_bytes == 0 || *size_bytes % 4096 != 0 || *size_bytes > INT64_MAX)
+	options->size_bytes = strtoull(text + 5, &end, 10);
+	if (errno || options->size_bytes == 0 || options->size_bytes % 4096 != 0 ||
+	    options->size_bytes > INT64_MAX)
 		return HF_EINVAL;
-	if (strcmp(end, ":wce=1") == 0)
-		*write_cache = true;
-	else if (*end != '\0' && strcmp(end, ":wce=0") != 0)
-		return HF_EINVAL;
-	return 0;
+	for (text = end; text && *text != '\0';)
+		text = parse_setting(text, options);
+	return text ? 0 : HF_EINVAL;
 }
 
-static int lun_init(struct tgt_lu *lu, char *options)
+static int lun_init(struct tgt_lu *lu, char *text)
 {
 	struct hf_lun *lun = hf_lun_of(lu);
 	struct hf_errmsg message;
-	uint64_t size_bytes;
-	bool write_cache;
+	struct options options;
 
 	if (hf_tgt_check_lu(lu, &template, &message) != 0) {
 		hf_error("LUN refused: %s", message.text);
 		return TGT_INVALID_REQUEST;
 	}
 	if (lu->block_shift != 9) {
-		hf_error("LUN refused: blocks are of 512 bytes");
+		hf_error("LUN refused: the size of blocks is set in bsopts");
 		return TGT_INVALID_REQUEST;
 	}
-	if (parse_options(options, &size_bytes, &write_cache) != 0) {
-		hf_error("LUN refused: bsopts=size=<bytes, a multiple of 4096>[:wce=1] is needed");
+	if (parse_options(text, &options) != 0) {
+		hf_error("LUN refused: bsopts=size=<bytes, a multiple of 4096>[:wce=<0|1>]"
+			 "[:block=<512|4096>] is needed");
 		return TGT_INVALID_REQUEST;
 	}
-	*lun = (struct hf_lun){.lu = lu, .size_bytes = size_bytes};
-	hf_lun_take_over(lu, write_cache);
+	*lun = (struct hf_lun){.lu = lu, .size_bytes = options.size_bytes};
+	hf_lun_take_over(lu, options.block_bytes, options.write_cache);
 	return TGT_SUCCESS;
 }
 
@@ -166,7 +200,7 @@ static int lun_open(struct tgt_lu *lu, char *path, int *fd, uint64_t *size_bytes
 		return -EIO;
 	*fd = -1;
 	*size_bytes = lun->size_bytes;
-	lu->size = lun->size_bytes; /* hf_lun_changed compares with it */
+	hf_lun_set_size(lu, lun->size_bytes); /* hf_lun_changed compares with it */
 	hf_lun_identify(lu, volume);
 	err = hf_shim_lun_open(shim, volume, hf_lun_changed, lun, &lun->ring);
 	if (err) {

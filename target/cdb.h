@@ -7,9 +7,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HF_BLOCK_SHIFT 9u
-#define HF_BLOCK_BYTES (1u << HF_BLOCK_SHIFT)
-
 enum hf_cdb_kind {
 	HF_CDB_OTHER = 0,
 	HF_CDB_READ,

@@ -32,6 +32,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint32_t block_bytes(const struct tgt_cmd *cmd)
+{
+	return 1u << cmd->lu->block_shift;
+}
+
 static void *in_buffer(const struct tgt_cmd *cmd)
 {
 	return (void *)(uintptr_t)cmd->in.buffer;
@@ -92,6 +97,7 @@ static void fill_ranges(struct hf_shim_request *request, void *slot)
 {
 	const uint8_t *list = out_buffer(request->owner);
 	uint32_t descriptors = hf_get_be16(list + 2) / 16;
+	unsigned shift = ((struct tgt_cmd *)request->owner)->lu->block_shift;
 	struct hf_ring_range *range = slot;
 	struct hf_ring_range *end = range + request->data_length / sizeof *range;
 
@@ -100,8 +106,8 @@ static void fill_ranges(struct hf_shim_request *request, void *slot)
 
 		if (hf_get_be32(descriptor + 8) == 0)
 			continue;
-		range->offset = hf_get_be64(descriptor) << HF_BLOCK_SHIFT;
-		range->length = (uint64_t)hf_get_be32(descriptor + 8) << HF_BLOCK_SHIFT;
+		range->offset = hf_get_be64(descriptor) << shift;
+		range->length = (uint64_t)hf_get_be32(descriptor + 8) << shift;
 		range++;
 	}
 	memset(range, 0, (size_t)((uint8_t *)end - (uint8_t *)range));
@@ -122,11 +128,52 @@ static void take_compare(struct hf_shim_request *request, const void *slot)
 	const uint8_t *wanted = out_buffer(cmd), *medium = slot;
 
 	for (uint32_t i = 0; i < request->data_length; i++) {
-		if (medium[i] != wanted[one_block ? i % HF_BLOCK_BYTES : i]) {
+		if (medium[i] != wanted[one_block ? i % block_bytes(cmd) : i]) {
 			request->status = HF_EMISCOMPARE;
 			request->info = i;
 			return;
 		}
+	}
+}
+
+/* Descriptors of GET LBA STATUS as they are written: as many as there is room for. */
+struct lba_list {
+	uint8_t *to;
+	uint32_t room, count; /* descriptors */
+	unsigned shift;
+	uint64_t end; /* block after the last one described */
+};
+
+/* Describes what follows up to the block `end`; an extent may be too long for one descriptor. */
+static void describe(struct lba_list *list, uint64_t end, uint8_t provisioning)
+{
+	while (list->end < end) {
+		uint32_t blocks = (uint32_t)min_u64(end - list->end, UINT32_MAX);
+		uint8_t *descriptor = list->to + 8 + 16 * (size_t)list->count;
+
+		if (list->count < list->room) {
+			memset(descriptor, 0, 16);
+			hf_put_be64(descriptor, list->end);
+			hf_put_be32(descriptor + 8, blocks);
+			descriptor[12] = provisioning;
+		}
+		list->count++;
+		list->end += blocks;
+	}
+}
+
+/* The ring counts in 512 bytes: a block of which a part is mapped is mapped. */
+static void describe_extent(struct lba_list *list, const struct hf_ring_lba_status *status)
+{
+	uint64_t block = 1ull << list->shift;
+	uint64_t first = (status->offset + block - 1) >> list->shift;
+	uint64_t end = (status->offset + status->length) >> list->shift;
+
+	if (status->provisioning == 0) {
+		describe(list, (status->offset + status->length + block - 1) >> list->shift, 0);
+	} else if (first < end) {
+		describe(list, first, 0);
+		describe(list, end, 1);
 	}
 }
 
@@ -135,22 +182,22 @@ static void take_lba_status(struct hf_shim_request *request, const void *slot)
 {
 	const struct hf_ring_lba_status *status = slot;
 	struct tgt_cmd *cmd = request->owner;
-	uint32_t count = request->data_given / sizeof *status;
-	uint8_t *to = in_buffer(cmd);
+	uint32_t extents = request->data_given / sizeof *status;
 	uint64_t room = min_u64(cmd->in.length, hf_get_be32(cmd->cdb + 10));
-	uint32_t fitting = (uint32_t)min_u64(count, (room - 8) / 16);
+	struct lba_list list = {
+		.to = in_buffer(cmd),
+		.room = (uint32_t)((room - 8) / 16),
+		.shift = cmd->lu->block_shift,
+		.end = request->offset >> cmd->lu->block_shift,
+	};
 
-	memset(to, 0, 8 + 16 * (size_t)fitting);
-	hf_put_be32(to, 4 + 16 * count);
-	for (uint32_t i = 0; i < fitting; i++) {
-		uint8_t *descriptor = to + 8 + 16 * (size_t)i;
-
-		hf_put_be64(descriptor, status[i].offset >> HF_BLOCK_SHIFT);
-		hf_put_be32(descriptor + 8,
-			    (uint32_t)min_u64(status[i].length >> HF_BLOCK_SHIFT, UINT32_MAX));
-		descriptor[12] = status[i].provisioning & 0xf;
-	}
-	set_residual(&cmd->in, 8 + 16 * (uint64_t)fitting);
+	for (uint32_t i = 0; i < extents; i++)
+		describe_extent(&list, &status[i]);
+	if (list.count == 0) /* what was told ends within the block */
+		describe(&list, list.end + 1, 0);
+	memset(list.to, 0, 8);
+	hf_put_be32(list.to, 4 + 16 * list.count);
+	set_residual(&cmd->in, 8 + 16 * min_u64(list.count, list.room));
 }
 
 /* ---- Into the ring ---- */
@@ -188,24 +235,24 @@ static int good(struct tgt_cmd *cmd)
 	return SAM_GOOD;
 }
 
-static uint64_t bytes_of(const struct hf_cdb *cdb)
+static uint64_t bytes_of(const struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	return (uint64_t)cdb->blocks << HF_BLOCK_SHIFT;
+	return (uint64_t)cdb->blocks << cmd->lu->block_shift;
 }
 
 static int perform_read(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t wanted = min_u64(bytes_of(cdb), cmd->in.length);
-	uint64_t whole = (wanted + HF_BLOCK_BYTES - 1) & ~(uint64_t)(HF_BLOCK_BYTES - 1);
+	uint64_t wanted = min_u64(bytes_of(cmd, cdb), cmd->in.length);
+	uint64_t whole = (wanted + block_bytes(cmd) - 1) & ~(uint64_t)(block_bytes(cmd) - 1);
 
-	if (bytes_of(cdb) > HF_RING_TRANSFER_MAX)
+	if (bytes_of(cmd, cdb) > HF_RING_TRANSFER_MAX)
 		return refuse(cmd, INVALID_FIELD);
-	set_residual(&cmd->in, bytes_of(cdb));
+	set_residual(&cmd->in, bytes_of(cmd, cdb));
 	if (wanted == 0)
 		return SAM_GOOD;
 	return submit(cmd, &(struct hf_shim_request){
 				   .op = HF_OP_READ,
-				   .offset = cdb->lba << HF_BLOCK_SHIFT,
+				   .offset = cdb->lba << cmd->lu->block_shift,
 				   .length = whole,
 				   .data_length = (uint32_t)whole,
 				   .take = take_in,
@@ -215,17 +262,18 @@ static int perform_read(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 /* Only whole blocks that the initiator gave are written. */
 static int perform_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t given = min_u64(bytes_of(cdb), cmd->out.length) & ~(uint64_t)(HF_BLOCK_BYTES - 1);
+	uint64_t given =
+		min_u64(bytes_of(cmd, cdb), cmd->out.length) & ~(uint64_t)(block_bytes(cmd) - 1);
 
-	if (bytes_of(cdb) > HF_RING_TRANSFER_MAX)
+	if (bytes_of(cmd, cdb) > HF_RING_TRANSFER_MAX)
 		return refuse(cmd, INVALID_FIELD);
-	set_residual(&cmd->out, bytes_of(cdb));
+	set_residual(&cmd->out, bytes_of(cmd, cdb));
 	if (given == 0)
 		return SAM_GOOD;
 	return submit(cmd, &(struct hf_shim_request){
 				   .op = HF_OP_WRITE,
 				   .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
-				   .offset = cdb->lba << HF_BLOCK_SHIFT,
+				   .offset = cdb->lba << cmd->lu->block_shift,
 				   .length = given,
 				   .data_length = (uint32_t)given,
 				   .fill = fill_out,
@@ -236,11 +284,11 @@ static int perform_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
  * are unmapped whatever the block given holds, as tgt and LIO do (docs/design/target.md). */
 static int perform_write_same(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	bool has_block = !cdb->no_data && cmd->out.length == HF_BLOCK_BYTES;
+	bool has_block = !cdb->no_data && cmd->out.length == block_bytes(cmd);
 	struct hf_shim_request request = {
 		.op = HF_OP_ZERO,
-		.offset = cdb->lba << HF_BLOCK_SHIFT,
-		.length = bytes_of(cdb),
+		.offset = cdb->lba << cmd->lu->block_shift,
+		.length = bytes_of(cmd, cdb),
 	};
 
 	if (cdb->blocks == 0)
@@ -249,9 +297,9 @@ static int perform_write_same(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 		return refuse(cmd, INVALID_FIELD);
 	if (!cdb->no_data && !has_block && !(cdb->unmap && cmd->out.length == 0))
 		return refuse(cmd, PARAMETER_LIST_BYTES);
-	if (has_block && !cdb->unmap && !hf_is_zero(out_buffer(cmd), HF_BLOCK_BYTES)) {
+	if (has_block && !cdb->unmap && !hf_is_zero(out_buffer(cmd), block_bytes(cmd))) {
 		request.op = HF_OP_WRITE_SAME;
-		request.data_length = HF_BLOCK_BYTES;
+		request.data_length = block_bytes(cmd);
 		request.fill = fill_out;
 	}
 	return submit(cmd, &request);
@@ -259,7 +307,7 @@ static int perform_write_same(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 
 static int perform_compare_and_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t bytes = bytes_of(cdb);
+	uint64_t bytes = bytes_of(cmd, cdb);
 
 	if (cdb->blocks > HF_COMPARE_BLOCKS_MAX)
 		return refuse(cmd, INVALID_FIELD);
@@ -270,7 +318,7 @@ static int perform_compare_and_write(struct tgt_cmd *cmd, const struct hf_cdb *c
 	return submit(cmd, &(struct hf_shim_request){
 				   .op = HF_OP_COMPARE_AND_WRITE,
 				   .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
-				   .offset = cdb->lba << HF_BLOCK_SHIFT,
+				   .offset = cdb->lba << cmd->lu->block_shift,
 				   .length = bytes,
 				   .data_length = (uint32_t)(2 * bytes),
 				   .fill = fill_out,
@@ -281,10 +329,10 @@ static int perform_compare_and_write(struct tgt_cmd *cmd, const struct hf_cdb *c
  * against one block given (SBC-3 5.33). */
 static int perform_verify(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t bytes = bytes_of(cdb);
+	uint64_t bytes = bytes_of(cmd, cdb);
 	struct hf_shim_request request = {
 		.op = HF_OP_VERIFY,
-		.offset = cdb->lba << HF_BLOCK_SHIFT,
+		.offset = cdb->lba << cmd->lu->block_shift,
 		.length = bytes,
 	};
 
@@ -293,7 +341,7 @@ static int perform_verify(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 	if (bytes == 0)
 		return good(cmd);
 	if (cdb->byte_check != 0) {
-		if (cmd->out.length < (cdb->byte_check == 3 ? HF_BLOCK_BYTES : bytes))
+		if (cmd->out.length < (cdb->byte_check == 3 ? block_bytes(cmd) : bytes))
 			return refuse(cmd, PARAMETER_LIST_BYTES);
 		request.op = HF_OP_READ;
 		request.data_length = (uint32_t)bytes;
@@ -306,7 +354,7 @@ static int perform_verify(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 static struct sense check_unmap(const struct tgt_cmd *cmd, uint64_t list_bytes, uint32_t *ranges)
 {
 	const uint8_t *list = out_buffer(cmd);
-	uint64_t blocks = cmd->lu->size >> HF_BLOCK_SHIFT;
+	uint64_t blocks = cmd->lu->size >> cmd->lu->block_shift;
 	uint32_t descriptors;
 
 	*ranges = 0;
@@ -351,11 +399,11 @@ static int perform_unmap(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 
 static int perform_lba_status(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t offset = cdb->lba << HF_BLOCK_SHIFT;
+	uint64_t offset = cdb->lba << cmd->lu->block_shift;
 	uint64_t room = min_u64(cmd->in.length, cdb->list_bytes);
 	uint64_t entries = room < 24 ? 1 : min_u64((room - 8) / 16, 1024);
 
-	if (cdb->lba >= cmd->lu->size >> HF_BLOCK_SHIFT)
+	if (cdb->lba >= cmd->lu->size >> cmd->lu->block_shift)
 		return refuse(cmd, LBA_OUT_OF_RANGE);
 	if (room < 8)
 		return refuse(cmd, INVALID_FIELD);
@@ -386,7 +434,7 @@ static bool changes_the_medium(enum hf_cdb_kind kind)
 
 static struct sense check(const struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 {
-	uint64_t blocks = cmd->lu->size >> HF_BLOCK_SHIFT;
+	uint64_t blocks = cmd->lu->size >> cmd->lu->block_shift;
 	const struct tgt_attributes *attributes = &cmd->lu->attributes;
 	bool has_protect = cdb->kind != HF_CDB_UNMAP && cdb->kind != HF_CDB_LBA_STATUS &&
 			   cdb->kind != HF_CDB_SYNCHRONIZE && cdb->kind != HF_CDB_PREFETCH;

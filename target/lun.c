@@ -10,15 +10,15 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "target/cdb.h"
 #include "target/tgt_calls.h"
 
 /* Additional sense of unit attentions (SPC-4 annex F). */
 #define MODE_PARAMETERS_CHANGED 0x2a01
 #define CAPACITY_DATA_CHANGED   0x2a09
 
-#define PAGE(code)    ((code)&0x7f)
-#define BLOCKS(bytes) ((uint32_t)((bytes) >> HF_BLOCK_SHIFT))
+#define PAGE(code) ((code)&0x7f)
+
+#define SUITABLE_SHIFT 12 /* 4 KiB suit log and objects best */
 
 /* ---- Dispatch ---- */
 
@@ -61,16 +61,19 @@ static void update_block_limits(struct tgt_lu *lu, void *unused)
 {
 	uint8_t *data = lu->attributes.vpd[PAGE(0xb0)]->data;
 	bool thin = lu->attributes.thin_provisioning;
+	uint32_t transfer_max = HF_RING_TRANSFER_MAX >> lu->block_shift;
+	uint32_t suitable = (1u << SUITABLE_SHIFT) >> lu->block_shift;
 
 	(void)unused;
 	data[1] = HF_COMPARE_BLOCKS_MAX;
-	hf_put_be16(data + 2, 8); /* optimal granularity: 4 KiB */
-	hf_put_be32(data + 4, BLOCKS(HF_RING_TRANSFER_MAX));
-	hf_put_be32(data + 8, BLOCKS(1u << 20)); /* optimal length */
+	hf_put_be16(data + 2, (uint16_t)suitable); /* optimal granularity */
+	hf_put_be32(data + 4, transfer_max);
+	hf_put_be32(data + 8, (1u << 20) >> lu->block_shift); /* optimal length */
 	hf_put_be32(data + 16, thin ? UINT32_MAX : 0);
 	hf_put_be32(data + 20, thin ? HF_RING_UNMAP_RANGES_MAX : 0);
-	hf_put_be32(data + 24, thin ? 8 : 0);                 /* unmap granularity */
-	hf_put_be64(data + 32, BLOCKS(HF_RING_TRANSFER_MAX)); /* WRITE SAME */
+	hf_put_be32(data + 24, thin ? suitable : 0);    /* unmap granularity */
+	hf_put_be32(data + 28, thin ? 0x80000000u : 0); /* from block 0 on: UGAVALID */
+	hf_put_be64(data + 32, transfer_max);           /* WRITE SAME */
 }
 
 static void update_provisioning(struct tgt_lu *lu, void *unused)
@@ -90,8 +93,11 @@ static void take_pages(struct tgt_lu *lu)
 	struct tgt_vpd **vpd = lu->attributes.vpd;
 
 	lu->attributes.thin_provisioning = 1;
-	lu->attributes.physical_block_exponent = 3; /* 4 KiB suit log and objects best */
+	lu->attributes.physical_block_exponent = (unsigned char)(SUITABLE_SHIFT - lu->block_shift);
 	lu->attributes.no_auto_physical_block = 1;
+	lu->attributes.rotation_rate = 1; /* no rotating medium: nothing to arrange blocks for */
+	if (vpd[PAGE(0xb1)] && vpd[PAGE(0xb1)]->update)
+		vpd[PAGE(0xb1)]->update(lu, NULL);
 	vpd[PAGE(0xb0)]->update = update_block_limits;
 	vpd[PAGE(0xb2)]->update = update_provisioning;
 	update_block_limits(lu, NULL);
@@ -118,9 +124,9 @@ static void set_write_cache(struct tgt_lu *lu, bool write_cache)
 
 /* ---- Size ---- */
 
-static void set_size(struct tgt_lu *lu, uint64_t size_bytes)
+void hf_lun_set_size(struct tgt_lu *lu, uint64_t size_bytes)
 {
-	uint64_t blocks = size_bytes >> HF_BLOCK_SHIFT;
+	uint64_t blocks = size_bytes >> lu->block_shift;
 
 	lu->size = size_bytes;
 	hf_put_be32(lu->mode_block_descriptor, blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
@@ -140,7 +146,7 @@ void hf_lun_changed(void *owner, uint64_t size_bytes, uint32_t flags)
 			hf_warn("%s is smaller than its LUN", lu->path ? lu->path : "volume");
 		return;
 	}
-	set_size(lu, size_bytes);
+	hf_lun_set_size(lu, size_bytes);
 	hf_tgt.ua_sense_add_other_it_nexus(0, lu, CAPACITY_DATA_CHANGED);
 }
 
@@ -162,8 +168,10 @@ void hf_lun_identify(struct tgt_lu *lu, uint64_t volume)
 		names->update(lu, attributes->scsi_id);
 }
 
-void hf_lun_take_over(struct tgt_lu *lu, bool write_cache)
+void hf_lun_take_over(struct tgt_lu *lu, uint32_t block_bytes, bool write_cache)
 {
+	lu->block_shift = (unsigned)__builtin_ctz(block_bytes);
+	hf_put_be32(lu->mode_block_descriptor + 4, block_bytes);
 	take_dispatch(lu);
 	take_pages(lu);
 	set_write_cache(lu, write_cache);

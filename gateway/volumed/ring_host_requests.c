@@ -116,7 +116,8 @@ static bool payload_fits(const struct hf_ring_submission *submission)
 	case HF_OP_WRITE:
 		return length != 0 && payload == length;
 	case HF_OP_WRITE_SAME:
-		return length != 0 && length <= HF_RING_TRANSFER_MAX && payload == 512;
+		return length != 0 && length <= HF_RING_TRANSFER_MAX &&
+		       (payload == 512 || payload == 4096) && length % payload == 0;
 	case HF_OP_COMPARE_AND_WRITE:
 		return length != 0 && length <= HF_RING_TRANSFER_MAX / 2 && payload == 2 * length;
 	case HF_OP_UNMAP:

@@ -194,7 +194,8 @@ static void descriptors_that_lie(void **state)
 	ASK(HF_ERANGE, s.offset = VOLUME_BYTES);
 	ASK(HF_ERANGE, s.op = HF_OP_ZERO; s.length = UINT64_MAX - 511; s.offset = 512;
 	    s.data_length = 0);
-	ASK(HF_EINVAL, s.op = HF_OP_WRITE_SAME);
+	ASK(HF_EINVAL, s.op = HF_OP_WRITE_SAME; s.data_length = 1024);
+	ASK(HF_EINVAL, s.op = HF_OP_WRITE_SAME; s.length = 4608);
 	ASK(HF_EINVAL, s.op = HF_OP_COMPARE_AND_WRITE);
 	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 15);
 	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 16 * (HF_RING_UNMAP_RANGES_MAX + 1));
