@@ -2,7 +2,7 @@
 """A customer's server: a real Linux kernel's initiator in front of a whole Holdfast.
 
 Promises: it logs in with CHAP and only with the right secret (invariant 7); makes a file system,
-writes and discards; survives kill -9 of volumed and of tgtd within seconds, with no
+writes, discards and grows online; survives kill -9 of volumed and of tgtd within seconds, with no
 I/O error and every file that was synced intact (invariant 1).
 """
 
@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from harness import LabError, create, holdfast, wait_until  # noqa: E402
 from guest import HOST, Guest  # noqa: E402
 
+MIB = 1 << 20
 SECRET = "correct-horse-9"
 ROUNDS = 3  # kills of each process
 STALL_LIMIT_S = {"holdfast-volumed": 10, "tgtd": 30}  # "within seconds", on a busy machine too
@@ -53,6 +54,25 @@ def make_file_system(guest, disk):
     print("a file system, and 20 MB in it")
 
 
+def grow(lab, guest, volume, disk):
+    size = 128 * MIB
+    lab.command("holdfast", "volume", "grow", volume["volume_id"], "--size", str(size), "--wait")
+    block = os.path.basename(disk)
+    # The unit attention comes with whatever command is next; then a person rescans.
+    guest.run(f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct; "
+              f"echo 1 > /sys/block/{block}/device/rescan")
+    seen = int(guest.run(f"/sbin/blockdev --getsize64 {disk}"))
+    if seen != size:
+        raise LabError(f"the kernel sees {seen} bytes of {size}")
+    if "capacity data has changed" not in guest.run("dmesg").lower():
+        raise LabError("the kernel was not told by a unit attention that the capacity changed")
+    guest.run(f"/sbin/resize2fs {disk}", 120)
+    free = int(guest.run("df -m /mnt | awk 'NR==2{print $4}'"))
+    if free < 64:
+        raise LabError(f"{free} MiB free after growing")
+    print(f"grown online to {size // MIB} MiB; the kernel was told, the file system uses it")
+
+
 def acked(guest):
     return int(guest.run("wc -l < /run/acked"))
 
@@ -87,9 +107,10 @@ def verify(guest):
         raise LabError(f"the kernel complained: {complaints}")
 
 
-def discard(lab, guest, volume):
+def discard(guest):
     """Freed blocks reach the volume as UNMAP."""
-    said = guest.run("rm /mnt/first /run/first && touch /run/first && sync && /sbin/fstrim -v /mnt", 120)
+    said = guest.run("rm /mnt/first /run/first && touch /run/first && sync && "
+                     "/sbin/fstrim -v /mnt", 120)
     print("fstrim:", said)
 
 
@@ -108,13 +129,14 @@ def customer(lab, guest):
                         secret.name)
     node, disk = log_in(guest, volume)
     make_file_system(guest, disk)
+    grow(lab, guest, volume, disk)
     for victim in STALL_LIMIT_S:
         kill_under_writer(lab, guest, victim)
     verify(guest)
     log_in_again(guest, node, disk)
     verify(guest)
     print(f"logged in anew: e2fsck is content and {acked(guest)} files are what was synced")
-    discard(lab, guest, volume)
+    discard(guest)
 
 
 def main():
