@@ -62,5 +62,7 @@ void memory_core_attach(struct hf_core *core, uint64_t volume, uint64_t size_byt
 unsigned memory_core_waiting(struct hf_core *core);
 /* While held, nothing is executed. */
 void memory_core_hold(struct hf_core *core, bool hold);
+/* What hf_core_appetite says from now on; 0 at first. */
+void memory_core_set_appetite(struct hf_core *core, unsigned appetite);
 
 #endif
