@@ -14,7 +14,7 @@ static bool take_maps(struct hf_remote *remote, struct hf_remote_maps *maps)
 {
 	remote->own_maps = !maps;
 	remote->maps = maps ? maps : hf_remote_maps_create(OWN_MAPS_BYTES);
-	remote->map = hf_extmap_create();
+	remote->map = hf_extmap_create_stored();
 	return remote->maps && remote->map;
 }
 
@@ -209,14 +209,17 @@ int hf_remote_add_extents(struct hf_remote *remote, const struct hf_object_heade
 {
 	for (; *done < header->extent_count; ++*done) {
 		const struct hf_object_extent *from = &header->extents[*done];
-		const struct hf_extent extent = {
+		struct hf_extent extent = {
 			.lba = from->lba,
 			.length = from->length,
 			.kind = from->kind,
-			.place = {.source = remote->object_count - 1, .unit = from->payload_unit},
 		};
-		int err = hf_extmap_insert(remote->map, &extent);
+		int err;
 
+		if (extent.kind == HF_EXTENT_DATA)
+			extent.place = (struct hf_place){.source = remote->object_count - 1,
+							 .unit = from->payload_unit};
+		err = hf_extmap_insert(remote->map, &extent);
 		if (err)
 			return err;
 	}

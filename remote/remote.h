@@ -94,7 +94,7 @@ bool hf_remote_written_under(const struct hf_remote *remote, uint64_t after, uin
 /* Name in the store of an object of the map; `name` holds HF_STORE_NAME_MAX + 1 bytes. */
 void hf_remote_object_name(const struct hf_remote *remote, uint64_t index, char *name);
 /* The map: extents whose place is {index of the object, unit in its payload}. Only counted
- * objects are in it. Read-only to callers. */
+ * objects are in it; what reads as zeros is not. Read-only to callers. */
 const struct hf_extmap *hf_remote_map(const struct hf_remote *remote);
 
 /* One extent of an object, in ascending LBA order, none overlapping: later writes of the same

@@ -110,6 +110,16 @@ static void object_uploaded(struct hf_remote_upload *upload)
 	hf_core_leave(core);
 }
 
+static unsigned map_extents(const struct hf_extmap *map)
+{
+	struct hf_extent found;
+	unsigned count = 0;
+
+	for (uint64_t at = 0; hf_extmap_find(map, at, UINT64_MAX - at, &found); count++)
+		at = found.lba + found.length;
+	return count;
+}
+
 static unsigned object_extents(struct core_object *object)
 {
 	struct hf_extent found;
@@ -117,7 +127,7 @@ static unsigned object_extents(struct core_object *object)
 	uint64_t at = 0;
 
 	object->extents =
-		hf_core_alloc((hf_extmap_count(object->layout) + 1) * sizeof *object->extents);
+		hf_core_alloc((map_extents(object->layout) + 1) * sizeof *object->extents);
 	while (hf_extmap_find(object->layout, at, UINT64_MAX - at, &found)) {
 		object->extents[count++] = (struct hf_object_extent){
 			.lba = found.lba,
@@ -289,11 +299,11 @@ static struct hf_extmap *object_merge(const struct core_object *object)
 		HF_ASSERT(entry != NULL && entry->logged_ns != 0);
 		if (entry->length == 0 || entry->type == HF_RECORD_SNAPSHOT)
 			continue;
-		extent = (struct hf_extent){.lba = entry->lba,
-					    .length = entry->length,
-					    .kind = HF_EXTENT_DATA,
-					    .place = entry->place};
-		if (entry->type != HF_RECORD_DATA)
+		extent = (struct hf_extent){
+			.lba = entry->lba, .length = entry->length, .kind = HF_EXTENT_DATA};
+		if (entry->type == HF_RECORD_DATA)
+			extent.place = entry->place;
+		else
 			extent.kind =
 				entry->type == HF_RECORD_ZERO ? HF_EXTENT_ZERO : HF_EXTENT_BAD;
 		HF_ASSERT(hf_extmap_insert(map, &extent) == 0);
@@ -346,7 +356,8 @@ static void object_prepare(struct core_object *object)
 		struct hf_extent laid = found;
 
 		at = found.lba + found.length;
-		laid.place = (struct hf_place){.source = 0, .unit = unit};
+		laid.place = (struct hf_place){.source = 0,
+					       .unit = found.kind == HF_EXTENT_DATA ? unit : 0};
 		HF_ASSERT(hf_extmap_insert(object->layout, &laid) == 0);
 		if (found.kind != HF_EXTENT_DATA)
 			continue;

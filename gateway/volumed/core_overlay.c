@@ -2,14 +2,9 @@
  *
  * An entry must be dropped when the store covers its record and not before, and only where no later
  * record has replaced it, so every extent has to tell which record it comes from. Data tells by its
- * place, which no other record has. Zeros and bad extents have no place: theirs is made of a tag
- * and the record's sequence, so that they are extents like the others to the map below, and those
- * of two records never become one. */
+ * place, which no other record has; zeros and bad extents by the record's sequence, which is their
+ * tag in the map, so that those of two records never become one. */
 #include "gateway/volumed/core_internal.h"
-
-#define OVERLAY_ZERO (1ull << 63)
-#define OVERLAY_BAD  (1ull << 62)
-#define OVERLAY_TAGS (OVERLAY_ZERO | OVERLAY_BAD)
 
 static bool overlay_has_range(const struct hf_core_entry *entry)
 {
@@ -17,43 +12,48 @@ static bool overlay_has_range(const struct hf_core_entry *entry)
 				     entry->type == HF_RECORD_ZERO || entry->type == HF_RECORD_BAD);
 }
 
-static struct hf_place overlay_place(uint64_t sequence, const struct hf_core_entry *entry)
+/* What the map holds of a record, all of it. */
+static struct hf_extent overlay_extent(uint64_t sequence, const struct hf_core_entry *entry)
 {
-	struct hf_place place = {.unit = 0};
+	struct hf_extent extent = {.lba = entry->lba, .length = entry->length};
 
-	HF_ASSERT((sequence & OVERLAY_TAGS) == 0 && (entry->place.source & OVERLAY_TAGS) == 0);
-	if (entry->type == HF_RECORD_DATA)
-		return entry->place;
-	place.source = sequence | (entry->type == HF_RECORD_ZERO ? OVERLAY_ZERO : OVERLAY_BAD);
-	return place;
+	if (entry->type == HF_RECORD_DATA) {
+		extent.kind = HF_EXTENT_DATA;
+		extent.place = entry->place;
+	} else {
+		extent.kind = entry->type == HF_RECORD_ZERO ? HF_EXTENT_ZERO : HF_EXTENT_BAD;
+		extent.place.source = sequence;
+	}
+	return extent;
 }
 
-static void overlay_put(struct hf_extmap *overlay, uint64_t lba, uint64_t length,
-			struct hf_place place)
+static void overlay_put(struct hf_extmap *overlay, const struct hf_extent *extent)
 {
-	struct hf_extent extent = {
-		.lba = lba, .length = length, .kind = HF_EXTENT_DATA, .place = place};
-
-	HF_ASSERT(hf_extmap_insert(overlay, &extent) == 0);
+	HF_ASSERT(hf_extmap_insert(overlay, extent) == 0);
 }
 
 void hf_core_overlay_insert(struct hf_extmap *overlay, uint64_t sequence,
 			    const struct hf_core_entry *entry)
 {
+	struct hf_extent extent = overlay_extent(sequence, entry);
+
 	if (overlay_has_range(entry))
-		overlay_put(overlay, entry->lba, entry->length, overlay_place(sequence, entry));
+		overlay_put(overlay, &extent);
 }
 
-/* The next part of the map in [*at, end) that comes from the record whose first unit has `place`
- * and lies at `lba`; *at moves past it. Stored extents may join the data of several records, so the
- * part is cut to the record by the caller's range and tested by its distance. */
-static bool overlay_next_of(struct hf_extmap *overlay, uint64_t lba, uint64_t end,
-			    struct hf_place place, uint64_t *at, struct hf_extent *found)
+/* The next part of the map at or after *at that comes from the record `whole`; *at moves past it.
+ * Stored extents may join the data of several records, so the part is cut to the record by the
+ * search's range and tested by its distance. */
+static bool overlay_next_of(struct hf_extmap *overlay, const struct hf_extent *whole, uint64_t *at,
+			    struct hf_extent *found)
 {
+	uint64_t end = whole->lba + whole->length;
+
 	while (*at < end && hf_extmap_find(overlay, *at, end - *at, found)) {
 		*at = found->lba + found->length;
-		if (found->place.source == place.source &&
-		    found->place.unit == place.unit + (found->lba - lba))
+		if (found->kind == whole->kind && found->place.source == whole->place.source &&
+		    (found->kind != HF_EXTENT_DATA ||
+		     found->place.unit == whole->place.unit + (found->lba - whole->lba)))
 			return true;
 	}
 	return false;
@@ -62,31 +62,27 @@ static bool overlay_next_of(struct hf_extmap *overlay, uint64_t lba, uint64_t en
 void hf_core_overlay_drop(struct hf_extmap *overlay, uint64_t sequence,
 			  const struct hf_core_entry *entry)
 {
-	struct hf_place place;
-	struct hf_extent found;
+	struct hf_extent whole = overlay_extent(sequence, entry), found;
 	uint64_t at = entry->lba;
 
 	if (!overlay_has_range(entry))
 		return;
-	place = overlay_place(sequence, entry);
-	while (overlay_next_of(overlay, entry->lba, entry->lba + entry->length, place, &at, &found))
+	while (overlay_next_of(overlay, &whole, &at, &found))
 		HF_ASSERT(hf_extmap_remove(overlay, found.lba, found.length) == 0);
 }
 
 void hf_core_overlay_move(struct hf_extmap *overlay, const struct hf_core_entry *entry,
 			  struct hf_place place)
 {
-	struct hf_extent found;
+	struct hf_extent whole = overlay_extent(0, entry), found;
 	uint64_t at = entry->lba;
 
 	if (entry->type != HF_RECORD_DATA)
 		return;
-	while (overlay_next_of(overlay, entry->lba, entry->lba + entry->length, entry->place, &at,
-			       &found)) {
-		struct hf_place to = {.source = place.source,
-				      .unit = place.unit + (found.lba - entry->lba)};
-
-		overlay_put(overlay, found.lba, found.length, to);
+	while (overlay_next_of(overlay, &whole, &at, &found)) {
+		found.place.source = place.source;
+		found.place.unit = place.unit + (found.lba - entry->lba);
+		overlay_put(overlay, &found);
 	}
 }
 
@@ -100,9 +96,9 @@ bool hf_core_overlay_find(const struct hf_extmap *overlay, uint64_t lba, uint64_
 	piece->lba = found.lba;
 	piece->length = found.length;
 	piece->place = found.place;
-	if (found.place.source & OVERLAY_ZERO)
+	if (found.kind == HF_EXTENT_ZERO)
 		piece->source = HF_CORE_FROM_ZERO;
-	else if (found.place.source & OVERLAY_BAD)
+	else if (found.kind == HF_EXTENT_BAD)
 		piece->source = HF_CORE_FROM_BAD;
 	else
 		piece->source = HF_CORE_FROM_LOG;

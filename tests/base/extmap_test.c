@@ -1,5 +1,6 @@
-/* base/extmap.h against a model that notes for every unit of a small address space what it holds:
- * random operations, the whole map compared after each of them. Prints the seed that fails. */
+/* base/extmap.h as a plain map, against the naive model: random changes where leaves meet, over
+ * several leaves and over the whole address space, the map compared after each. A failure prints
+ * the seed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,168 +11,128 @@
 
 #include "base/err.h"
 #include "base/extmap.h"
+#include "tests/base/extmap_model.h"
 
-#define UNITS 200u
-#define BASE  (1ull << 40) /* where the model's address space starts */
-
-struct cell {
-	enum hf_extent_kind kind; /* 0: nothing */
-	struct hf_place place;
-};
-
-static struct cell model[UNITS];
-static uint64_t seed;
-
-static unsigned draw(unsigned bound)
+static void assert_same(const struct hf_extent *a, const struct hf_extent *b)
 {
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (unsigned)(seed >> 33) % bound;
+	assert_true(a->lba == b->lba && a->length == b->length && a->kind == b->kind);
+	assert_true(a->place.source == b->place.source && a->place.unit == b->place.unit);
 }
 
-/* ---- Running out of memory ------------------------------------------------------------------- */
-
-static int mallocs_left = -1; /* negative: no end */
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-
-void *__wrap_malloc(size_t size)
+static void compare(const struct hf_extmap *map, const struct model *model, uint64_t lba,
+		    uint64_t end)
 {
-	if (mallocs_left == 0)
-		return NULL;
-	if (mallocs_left > 0)
-		mallocs_left--;
-	return __real_malloc(size);
-}
+	struct hf_extent found, expected;
 
-/* ---- The model ------------------------------------------------------------------------------- */
-
-static int cells_continue(const struct cell *a, const struct cell *b)
-{
-	if (a->kind != b->kind)
-		return 0;
-	return a->kind != HF_EXTENT_DATA ||
-	       (a->place.source == b->place.source && a->place.unit + 1 == b->place.unit);
-}
-
-static void compare(const struct hf_extmap *map)
-{
-	uint64_t at = BASE;
-	struct hf_extent found;
-	size_t extents = 0;
-	unsigned i = 0;
-
-	while (i < UNITS) {
-		unsigned end = i + 1;
-
-		if (model[i].kind == 0) {
-			i++;
-			continue;
-		}
-		while (end < UNITS && cells_continue(&model[end - 1], &model[end]))
-			end++;
-		assert_true(hf_extmap_find(map, at, BASE + UNITS - at, &found));
-		assert_true(found.lba == BASE + i && found.length == end - i);
-		assert_int_equal(found.kind, model[i].kind);
-		if (found.kind == HF_EXTENT_DATA) {
-			assert_true(found.place.source == model[i].place.source);
-			assert_true(found.place.unit == model[i].place.unit);
-		}
-		extents++;
-		at = found.lba + found.length;
-		i = end;
+	while (lba < end && model_find(model, lba, end, &expected)) {
+		assert_true(hf_extmap_find(map, lba, end - lba, &found));
+		assert_same(&found, &expected);
+		lba = found.lba + found.length;
 	}
-	assert_false(at < BASE + UNITS && hf_extmap_find(map, at, BASE + UNITS - at, &found));
-	assert_int_equal(hf_extmap_count(map), extents);
+	assert_false(lba < end && hf_extmap_find(map, lba, end - lba, &found));
 }
 
-static void check_find(const struct hf_extmap *map)
+static void random_change(struct hf_extmap *map, struct model *model, enum ground ground)
 {
-	unsigned from = draw(UNITS), length = 1 + draw(UNITS - from), i = from;
-	struct hf_extent found;
-	int any = hf_extmap_find(map, BASE + from, length, &found);
+	struct hf_extent extent;
+	uint64_t lba, length;
 
-	while (i < from + length && model[i].kind == 0)
-		i++;
-	assert_int_equal(any, i < from + length);
-	if (!any)
-		return;
-	assert_true(found.lba == BASE + i && found.lba + found.length <= BASE + from + length);
-	assert_int_equal(found.kind, model[i].kind);
-	if (found.kind == HF_EXTENT_DATA)
-		assert_true(found.place.unit == model[i].place.unit);
-}
-
-static void random_insert(struct hf_extmap *map)
-{
-	unsigned from = draw(UNITS), room = UNITS - from;
-	unsigned length = 1 + draw(room < 20 ? room : draw(8) ? 20 : room);
-	struct hf_extent extent = {.lba = BASE + from, .length = length};
-
-	extent.kind = draw(5) ? HF_EXTENT_DATA : draw(2) ? HF_EXTENT_ZERO : HF_EXTENT_BAD;
-	extent.place.source = draw(3);
-	/* Often where the neighbour would continue. */
-	extent.place.unit = draw(2) ? 1000 + from : draw(500);
-	assert_int_equal(hf_extmap_insert(map, &extent), 0);
-	for (unsigned i = 0; i < length; i++) {
-		model[from + i].kind = extent.kind;
-		model[from + i].place.source = extent.place.source;
-		model[from + i].place.unit = extent.place.unit + i;
+	if (draw(5) == 0) {
+		draw_range(ground, &lba, &length);
+		assert_int_equal(hf_extmap_remove(map, lba, length), 0);
+		model_replace(model, lba, lba + length, NULL);
+	} else {
+		extent = draw_extent(ground, true);
+		assert_int_equal(hf_extmap_insert(map, &extent), 0);
+		model_replace(model, extent.lba, extent.lba + extent.length, &extent);
 	}
 }
 
-static void random_remove(struct hf_extmap *map)
+static void play(enum ground ground, unsigned rounds, unsigned steps)
 {
-	unsigned from = draw(UNITS), length = 1 + draw(UNITS - from);
+	uint64_t low, end, lba, length;
 
-	assert_int_equal(hf_extmap_remove(map, BASE + from, length), 0);
-	memset(model + from, 0, length * sizeof model[0]);
+	ground_range(ground, &low, &end);
+	for (unsigned round = 1; round <= rounds; round++) {
+		struct hf_extmap *map = hf_extmap_create();
+		struct model model = {NULL, 0, 0};
+
+		model_seed = round;
+		for (unsigned step = 0; step < steps; step++) {
+			random_change(map, &model, ground);
+			draw_range(ground, &lba, &length);
+			compare(map, &model, lba, lba + length);
+			compare(map, &model, low, end);
+		}
+		/* Nothing is left of it once everything is forgotten. */
+		assert_int_equal(hf_extmap_remove(map, 0, UINT64_MAX), 0);
+		assert_int_equal(hf_extmap_count(map), 0);
+		assert_true(hf_extmap_memory_bytes(map) < 100);
+		hf_extmap_destroy(map);
+		model_clear(&model);
+	}
 }
 
-static void test_against_the_model(void **state)
+static void test_where_leaves_meet(void **state)
 {
 	(void)state;
-	for (unsigned round = 1; round <= 300; round++) {
-		struct hf_extmap *map = hf_extmap_create();
+	play(GROUND_SEAM, 150, 150);
+}
 
-		seed = round;
-		memset(model, 0, sizeof model);
-		for (unsigned step = 0; step < 150; step++) {
-			if (draw(5) == 0)
-				random_remove(map);
+static void test_over_several_leaves(void **state)
+{
+	(void)state;
+	play(GROUND_LEAVES, 150, 150);
+}
+
+static void test_over_the_whole_address_space(void **state)
+{
+	(void)state;
+	play(GROUND_WIDE, 200, 100);
+}
+
+static void out_of_memory(enum ground ground)
+{
+	uint64_t low, end;
+	unsigned refused = 0;
+
+	ground_range(ground, &low, &end);
+	for (unsigned round = 1; round <= 200; round++) {
+		struct hf_extmap *map = hf_extmap_create();
+		struct model model = {NULL, 0, 0};
+
+		model_seed = round;
+		for (unsigned step = 0; step < 30; step++) {
+			struct hf_extent extent = draw_extent(ground, true);
+			bool removing = draw(4) == 0;
+			int err;
+
+			allocations_left = (int)draw(5);
+			err = removing ? hf_extmap_remove(map, extent.lba, extent.length)
+				       : hf_extmap_insert(map, &extent);
+			allocations_left = -1;
+			if (err == 0)
+				model_replace(&model, extent.lba, extent.lba + extent.length,
+					      removing ? NULL : &extent);
 			else
-				random_insert(map);
-			check_find(map);
-			compare(map);
+				assert_int_equal(err, HF_ENOMEM);
+			refused += err != 0;
+			compare(map, &model, low, end);
 		}
+		assert_int_equal(hf_extmap_remove(map, 0, UINT64_MAX), 0);
+		assert_true(hf_extmap_memory_bytes(map) < 100);
 		hf_extmap_destroy(map);
+		model_clear(&model);
 	}
+	assert_true(refused > 100);
 }
 
 static void test_out_of_memory_changes_nothing(void **state)
 {
-	unsigned refused = 0;
-
 	(void)state;
-	for (unsigned round = 1; round <= 500; round++) {
-		struct hf_extmap *map = hf_extmap_create();
-		struct hf_extent extent = {.kind = HF_EXTENT_DATA};
-
-		seed = round;
-		memset(model, 0, sizeof model);
-		for (unsigned step = 0; step < 20; step++)
-			random_insert(map);
-		mallocs_left = (int)draw(2);
-		extent.lba = BASE + draw(UNITS - 1);
-		extent.length = 1;
-		if (hf_extmap_insert(map, &extent) == HF_ENOMEM) {
-			refused++;
-			compare(map);
-		}
-		mallocs_left = -1;
-		hf_extmap_destroy(map);
-	}
-	assert_true(refused > 10);
+	out_of_memory(GROUND_SEAM);
+	out_of_memory(GROUND_LEAVES);
+	out_of_memory(GROUND_WIDE);
 }
 
 static void test_ends_of_the_address_space(void **state)
@@ -182,19 +143,40 @@ static void test_ends_of_the_address_space(void **state)
 	(void)state;
 	assert_false(hf_extmap_find(map, 0, UINT64_MAX, &found));
 	assert_int_equal(hf_extmap_insert(map, &extent), 0);
+	assert_true(hf_extmap_find(map, 0, UINT64_MAX, &found));
+	assert_true(found.lba == 0 && found.length == UINT64_MAX);
 	extent = (struct hf_extent){.lba = 5, .length = 1, .kind = HF_EXTENT_DATA, .place = {1, 2}};
 	assert_int_equal(hf_extmap_insert(map, &extent), 0);
-	assert_int_equal(hf_extmap_count(map), 3);
 	assert_true(hf_extmap_find(map, 6, UINT64_MAX, &found));
 	assert_true(found.lba == 6 && found.length == UINT64_MAX - 6);
+	assert_true(hf_extmap_find(map, UINT64_MAX - 1, 1, &found));
+	assert_true(found.lba == UINT64_MAX - 1 && found.length == 1);
 	assert_int_equal(hf_extmap_remove(map, 0, UINT64_MAX), 0);
 	assert_int_equal(hf_extmap_count(map), 0);
 	hf_extmap_destroy(map);
 	hf_extmap_destroy(NULL);
 }
 
-/* Ascending, descending and scattered: the tree stays shallow enough for recursion in
- * destroy, and quick. */
+/* Data that ends where its source ends is not continued by the start of the next source. */
+static void test_sources_stay_apart(void **state)
+{
+	struct hf_extmap *map = hf_extmap_create();
+	struct hf_extent extent = {
+		.lba = 10, .length = 4, .kind = HF_EXTENT_DATA, .place = {7, (1u << 17) - 4}};
+	struct hf_extent found;
+
+	(void)state;
+	assert_int_equal(hf_extmap_insert(map, &extent), 0);
+	extent.lba = 14;
+	extent.place = (struct hf_place){8, 0};
+	assert_int_equal(hf_extmap_insert(map, &extent), 0);
+	assert_int_equal(hf_extmap_count(map), 2);
+	assert_true(hf_extmap_find(map, 0, 100, &found));
+	assert_true(found.length == 4 && found.place.source == 7);
+	hf_extmap_destroy(map);
+}
+
+/* Ascending, descending and scattered, in leaves that fill up. */
 static void test_many_extents(void **state)
 {
 	struct hf_extmap *map = hf_extmap_create();
@@ -203,7 +185,7 @@ static void test_many_extents(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < 200000; i++) {
 		extent.lba = 4 * i;
-		extent.place.unit = 8 * i;
+		extent.place.unit = i % 16384 * 8;
 		assert_int_equal(hf_extmap_insert(map, &extent), 0);
 		extent.lba = (1u << 30) - 4 * i;
 		extent.place.source = 1;
@@ -213,28 +195,52 @@ static void test_many_extents(void **state)
 	assert_int_equal(hf_extmap_count(map), 400000);
 	for (uint64_t i = 0; i < 200000; i += 1000) {
 		assert_true(hf_extmap_find(map, 4 * i, 4, &found));
-		assert_true(found.lba == 4 * i && found.place.unit == 8 * i);
+		assert_true(found.lba == 4 * i && found.place.unit == i % 16384 * 8);
 		assert_false(hf_extmap_find(map, 4 * i + 1, 3, &found));
 	}
 	hf_extmap_destroy(map);
 }
 
-static void print_seed(void)
+/* A range of any length costs a few hundred slots, wherever its ends lie, and what is written into
+ * it afterwards does not take it apart. */
+static void test_wide_zeros_are_small(void **state)
 {
-	fprintf(stderr, "last seed state %llu\n", (unsigned long long)seed);
+	const uint64_t units = 32ull << 40 >> 9;
+	struct hf_extmap *map = hf_extmap_create();
+	struct hf_extent zero = {
+		.lba = 5, .length = units - 10, .kind = HF_EXTENT_ZERO, .place = {.source = 1}};
+	struct hf_extent data = {.length = 8, .kind = HF_EXTENT_DATA}, found;
+
+	(void)state;
+	assert_int_equal(hf_extmap_insert(map, &zero), 0);
+	assert_true(hf_extmap_memory_bytes(map) < 16384);
+	for (unsigned i = 0; i < 1000; i++) {
+		data.lba = units / 1000 * i + 1000;
+		assert_int_equal(hf_extmap_insert(map, &data), 0);
+	}
+	assert_true(hf_extmap_memory_bytes(map) < 16384 + 1000 * 300);
+	assert_true(hf_extmap_find(map, 5, units, &found));
+	assert_true(found.lba == 5 && found.length == 995);
+	assert_int_equal(hf_extmap_remove(map, 0, units), 0);
+	assert_true(hf_extmap_memory_bytes(map) < 100);
+	hf_extmap_destroy(map);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_against_the_model),
+		cmocka_unit_test(test_where_leaves_meet),
+		cmocka_unit_test(test_over_several_leaves),
+		cmocka_unit_test(test_over_the_whole_address_space),
 		cmocka_unit_test(test_out_of_memory_changes_nothing),
 		cmocka_unit_test(test_ends_of_the_address_space),
+		cmocka_unit_test(test_sources_stay_apart),
 		cmocka_unit_test(test_many_extents),
+		cmocka_unit_test(test_wide_zeros_are_small),
 	};
 	int failures = cmocka_run_group_tests(tests, NULL, NULL);
 
 	if (failures)
-		print_seed();
+		fprintf(stderr, "last seed state %llu\n", (unsigned long long)model_seed);
 	return failures;
 }

@@ -192,7 +192,7 @@ static void long_headers_take_a_second_get(void **state)
 	(void)state;
 	for (unsigned i = 0; i < HF_OBJECT_EXTENTS_MAX; i++)
 		extents[i] = (struct hf_object_extent){
-			.lba = 2 * (uint64_t)i, .length = 1, .kind = HF_EXTENT_ZERO};
+			.lba = 2 * (uint64_t)i, .length = 1, .kind = HF_EXTENT_BAD};
 	actor_init(&actor, &store, 1);
 	actor_open_now(&actor, 1, 0);
 	upload_extents(&actor, 1, extents, 5000);
