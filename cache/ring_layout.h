@@ -1,6 +1,6 @@
 /* The shared memory between a shim in tgtd and holdfast-volumed, and the messages of the Unix
- * socket that hands it over. The only header of cache/ that target/ may include: structs and
- * constants, no functions but inline helpers.
+ * socket that hands it over. With tier_layout.h the only header of cache/ that target/ may
+ * include: structs and constants, no functions but inline helpers.
  *
  * For each connection the shim creates a memfd, seals it against shrinking and growing, and passes
  * it with two eventfds over run_dir/ring.sock (SOCK_SEQPACKET); the ring's uuid and the ids of its
@@ -89,21 +89,27 @@ struct hf_ring_header {
 	/* volumed */
 	uint64_t submit_head;
 	uint64_t complete_tail;
-	/* WRITEs need no wake as long as submit_tail does not pass it: volumed looks by itself. */
-	uint64_t quiet_through;
-	uint64_t awake; /* not 0: nothing needs a wake */
-	uint8_t pad2[32];
+	uint8_t pad2[48];
 };
 _Static_assert(sizeof(struct hf_ring_header) == 192, "ring header layout");
 _Static_assert(offsetof(struct hf_ring_header, submit_tail) == 64, "ring header layout");
 _Static_assert(offsetof(struct hf_ring_header, submit_head) == 128, "ring header layout");
 
+/* Of a session with a memory tier (cache/tier_layout.h), both untrusted hints: how many reads the
+ * shim answered from it, by handle (uint64_t, the shim's); which of its entries it used, a bit each
+ * (the shim sets them, volumed clears them). */
+#define HF_RING_TIER_HITS_OFFSET   2048u
+#define HF_RING_TIER_MARKS         65536u /* entry modulo this */
 #define HF_RING_SUBMISSIONS_OFFSET HF_RING_PAGE
 #define HF_RING_SUBMISSIONS_BYTES  (HF_RING_ENTRIES * 64u) /* one descriptor a cache line */
 #define HF_RING_COMPLETIONS_OFFSET (HF_RING_SUBMISSIONS_OFFSET + HF_RING_SUBMISSIONS_BYTES)
 #define HF_RING_COMPLETIONS_BYTES  (HF_RING_ENTRIES * 32u)
+#define HF_RING_TIER_MARKS_OFFSET  (HF_RING_COMPLETIONS_OFFSET + HF_RING_ENTRIES * 24u)
 #define HF_RING_DATA_OFFSET        (HF_RING_COMPLETIONS_OFFSET + HF_RING_COMPLETIONS_BYTES)
 #define HF_RING_BYTES              ((uint64_t)HF_RING_DATA_OFFSET + HF_RING_DATA_BYTES)
+_Static_assert(HF_RING_TIER_HITS_OFFSET + HF_RING_VOLUMES_MAX * 8u <= HF_RING_PAGE, "tier hits");
+_Static_assert(HF_RING_TIER_MARKS_OFFSET + HF_RING_TIER_MARKS / 8 <= HF_RING_DATA_OFFSET,
+	       "tier marks");
 
 /* Messages of ring.sock, one a packet. HELLO carries {memfd, eventfd to volumed, eventfd to shim}.
  */
@@ -118,14 +124,19 @@ enum hf_ring_message_type {
 	HF_RING_CHANGED = 7, /* volumed → shim: size or state of a bound volume changed */
 	HF_RING_RESUME = 8,  /* shim → volumed: every request that an earlier session left
 				unfinished has been submitted again */
+	HF_RING_TIER = 9,    /* volumed → shim, with a descriptor: the session's memory tier, of
+				size_bytes; to who said HF_RING_TAKES_TIER */
 };
+
+/* Flags of HELLO: what the shim understands. */
+#define HF_RING_TAKES_TIER 0x1u
 
 struct hf_ring_message {
 	uint32_t type;
 	int32_t status;
 	uint64_t volume; /* the volume's number (base/ids.h) */
 	uint32_t handle;
-	uint32_t flags; /* HF_VOLUME_… */
+	uint32_t flags; /* HF_VOLUME_…; HELLO: HF_RING_TAKES_… */
 	uint64_t size_bytes;
 	uint8_t uuid[16]; /* HELLO: the ring's */
 };
