@@ -117,6 +117,26 @@ def fill_log(world):
     load(world.holdfast.urls[:1], 600, "seqwrite", block=MIB, depth=4, bytes=SPAN)
 
 
+HOT = 32 * MIB  # fits the memory tier
+
+
+def fill_memory_tier(world):
+    """Written, and read until all of it is in memory: a block comes in at its second read."""
+    world.holdfast.before()
+    load(world.holdfast.urls[:1], 60, "seqwrite", block=MIB, depth=4, bytes=HOT, span=HOT)
+    world.holdfast.after()
+    for _ in range(4):
+        load(world.holdfast.urls[:1], 60, "seqread", block=64 * KIB, depth=1, bytes=HOT, span=HOT)
+
+
+def with_tier_hits(world, seconds):
+    """Holdfast, with the share of the reads that its tgtd answered itself."""
+    before = world.holdfast.tier_hits()
+    sample = plain("holdfast", "randread", span=HOT, **DEEP)(world, seconds)
+    sample["tier_share"] = (world.holdfast.tier_hits() - before) / sample["ops"]
+    return sample
+
+
 def uploads_on(world):
     world.holdfast.uploads_on()
 
@@ -241,6 +261,15 @@ SCENARIOS = [
         [Figure("read32: × tgt aio", "ratio", ratio("holdfast", "aio"), at_least=0.8),
          Figure("read32: Holdfast", "IOPS", of("holdfast", "ops_per_second"))],
         fill_log, uploads_on),
+    Scenario(
+        "readmem", "4 KiB random read, depth 32, from memory: 32 MiB that fit the memory tier",
+        {"holdfast": with_tier_hits, "null": plain("null", "randread", span=HOT, **DEEP)},
+        [Figure("readmem: × tgt null", "ratio", ratio("holdfast", "null"), at_least=0.9),
+         Figure("readmem: answered by tgtd itself", "ratio", of("holdfast", "tier_share")),
+         Figure("readmem: tgtd and volumed", "µs/op", of("holdfast", "side_cpu_us")),
+         Figure("readmem: tgtd null", "µs/op", of("null", "side_cpu_us")),
+         Figure("readmem: Holdfast", "IOPS", of("holdfast", "ops_per_second"))],
+        fill_memory_tier),
     Scenario(
         "seqwrite", "1 MiB sequential write, depth 8, durable, uploads running",
         {"holdfast": plain("holdfast", "seqwrite", **BIG),

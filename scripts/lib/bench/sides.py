@@ -148,6 +148,9 @@ class Holdfast:
     def status(self):
         return self.lab.ask("holdfast-gateway", "status")["volumed"]
 
+    def tier_hits(self):
+        return sum(v["memory_tier_hits"] for v in self.status()["volumes"])
+
     def before(self):
         pass
 
