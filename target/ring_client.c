@@ -208,6 +208,16 @@ void hf_shim_submit(struct hf_shim_request *request)
 		pump(lun);
 }
 
+bool hf_shim_read_inline(const struct hf_shim_lun *lun, uint64_t offset, uint64_t length, void *to)
+{
+	const struct hf_shim *shim = lun->shim;
+
+	/* Until what an earlier session left unfinished is submitted again, order is as it came. */
+	return shim->state == HF_SHIM_SERVING && lun->state == HF_SHIM_BOUND &&
+	       hf_list_empty(&lun->resubmit) &&
+	       hf_shim_tier_read(&shim->tier, lun->handle, offset, length, to);
+}
+
 void hf_shim_flush(struct hf_shim *shim)
 {
 	HF_CHECK_MAGIC(shim, HF_SHIM_MAGIC);
@@ -216,8 +226,7 @@ void hf_shim_flush(struct hf_shim *shim)
 		return;
 	shim->publish_owed = false;
 	hf_shim_memory_publish(&shim->memory);
-	if (hf_shim_memory_needs_wake(&shim->memory))
-		hf_shim_memory_wake(&shim->memory);
+	hf_shim_memory_wake(&shim->memory);
 }
 
 /* ---- From the ring ---- */

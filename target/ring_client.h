@@ -97,6 +97,9 @@ void hf_shim_lun_close(struct hf_shim_lun *lun);
 /* A request from the pool, zeroed; NULL: the LUN has all it may have (BUSY or TASK SET FULL). */
 struct hf_shim_request *hf_shim_request_get(struct hf_shim_lun *lun);
 void hf_shim_submit(struct hf_shim_request *request);
+/* Reads from the session's memory tier, at once; false: it is not there, and what `to` holds is
+ * nothing. Overtakes what is under way, as SIMPLE tasks may. Bytes, multiples of 8. */
+bool hf_shim_read_inline(const struct hf_shim_lun *lun, uint64_t offset, uint64_t length, void *to);
 
 /* Shows what was placed to volumed: one store and one wake for all of it. */
 void hf_shim_flush(struct hf_shim *shim);

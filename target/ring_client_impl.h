@@ -9,6 +9,7 @@
 #include "target/ring_client.h"
 #include "target/ring_memory.h"
 #include "target/slots.h"
+#include "target/tier.h"
 
 #define HF_SHIM_TICK_MS    100u
 #define HF_SHIM_FLYING_MAX (HF_RING_ENTRIES / 2) /* the other half is for CANCELs */
@@ -65,6 +66,7 @@ struct hf_shim {
 	bool publish_owed;
 	bool resumed; /* RESUME was sent in this session */
 	struct hf_shim_memory memory;
+	struct hf_shim_tier tier; /* of this session, if volumed gave one */
 	struct hf_slots slots;
 	unsigned flying;
 	unsigned cancels;    /* CANCELs that volumed has not answered */

@@ -25,6 +25,7 @@ static void release_session(struct hf_shim *shim)
 		shim->loop->unwatch(shim->memory.wake_shim_fd);
 	close(shim->socket);
 	shim->socket = -1;
+	hf_shim_tier_close(&shim->tier);
 	hf_shim_memory_close(&shim->memory);
 	shim->state = HF_SHIM_AWAY;
 	shim->leaving_count = 0;
@@ -62,7 +63,7 @@ static bool send_message(struct hf_shim *shim, const struct hf_ring_message *mes
 
 static bool send_hello(struct hf_shim *shim)
 {
-	struct hf_ring_message hello = {.type = HF_RING_HELLO};
+	struct hf_ring_message hello = {.type = HF_RING_HELLO, .flags = HF_RING_TAKES_TIER};
 	struct iovec iov = {&hello, sizeof hello};
 	union {
 		struct cmsghdr header;
@@ -197,6 +198,7 @@ static void bound(struct hf_shim *shim, const struct hf_ring_message *message)
 		return;
 	}
 	lun->handle = message->handle;
+	hf_shim_tier_begin(&shim->tier, lun->handle);
 	lun->state = HF_SHIM_BOUND;
 	tell_owner(lun, message);
 	hf_shim_pump_all(shim);
@@ -213,7 +215,18 @@ static void unbound(struct hf_shim *shim, uint64_t volume)
 	bind_all(shim);
 }
 
-static void dispatch(struct hf_shim *shim, const struct hf_ring_message *message)
+/* Without it everything works as well, only slower. */
+static void take_tier(struct hf_shim *shim, int fd)
+{
+	int err = shim->tier.base ? HF_EPROTO : HF_EINVAL;
+
+	if (fd >= 0 && !shim->tier.base)
+		err = hf_shim_tier_open(&shim->tier, fd, shim->memory.base);
+	if (err)
+		hf_warn("volumed's memory tier is not used: %s", hf_err_text(err));
+}
+
+static void dispatch(struct hf_shim *shim, const struct hf_ring_message *message, int fd)
 {
 	struct hf_shim_lun *lun;
 
@@ -230,6 +243,9 @@ static void dispatch(struct hf_shim *shim, const struct hf_ring_message *message
 	case HF_RING_UNBOUND:
 		unbound(shim, message->volume);
 		return;
+	case HF_RING_TIER:
+		take_tier(shim, fd);
+		return;
 	case HF_RING_CHANGED:
 		lun = lun_asked(shim, message->volume);
 		if (lun)
@@ -240,6 +256,30 @@ static void dispatch(struct hf_shim *shim, const struct hf_ring_message *message
 	}
 }
 
+/* One message, and the descriptor that came with it or -1, which is the caller's to close. */
+static ssize_t receive(int socket, struct hf_ring_message *message, int *fd)
+{
+	struct iovec iov = {message, sizeof *message};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr header = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof control,
+	};
+	ssize_t got = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *first = got >= 0 ? CMSG_FIRSTHDR(&header) : NULL;
+
+	*fd = -1;
+	if (first && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS &&
+	    first->cmsg_len == CMSG_LEN(sizeof *fd))
+		memcpy(fd, CMSG_DATA(first), sizeof *fd);
+	return got;
+}
+
 static void socket_ready(int fd, int events, void *data)
 {
 	struct hf_shim *shim = data;
@@ -248,7 +288,8 @@ static void socket_ready(int fd, int events, void *data)
 	HF_CHECK_MAGIC(shim, HF_SHIM_MAGIC);
 	for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
 		struct hf_ring_message message;
-		ssize_t got = recv(fd, &message, sizeof message, MSG_DONTWAIT);
+		int passed_fd;
+		ssize_t got = receive(fd, &message, &passed_fd);
 
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -257,9 +298,11 @@ static void socket_ready(int fd, int events, void *data)
 			return;
 		}
 		if (got == (ssize_t)sizeof message)
-			dispatch(shim, &message);
+			dispatch(shim, &message, passed_fd);
 		else if (shim->state != HF_SHIM_HUNG_UP)
 			hf_shim_session_hang_up(shim, "volumed sent a message of another size");
+		if (passed_fd >= 0)
+			close(passed_fd);
 	}
 }
 

@@ -24,6 +24,9 @@ struct tgt_list {
 /* scsi_cmd.state bits */
 #define TGT_CMD_ASYNC_BIT 0x4ul
 
+/* scsi_cmd.attribute (SAM-5 8.9) */
+#define TGT_SIMPLE_TASK 0x20
+
 /* SAM-5 5.3.1 */
 #define SAM_GOOD                 0x00
 #define SAM_CHECK_CONDITION      0x02

@@ -163,6 +163,7 @@ static json_t *volume_json(const Holdfast__VolumedVolume *volume)
 	set(said, "uploaded_objects", volume->uploaded_objects);
 	set(said, "uploaded_bytes", volume->uploaded_bytes);
 	set(said, "fetched_bytes", volume->fetched_bytes);
+	set(said, "memory_tier_hits", volume->memory_tier_hits);
 	set(said, "bad_extents", volume->bad_extents);
 	return said;
 }
@@ -177,6 +178,8 @@ static json_t *volumed_json(const Holdfast__VolumedStatus *status)
 	set(said, "log_total_bytes", status->log_total_bytes);
 	set(said, "log_free_bytes", status->log_free_bytes);
 	set(said, "log_written_bytes", status->log_written_bytes);
+	set(said, "memory_tier_bytes", status->memory_tier_bytes);
+	set(said, "memory_tier_used_bytes", status->memory_tier_used_bytes);
 	json_object_set_new(said, "store_reachable", json_boolean(status->store_reachable));
 	set(said, "requests_under_way", status->requests_under_way);
 	set(said, "uploads_under_way", status->uploads_under_way);

@@ -41,6 +41,19 @@ static void answer_change(void *context, int status, const struct hf_errmsg *mes
 	answer(context, &result);
 }
 
+/* What rings know of volumes and the core does not. */
+static void add_tiers(const struct hf_ring_host *rings, Holdfast__VolumedStatus *status)
+{
+	struct hf_ring_host_tier_status tiers;
+
+	hf_ring_host_tier_status(rings, &tiers);
+	status->memory_tier_bytes = tiers.bytes;
+	status->memory_tier_used_bytes = tiers.used_bytes;
+	for (size_t i = 0; i < status->n_volumes; i++)
+		status->volumes[i]->memory_tier_hits =
+			hf_ring_host_tier_hits(rings, status->volumes[i]->volume);
+}
+
 static void answer_status(struct hf_control *control, struct hf_local_request *question)
 {
 	Holdfast__VolumedAnswer result = HOLDFAST__VOLUMED_ANSWER__INIT;
@@ -53,6 +66,7 @@ static void answer_status(struct hf_control *control, struct hf_local_request *q
 	};
 
 	result.status = hf_status_create(&source);
+	add_tiers(control->config.rings, result.status);
 	answer(question, &result);
 	hf_status_free(result.status);
 }

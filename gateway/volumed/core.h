@@ -40,6 +40,9 @@ struct hf_request {
 	uint32_t data_given; /* bytes written to data (LBA_STATUS) */
 	uint64_t info;
 	void (*done)(struct hf_request *request);
+	/* READ: what was read and verified, before it is answered; `bytes` are the core's. From
+	 * inside the core, which may be asked for nothing. NULL: nobody wants it. */
+	void (*verified)(struct hf_request *request, const void *bytes);
 	void *owner;
 	struct hf_list link; /* the core's until done */
 	void *impl;          /* the core's until done */
@@ -50,15 +53,6 @@ void hf_core_submit(struct hf_core *core, struct hf_request *request);
 /* Asks that the request be not executed. It still ends through `done`: with HF_ECANCELED if it was
  * not logged yet, else as it would have. */
 void hf_core_cancel(struct hf_core *core, struct hf_request *request);
-
-/* Between the two nothing of what is submitted is written: for a caller that has several requests
- * at hand, which then share a commit. Nests. */
-void hf_core_hold(struct hf_core *core);
-void hf_core_release(struct hf_core *core);
-/* How many WRITEs could be kept back now without delay to any, because they would only gather while
- * a commit is under way (HF_WLOG_BUSY: all) or while one waits to fill. May change with every
- * return to the loop. */
-unsigned hf_core_appetite(const struct hf_core *core);
 
 /* A ring is there, and everything below `oldest_unfinished` has been answered to its initiator:
  * results of those ids need not be remembered. */
@@ -150,6 +144,9 @@ struct hf_core_config {
 	 * A volume's state, size or flags changed (for rings and for reports). */
 	void (*volume_changed)(void *context, uint64_t volume);
 	void (*alarm)(void *context, uint64_t volume, const char *text);
+	/* From now on reads of this range (bytes) may give something else than before. Called
+	 * before the request that made it so is answered. From inside the core, too. */
+	void (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
 };
 
 /* Opens disk 0's log and recovers; volumes that were attached are known afterwards (state OPENING

@@ -13,8 +13,11 @@ static void read_done(struct hf_core_read *read)
 	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
 
 	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
-	if (read->status == 0)
+	if (read->status == 0) {
 		memcpy(job->request->data, job->buffer, job->request->length);
+		if (job->request->verified)
+			job->request->verified(job->request, job->buffer);
+	}
 	hf_core_job_done(job, read->status);
 }
 

@@ -35,6 +35,7 @@ static void append_account(struct hf_core_job *job)
 		entry->logged_ns = hf_env_now_ns(core->env);
 		hf_core_segment_note(core, record->place.source, true);
 		hf_core_overlay_insert(volume->overlay, record->sequence, entry);
+		hf_core_range_changed(volume, record->lba, record->length);
 	}
 	hf_core_volume_synced(volume);
 }

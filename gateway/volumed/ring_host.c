@@ -40,12 +40,12 @@ struct hf_ring_host {
 	uv_poll_t listen_poll;
 	uv_prepare_t prepare;
 	uv_check_t check;
-	uv_idle_t idle; /* active: something is to be taken */
 	uv_timer_t bind_timer;
 	unsigned handles_open;
 	struct hf_list sessions; /* oldest first */
 	unsigned session_count;
 	bool something_changed;
+	struct hf_ring_tiers *tiers;
 	struct ring rings[RINGS_MAX];
 	void (*closed)(void *context); /* set while closing */
 	void *closed_context;
@@ -54,6 +54,11 @@ struct hf_ring_host {
 struct hf_core *hf_ring_host_core(struct hf_ring_host *host)
 {
 	return host->core;
+}
+
+struct hf_ring_tiers *hf_ring_host_tiers(const struct hf_ring_host *host)
+{
+	return host->tiers;
 }
 
 uv_loop_t *hf_ring_host_loop(struct hf_ring_host *host)
@@ -233,6 +238,7 @@ void hf_ring_host_bind(struct hf_ring_host *host)
 void hf_ring_host_volume_changed(struct hf_ring_host *host, uint64_t volume)
 {
 	host->something_changed = true;
+	hf_ring_tier_volume_changed(host->tiers, volume);
 	for (struct hf_ring_session *session = first_session(host); session;
 	     session = next_session(host, session)) {
 		for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++) {
@@ -258,35 +264,14 @@ static void flush(struct hf_ring_host *host)
 		hf_ring_requests_wake(session);
 }
 
-static void not_waiting(uv_idle_t *idle)
-{
-	(void)idle; /* it is there so that the loop only looks and does not wait */
-}
-
 static void before_waiting(uv_prepare_t *prepare)
 {
-	struct hf_ring_host *host = prepare->data;
-
-	flush(host);
-	for (struct hf_ring_session *session = first_session(host); session;
-	     session = next_session(host, session)) {
-		if (session->state == HF_RING_SERVING && hf_ring_requests_be_quiet(session))
-			uv_idle_start(&host->idle, not_waiting);
-	}
+	flush(prepare->data);
 }
 
-/* Takes what came without a wake. */
 static void after_waiting(uv_check_t *check)
 {
-	struct hf_ring_host *host = check->data;
-
-	uv_idle_stop(&host->idle);
-	for (struct hf_ring_session *session = first_session(host); session;
-	     session = next_session(host, session)) {
-		if (session->state == HF_RING_SERVING)
-			hf_ring_requests_take(session);
-	}
-	flush(host);
+	flush(check->data);
 }
 
 /* ---- Sessions ---- */
@@ -323,6 +308,7 @@ static void finish_closing(struct hf_ring_host *host)
 	if (!host->closed || host->handles_open > 0 || host->session_count > 0)
 		return;
 	host->closed(host->closed_context);
+	hf_ring_tiers_destroy(host->tiers);
 	free(host);
 }
 
@@ -411,11 +397,10 @@ static void open_handles(struct hf_ring_host *host)
 	uv_poll_init(host->loop, &host->listen_poll, host->socket);
 	uv_prepare_init(host->loop, &host->prepare);
 	uv_check_init(host->loop, &host->check);
-	uv_idle_init(host->loop, &host->idle);
 	uv_timer_init(host->loop, &host->bind_timer);
-	host->listen_poll.data = host->prepare.data = host->check.data = host->idle.data =
-		host->bind_timer.data = host;
-	host->handles_open = 5;
+	host->listen_poll.data = host->prepare.data = host->check.data = host->bind_timer.data =
+		host;
+	host->handles_open = 4;
 	uv_poll_start(&host->listen_poll, UV_READABLE, listen_ready);
 	uv_prepare_start(&host->prepare, before_waiting);
 	uv_check_start(&host->check, after_waiting);
@@ -441,8 +426,12 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
 	host->tgt_uid = config->tgt_uid;
 	strcpy(host->path, config->path);
 	hf_list_init(&host->sessions);
-	err = open_socket(host, message);
+	host->tiers = hf_ring_tiers_create(config->tier_bytes, config->tier_rings);
+	err = host->tiers ? open_socket(host, message)
+			  : hf_fail(message, HF_ENOMEM, "no memory for the ring's host");
 	if (err) {
+		if (host->tiers)
+			hf_ring_tiers_destroy(host->tiers);
 		free(host);
 		return err;
 	}
@@ -471,6 +460,5 @@ void hf_ring_host_close(struct hf_ring_host *host, void (*closed)(void *context)
 	uv_close((uv_handle_t *)&host->listen_poll, host_handle_closed);
 	uv_close((uv_handle_t *)&host->prepare, host_handle_closed);
 	uv_close((uv_handle_t *)&host->check, host_handle_closed);
-	uv_close((uv_handle_t *)&host->idle, host_handle_closed);
 	uv_close((uv_handle_t *)&host->bind_timer, host_handle_closed);
 }

@@ -21,6 +21,8 @@ struct hf_ring_host_config {
 	struct hf_core *core; /* stays open until the host is closed */
 	const char *path;     /* of the socket, at most 107 bytes; a stale one is replaced */
 	uid_t tgt_uid;        /* may connect beside root and the own uid; or HF_RING_HOST_NO_UID */
+	uint64_t tier_bytes;  /* of all memory tiers together; 0: none */
+	unsigned tier_rings;  /* that share them, the first to come; each an equal part */
 };
 
 /* Listens. 0, or HF_EINVAL (path), HF_EBUSY (another process listens there), HF_EIO with the reason
@@ -31,6 +33,21 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
 /* To be called from the core's volume_changed, at any point of the loop: tells the shims, and binds
  * a volume that a shim waits for. Does its work later in the same turn of the loop. */
 void hf_ring_host_volume_changed(struct hf_ring_host *host, uint64_t volume);
+
+/* To be called from the core's range_changed: what shims may read inline is not that any more. */
+void hf_ring_host_range_changed(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
+				uint64_t length);
+
+/* Reads that the shim says it answered from the memory tier since the volume was bound; whatever a
+ * hostile one says. */
+uint64_t hf_ring_host_tier_hits(const struct hf_ring_host *host, uint64_t volume);
+
+struct hf_ring_host_tier_status {
+	uint64_t bytes;      /* of the tiers that there are */
+	uint64_t used_bytes; /* blocks held in them */
+};
+void hf_ring_host_tier_status(const struct hf_ring_host *host,
+			      struct hf_ring_host_tier_status *status);
 
 /* Shims that are connected and have handed over a ring. */
 unsigned hf_ring_host_rings(const struct hf_ring_host *host);

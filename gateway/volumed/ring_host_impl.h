@@ -1,6 +1,7 @@
 /* What the files of the ring's host share: ring_host.c (listening, which ring holds which volume),
  * ring_host_session.c (one shim's connection and messages), ring_host_requests.c (descriptors and
- * completions), ring_host_memory.c (every load and store in the shared memory).
+ * completions), ring_host_memory.c (every load and store in the shared memory), ring_host_tier.c
+ * (the memory tiers).
  *
  * A session is one connection with one piece of shared memory. A ring (its uuid) lives as long as
  * its tgtd and may have several sessions, one after the other. */
@@ -27,8 +28,7 @@
 struct hf_ring_memory {
 	uint8_t *base;
 	uint64_t submit_head, complete_tail;
-	uint64_t complete_head; /* the shim's, as it was last seen */
-	uint64_t quiet_through;
+	uint64_t complete_head;  /* the shim's, as it was last seen */
 	int wake_fd;             /* the shim's wake-up of us */
 	struct io_uring wake_up; /* signals the shim's eventfd, see hf_ring_memory_wake */
 	bool wake_ready;
@@ -53,14 +53,12 @@ uint64_t hf_ring_memory_oldest(const struct hf_ring_memory *memory);
 int hf_ring_memory_check_room(struct hf_ring_memory *memory);
 void hf_ring_memory_place(struct hf_ring_memory *memory,
 			  const struct hf_ring_completion *completion);
-/* Which wakes the shim may leave out from now on: those for WRITEs that keep its tail at or below
- * `quiet_through`. True if it has submitted something that was not taken yet, maybe because of what
- * it was told before: then there may be no wake for it. */
-bool hf_ring_memory_be_quiet(struct hf_ring_memory *memory, uint64_t quiet_through);
 /* Shows the completions placed to the shim. */
 void hf_ring_memory_publish(struct hf_ring_memory *memory);
 void hf_ring_memory_wake(struct hf_ring_memory *memory);
 void *hf_ring_memory_data(const struct hf_ring_memory *memory, uint32_t page);
+/* What the shim says of its reads from the memory tier. */
+uint64_t hf_ring_memory_tier_hits(const struct hf_ring_memory *memory, uint32_t handle);
 
 /* ---- Session --------------------------------------------------------------------------------- */
 
@@ -92,6 +90,7 @@ struct hf_ring_request {
 	uint32_t magic;
 	bool busy;
 	uint32_t handle;
+	uint64_t tier_moment; /* READ: when it was taken, as the tier counts */
 	struct hf_ring_session *session;
 	struct hf_list link;    /* free, or a bucket, or the cancels of another */
 	struct hf_list cancels; /* CANCELs that end after this one */
@@ -108,6 +107,7 @@ struct hf_ring_session {
 	pid_t pid;
 	uint8_t uuid[16];
 	struct hf_ring_memory memory;
+	struct hf_ring_tier *tier; /* NULL: none */
 	struct hf_ring_binding bindings[HF_RING_VOLUMES_MAX];
 	struct hf_ring_request *requests; /* HF_RING_ENTRIES */
 	struct hf_list free_requests;
@@ -140,15 +140,31 @@ int hf_ring_requests_open(struct hf_ring_session *session);
 void hf_ring_requests_close(struct hf_ring_session *session);
 /* Takes every descriptor that is there. */
 void hf_ring_requests_take(struct hf_ring_session *session);
-/* Before the loop sleeps: says which wakes the shim may leave out. True: do not sleep, there is
- * something to take. */
-bool hf_ring_requests_be_quiet(struct hf_ring_session *session);
 /* Asks the core to cancel everything. */
 void hf_ring_requests_cancel(struct hf_ring_session *session);
 /* Wakes the shim if completions were placed since the last time. */
 void hf_ring_requests_wake(struct hf_ring_session *session);
 
+/* ring_host_tier.c */
+struct hf_ring_tiers *hf_ring_tiers_create(uint64_t bytes, unsigned rings);
+/* No session has one any more. */
+void hf_ring_tiers_destroy(struct hf_ring_tiers *tiers);
+/* After WELCOME: makes the session's tier and sends it, if there is one for it. */
+void hf_ring_tier_open(struct hf_ring_session *session);
+/* The session takes no descriptors any more: nothing of it can be found in the tier from here on.
+ */
+void hf_ring_tier_close(struct hf_ring_session *session);
+void hf_ring_tier_bound(struct hf_ring_session *session, uint32_t handle);
+/* Before UNBOUND. */
+void hf_ring_tier_unbound(struct hf_ring_session *session, uint32_t handle);
+void hf_ring_tier_volume_changed(struct hf_ring_tiers *tiers, uint64_t volume);
+uint64_t hf_ring_tier_moment(const struct hf_ring_session *session);
+/* A READ that was taken at `moment` gave `bytes`. */
+void hf_ring_tier_filled(struct hf_ring_session *session, uint32_t handle,
+			 const struct hf_request *request, uint64_t moment, const void *bytes);
+
 /* ring_host.c */
+struct hf_ring_tiers *hf_ring_host_tiers(const struct hf_ring_host *host);
 struct hf_core *hf_ring_host_core(struct hf_ring_host *host);
 uv_loop_t *hf_ring_host_loop(struct hf_ring_host *host);
 /* A connection was made: takes the session into the host's list, making room if need be. */

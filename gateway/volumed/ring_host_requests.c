@@ -98,6 +98,14 @@ static void request_done(struct hf_request *core)
 		hf_ring_session_drained(session);
 }
 
+static void request_verified(struct hf_request *core, const void *bytes)
+{
+	struct hf_ring_request *request = hf_container_of(core, struct hf_ring_request, core);
+
+	HF_CHECK_MAGIC(request, HF_RING_REQUEST_MAGIC);
+	hf_ring_tier_filled(request->session, request->handle, core, request->tier_moment, bytes);
+}
+
 /* ---- Submissions ---- */
 
 static bool is_block_multiple(uint64_t value)
@@ -203,6 +211,10 @@ static void execute(struct hf_ring_session *session, struct hf_ring_request *req
 	}
 	request->core.data = hf_ring_memory_data(&session->memory, submission->data_page);
 	request->handle = submission->volume;
+	if (session->tier && submission->op == HF_OP_READ) {
+		request->tier_moment = hf_ring_tier_moment(session);
+		request->core.verified = request_verified;
+	}
 	request->busy = true;
 	session->under_way++;
 	session->payload_pages += pages_of(submission->data_length);
@@ -264,30 +276,14 @@ void hf_ring_requests_take(struct hf_ring_session *session)
 		hf_ring_session_drop(session, "its submission index is impossible");
 		return;
 	}
-	if (count == 0)
-		return;
-	hf_core_hold(hf_ring_host_core(session->host));
 	for (int i = 0; i < count && session->state == HF_RING_SERVING; i++) {
 		struct hf_ring_submission submission;
 
 		hf_ring_memory_take(&session->memory, &submission);
 		take_one(session, &submission);
 	}
-	hf_core_release(hf_ring_host_core(session->host));
-	if (session->state == HF_RING_SERVING)
+	if (session->state == HF_RING_SERVING && count > 0)
 		hf_ring_memory_taken(&session->memory);
-}
-
-bool hf_ring_requests_be_quiet(struct hf_ring_session *session)
-{
-	unsigned appetite = hf_core_appetite(hf_ring_host_core(session->host));
-	uint64_t through = session->memory.submit_head;
-
-	if (appetite == HF_WLOG_BUSY)
-		through = UINT64_MAX;
-	else if (appetite > 0)
-		through += appetite - 1;
-	return hf_ring_memory_be_quiet(&session->memory, through);
 }
 
 void hf_ring_requests_cancel(struct hf_ring_session *session)

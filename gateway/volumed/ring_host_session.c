@@ -56,6 +56,7 @@ static void end(struct hf_ring_session *session)
 	if (session->state >= HF_RING_DRAINING)
 		return;
 	session->state = HF_RING_DRAINING;
+	hf_ring_tier_close(session);
 	uv_poll_stop(&session->socket_poll);
 	if (session->requests) {
 		uv_poll_stop(&session->wake_poll);
@@ -141,6 +142,7 @@ void hf_ring_session_bound(struct hf_ring_session *session, uint32_t handle,
 	binding->state = HF_RING_HELD;
 	binding->changed = false;
 	binding->last_id = 0;
+	hf_ring_tier_bound(session, handle);
 	hf_info("bound volume=%s handle=%u pid=%d",
 		hf_id_format(HF_ID_VOLUME, binding->volume, text), handle, (int)session->pid);
 	tell_volume(session, HF_RING_BOUND, handle, status);
@@ -240,6 +242,8 @@ static void hello(struct hf_ring_session *session, const struct hf_ring_message 
 		return;
 	}
 	hf_info("ring opened pid=%d", (int)session->pid);
+	if (message->flags & HF_RING_TAKES_TIER)
+		hf_ring_tier_open(session);
 }
 
 static struct hf_ring_binding *binding_of(struct hf_ring_session *session, uint64_t volume)
@@ -278,6 +282,7 @@ static void unbind_volume(struct hf_ring_session *session, uint64_t volume)
 		hf_ring_session_drop(session, "it unbinds a volume that is unknown or in use");
 		return;
 	}
+	hf_ring_tier_unbound(session, (uint32_t)(binding - session->bindings));
 	*binding = (struct hf_ring_binding){0};
 	hf_ring_host_unbound(session->host, session, volume);
 	tell(session, &(struct hf_ring_message){.type = HF_RING_UNBOUND, .volume = volume});

@@ -195,6 +195,14 @@ static void volume_changed(void *context, uint64_t volume)
 		hf_ring_host_volume_changed(volumed->rings, volume);
 }
 
+static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+{
+	struct volumed *volumed = context;
+
+	if (volumed->rings)
+		hf_ring_host_range_changed(volumed->rings, volume, offset, length);
+}
+
 static void alarm_raised(void *context, uint64_t volume, const char *text)
 {
 	struct volumed *volumed = context;
@@ -229,7 +237,8 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .requests_max = (unsigned)config->requests,
 			   .context = volumed,
 			   .volume_changed = volume_changed,
-			   .alarm = alarm_raised},
+			   .alarm = alarm_raised,
+			   .range_changed = range_changed},
 		.opened = core_opened,
 	};
 	hf_core_open_start(&volumed->open);
@@ -282,15 +291,18 @@ static void volumes_up(struct hf_steps *steps, void *context)
 static void rings_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
-	uint64_t uid = volumed->config->tgt_uid;
-	struct hf_ring_host_config config = {
+	const struct hf_volumed_config *config = volumed->config;
+	uint64_t uid = config->tgt_uid;
+	struct hf_ring_host_config host = {
 		.loop = &volumed->loop,
 		.core = volumed->core,
 		.path = volumed->ring_path,
 		.tgt_uid = uid ? (uid_t)uid : HF_RING_HOST_NO_UID,
+		.tier_bytes = config->memory_tier,
+		.tier_rings = (unsigned)config->memory_tier_rings,
 	};
 	struct hf_errmsg message = {""};
-	int err = hf_ring_host_open(&config, &volumed->rings, &message);
+	int err = hf_ring_host_open(&host, &volumed->rings, &message);
 
 	hf_steps_next(steps, err, &message);
 }

@@ -14,7 +14,9 @@ struct hf_volumed_config {
 	uint64_t segment_size; /* bytes, of a log that is made */
 	uint64_t object_size;  /* bytes, the rest as in struct hf_core_config; 0: its default */
 	uint64_t object_timer_ms, uploads, read_deadline_ms, claims_look_ms;
-	uint64_t cache_size; /* bytes */
+	uint64_t cache_size;  /* bytes */
+	uint64_t memory_tier; /* bytes; 0: none */
+	uint64_t memory_tier_rings;
 	uint64_t requests;
 	uint64_t tgt_uid; /* may connect to ring.sock beside root and the own uid; 0: none */
 };

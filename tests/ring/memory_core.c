@@ -20,7 +20,6 @@ struct hf_core {
 	uv_timer_t timer, cancel_timer;
 	unsigned handles_open;
 	bool held;
-	unsigned appetite;
 };
 
 struct memory_disk *memory_core_disk(struct hf_core *core)
@@ -49,11 +48,19 @@ static uint8_t *mapped_of(struct hf_core *core, const struct memory_volume *volu
 
 /* ---- Executing ---- */
 
+static void changed(struct hf_core *core, const struct memory_volume *volume, uint64_t offset,
+		    uint64_t length)
+{
+	if (core->config.range_changed)
+		core->config.range_changed(core->config.context, volume->volume, offset, length);
+}
+
 static void put(struct hf_core *core, const struct memory_volume *volume, uint64_t offset,
 		const void *data, uint64_t length)
 {
 	memcpy(data_of(core, volume) + offset, data, length);
 	memset(mapped_of(core, volume) + offset / 512, 1, length / 512);
+	changed(core, volume, offset, length);
 }
 
 static void put_zeros(struct hf_core *core, const struct memory_volume *volume, uint64_t offset,
@@ -61,6 +68,7 @@ static void put_zeros(struct hf_core *core, const struct memory_volume *volume, 
 {
 	memset(data_of(core, volume) + offset, 0, length);
 	memset(mapped_of(core, volume) + offset / 512, 0, length / 512);
+	changed(core, volume, offset, length);
 }
 
 static int compare_and_write(struct hf_core *core, const struct memory_volume *volume,
@@ -131,6 +139,8 @@ static int execute(struct hf_core *core, const struct memory_volume *volume,
 	switch (request->op) {
 	case HF_OP_READ:
 		memcpy(request->data, medium, request->length);
+		if (request->verified)
+			request->verified(request, medium);
 		return 0;
 	case HF_OP_WRITE:
 		put(core, volume, request->offset, request->data, request->length);
@@ -243,26 +253,6 @@ static void arm(struct hf_core *core)
 		uv_timer_start(&core->timer, turn, core->config.delay_ms, 0);
 }
 
-void hf_core_hold(struct hf_core *core)
-{
-	(void)core;
-}
-
-void hf_core_release(struct hf_core *core)
-{
-	(void)core;
-}
-
-unsigned hf_core_appetite(const struct hf_core *core)
-{
-	return core->appetite;
-}
-
-void memory_core_set_appetite(struct hf_core *core, unsigned appetite)
-{
-	core->appetite = appetite;
-}
-
 void hf_core_submit(struct hf_core *core, struct hf_request *request)
 {
 	request->status = 0;
@@ -346,6 +336,13 @@ void memory_core_attach(struct hf_core *core, uint64_t number, uint64_t size_byt
 	volume->size_bytes = size_bytes;
 	volume->write_cache = write_cache;
 	volume->attached = 1;
+	if (core->config.volume_changed)
+		core->config.volume_changed(core->config.context, number);
+}
+
+void memory_core_detach(struct hf_core *core, uint64_t number)
+{
+	volume_of(core, number)->attached = 0;
 	if (core->config.volume_changed)
 		core->config.volume_changed(core->config.context, number);
 }

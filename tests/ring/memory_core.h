@@ -49,6 +49,7 @@ struct memory_core_config {
 	 */
 	bool commits_at_once;
 	void (*volume_changed)(void *context, uint64_t volume);
+	void (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
 	void *context;
 };
 
@@ -62,7 +63,7 @@ void memory_core_attach(struct hf_core *core, uint64_t volume, uint64_t size_byt
 unsigned memory_core_waiting(struct hf_core *core);
 /* While held, nothing is executed. */
 void memory_core_hold(struct hf_core *core, bool hold);
-/* What hf_core_appetite says from now on; 0 at first. */
-void memory_core_set_appetite(struct hf_core *core, unsigned appetite);
+/* Detached: its requests are refused until it is attached again. */
+void memory_core_detach(struct hf_core *core, uint64_t volume);
 
 #endif

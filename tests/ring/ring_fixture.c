@@ -23,12 +23,20 @@ static struct hf_ring_host *host;
 static struct hf_shim *shim;
 static struct hf_shim_lun *lun;
 static unsigned times_bound;
+uint64_t ring_fixture_tier_bytes = TIER_BYTES;
 
 static void volume_changed(void *context, uint64_t volume)
 {
 	(void)context;
 	if (host)
 		hf_ring_host_volume_changed(host, volume);
+}
+
+static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+{
+	(void)context;
+	if (host)
+		hf_ring_host_range_changed(host, volume, offset, length);
 }
 
 static void bound(void *owner, uint64_t size_bytes, uint32_t flags)
@@ -104,15 +112,20 @@ void ring_fixture_open(void)
 	snprintf(socket_path, sizeof socket_path, "%s/ring.sock", folder);
 	snprintf(disk_path, sizeof disk_path, "%s/disk", folder);
 	HF_ASSERT(uv_loop_init(&loop) == 0);
-	core = memory_core_open(&(struct memory_core_config){
-		.loop = &loop, .path = disk_path, .volume_changed = volume_changed});
+	core = memory_core_open(&(struct memory_core_config){.loop = &loop,
+							     .path = disk_path,
+							     .volume_changed = volume_changed,
+							     .range_changed = range_changed});
 	memory_core_attach(core, HONEST_VOLUME, VOLUME_BYTES, false);
 	memory_core_attach(core, HOSTILE_VOLUME, VOLUME_BYTES, false);
-	HF_ASSERT(hf_ring_host_open(&(struct hf_ring_host_config){.loop = &loop,
-								  .core = core,
-								  .path = socket_path,
-								  .tgt_uid = HF_RING_HOST_NO_UID},
-				    &host, &message) == 0);
+	HF_ASSERT(hf_ring_host_open(
+			  &(struct hf_ring_host_config){.loop = &loop,
+							.core = core,
+							.path = socket_path,
+							.tgt_uid = HF_RING_HOST_NO_UID,
+							.tier_bytes = ring_fixture_tier_bytes,
+							.tier_rings = 2},
+			  &host, &message) == 0);
 	times_bound = 0;
 	HF_ASSERT(hf_shim_open(&(struct hf_shim_config){.loop = &shim_loop,
 							.socket = socket_path,

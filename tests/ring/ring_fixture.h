@@ -14,6 +14,7 @@
 #define HONEST_VOLUME  0xa1u
 #define HOSTILE_VOLUME 0xb2u
 #define VOLUME_BYTES   (16u << 20)
+#define TIER_BYTES     (8u << 20) /* of two rings together, unless a test says otherwise */
 
 struct hostile {
 	int socket;
@@ -22,6 +23,8 @@ struct hostile {
 	uint32_t handle; /* of HOSTILE_VOLUME */
 	uint64_t next_id;
 };
+
+extern uint64_t ring_fixture_tier_bytes; /* for the next host */
 
 /* Host, core and honest shim, its volume bound. Aborts on failure. */
 void ring_fixture_open(void);

@@ -146,6 +146,7 @@ static json_t *volume_json(const Holdfast__VolumedVolume *volume)
 	NUMBER(uploaded_bytes);
 	NUMBER(fetched_bytes);
 	NUMBER(bad_extents);
+	NUMBER(memory_tier_hits);
 #undef NUMBER
 	return json;
 }
@@ -162,6 +163,8 @@ static json_t *status_json(const Holdfast__VolumedStatus *status)
 	NUMBER(uploads_under_way);
 	NUMBER(pid);
 	NUMBER(rings);
+	NUMBER(memory_tier_bytes);
+	NUMBER(memory_tier_used_bytes);
 #undef NUMBER
 	json_object_set_new(json, "store_reachable", json_boolean(status->store_reachable));
 	for (size_t i = 0; i < status->n_volumes; i++)
