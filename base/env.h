@@ -38,8 +38,10 @@ enum hf_disk_op { HF_DISK_READ, HF_DISK_WRITE, HF_DISK_SYNC };
 #define HF_DISK_IOV_MAX 1024u
 
 /* One operation on disk `disk` (0 … disk_count - 1). A SYNC makes durable every write whose `done`
- * came before the SYNC was submitted (and maybe others). Writes without a SYNC may be lost or torn
- * at 512-byte boundaries in any subset by a loss of power. Operations that overlap in time are
+ * came before the SYNC was submitted (and maybe others). A WRITE with `sync` is the write and, if
+ * that succeeded, a SYNC that covers it too: one operation, one `done`, which saves the hand-off
+ * between the two. Writes without a SYNC may be lost or torn at 512-byte boundaries in any subset
+ * by a loss of power. Operations that overlap in time are
  * unordered. `status` is 0 or HF_EIO, HF_ENOSPC; a failed SYNC says nothing about any write since
  * the last good one. Reading past the end is HF_EINVAL. */
 struct hf_disk_io {
@@ -48,6 +50,8 @@ struct hf_disk_io {
 	uint64_t offset;         /* bytes */
 	const struct iovec *iov; /* 1 … HF_DISK_IOV_MAX, unused for SYNC */
 	unsigned iov_count;
+	bool sync;  /* WRITE: and a SYNC after it */
+	bool wrote; /* WRITE with `sync`, out: the write succeeded, whatever became of the SYNC */
 	int status;
 	void (*done)(struct hf_disk_io *io);
 	struct hf_list link; /* the environment's until done */

@@ -73,6 +73,7 @@ void hf_wlog_destroy(struct hf_wlog *log)
 	hf_env_timer_cancel(log->env, &log->idle_timer);
 	hf_env_timer_cancel(log->env, &log->soon_timer);
 	hf_env_timer_cancel(log->env, &log->retry_timer);
+	hf_wlog_fill_stop(log);
 	for (uint32_t i = 0; log->slots && i < log->super.segment_count; i++)
 		if (log->slots[i])
 			hf_wlog_segment_drop(log, log->slots[i]);
@@ -203,6 +204,25 @@ void hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append)
 		end_append_soon(log, append, err);
 	else
 		hf_wlog_pump(log);
+}
+
+void hf_wlog_hold(struct hf_wlog *log)
+{
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	log->held++;
+}
+
+void hf_wlog_release(struct hf_wlog *log)
+{
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	HF_ASSERT(log->held > 0);
+	if (--log->held == 0)
+		hf_wlog_pump(log);
+}
+
+unsigned hf_wlog_appetite(const struct hf_wlog *log)
+{
+	return log->busy ? HF_WLOG_BUSY : log->fill.missing;
 }
 
 void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush)

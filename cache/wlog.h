@@ -11,6 +11,7 @@
 #ifndef HF_CACHE_WLOG_H
 #define HF_CACHE_WLOG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -168,6 +169,17 @@ void hf_wlog_open_start(struct hf_wlog_open *open);
 bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *append);
 void hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append);
 void hf_wlog_read(struct hf_wlog *log, struct hf_wlog_read *read);
+
+/* Between the two nothing new is written: for an owner with several appends at hand, which then go
+ * out together and not the first one alone. Nests; nothing is done from inside either. */
+void hf_wlog_hold(struct hf_wlog *log);
+void hf_wlog_release(struct hf_wlog *log);
+
+/* How many further appends the log would take before it did anything about them: 0 is idle, the
+ * next one is written at once; HF_WLOG_BUSY: a commit is under way, they only gather; else a batch
+ * waits for so many (and for a timer). An owner may keep back that many until it wakes next. */
+#define HF_WLOG_BUSY UINT_MAX
+unsigned hf_wlog_appetite(const struct hf_wlog *log);
 
 /* Completes (status 0) when everything appended before the call is durable. */
 struct hf_wlog_flush {

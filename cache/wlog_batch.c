@@ -45,6 +45,7 @@ struct wlog_batch *hf_wlog_batch_get(struct hf_wlog *log, uint32_t payload_bytes
 	batch->used_bytes = HF_WLOGFMT_HEAD;
 	batch->payload_bytes = 0;
 	batch->record_count = 0;
+	batch->append_count = 0;
 	memset(&batch->spot, 0, sizeof batch->spot);
 	return batch;
 }
@@ -165,6 +166,7 @@ int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 	}
 	hf_list_push_back(&batch->appends, &append->link);
 	append->impl = batch;
+	batch->append_count++;
 	batch->durable |= append->durable;
 	return 0;
 }

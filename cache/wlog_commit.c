@@ -12,6 +12,9 @@
 
 #define RETRY_FIRST_MS 10u
 #define RETRY_LAST_MS  2000u
+#define FILL_MAX_NS    (300 * 1000ull)
+#define FILL_LOOK_NS   (30 * 1000ull)
+#define FILL_BYTES     (512u << 10) /* of payload: a commit of so much is well used */
 
 /* ---- The lane -------------------------------------------------------------------------------- */
 
@@ -23,11 +26,12 @@ static void lane_done(struct hf_disk_io *io)
 	log->lane_next(log, io->status);
 }
 
-void hf_wlog_lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
-			unsigned iov_count, void (*next)(struct hf_wlog *log, int status))
+static void lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
+		       unsigned iov_count, bool sync, void (*next)(struct hf_wlog *log, int status))
 {
 	HF_ASSERT(log->busy);
 	log->lane.op = HF_DISK_WRITE;
+	log->lane.sync = sync;
 	log->lane.disk = log->config.disk;
 	log->lane.offset = offset;
 	log->lane.iov = iov;
@@ -37,6 +41,12 @@ void hf_wlog_lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec
 	for (unsigned i = 0; i < iov_count; i++)
 		log->written_bytes += iov[i].iov_len;
 	hf_env_disk_submit(log->env, &log->lane);
+}
+
+void hf_wlog_lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
+			unsigned iov_count, void (*next)(struct hf_wlog *log, int status))
+{
+	lane_write(log, offset, iov, iov_count, false, next);
 }
 
 void hf_wlog_lane_sync(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status))
@@ -149,50 +159,76 @@ void hf_wlog_became_durable(struct hf_wlog *log, uint64_t through)
 	hf_wlog_end_flushes(log);
 }
 
+/* ---- Letting a batch fill --------------------------------------------------------------------
+ *
+ * A commit costs the same whether it carries one append or thirty, and those whose appends the last
+ * one ended are about to send their next. `expected` is how many are under way when commits end:
+ * what one ended and what had gathered by then, the most of late (it sinks by an eighth a commit).
+ * The next batch waits for three quarters of them, so that the others are worked on while it is
+ * written, but no longer than a commit takes and at most FILL_MAX_NS from the end of the last. What
+ * comes alone or by two never waits. */
+
+/* What gathers this soon after a commit was under way with what the commit ended. */
+static void fill_look(struct hf_wlog *log, uint32_t gathered)
+{
+	struct wlog_fill *fill = &log->fill;
+
+	if (fill->expected < fill->ended + gathered)
+		fill->expected = fill->ended + gathered;
+}
+
+static void fill_note(struct hf_wlog *log, const struct wlog_batch *batch)
+{
+	struct wlog_fill *fill = &log->fill;
+	uint64_t took_ns;
+
+	fill->ended_ns = hf_env_now_ns(log->env);
+	took_ns = fill->ended_ns - fill->started_ns;
+	fill->commit_ns = fill->commit_ns ? (3 * fill->commit_ns + took_ns) / 4 : took_ns;
+	fill->ended = batch->append_count;
+	fill->expected -= (fill->expected + 7) / 8;
+	fill_look(log, 0);
+}
+
+static void fill_fired(struct hf_timer *timer)
+{
+	struct hf_wlog *log = hf_container_of(timer, struct hf_wlog, fill.timer);
+
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	hf_wlog_pump(log);
+}
+
+void hf_wlog_fill_stop(struct hf_wlog *log)
+{
+	log->fill.missing = 0;
+	hf_env_timer_cancel(log->env, &log->fill.timer);
+}
+
+/* True: the batch waits for more, and the timer or an append will look again. */
+static bool fill_waits(struct hf_wlog *log, const struct wlog_batch *batch)
+{
+	struct wlog_fill *fill = &log->fill;
+	uint64_t wait_ns = fill->commit_ns < FILL_MAX_NS ? fill->commit_ns : FILL_MAX_NS;
+	uint64_t now_ns = hf_env_now_ns(log->env);
+	uint32_t wanted;
+
+	if (now_ns < fill->ended_ns + FILL_LOOK_NS)
+		fill_look(log, batch->append_count);
+	wanted = fill->expected * 3 / 4;
+	fill->missing = 0;
+	if (batch->append_count >= wanted || batch->payload_bytes >= FILL_BYTES || batch->reserve ||
+	    batch->state || batch->link.next != &log->queue || !hf_list_empty(&log->flushes) ||
+	    now_ns >= fill->ended_ns + wait_ns)
+		return false;
+	fill->missing = wanted - batch->append_count;
+	if (fill->timer.armed)
+		return true;
+	fill->timer.fired = fill_fired;
+	hf_env_timer_set(log->env, &fill->timer, fill->ended_ns + wait_ns);
+	return true;
+}
+
 /* ---- Writing a batch ------------------------------------------------------------------------- */
-
-static void batch_written(struct hf_wlog *log, int status)
-{
-	struct wlog_batch *batch = log->writing;
-	struct hf_wlogfmt_head head;
-
-	log->writing = NULL;
-	hf_list_push_back(&log->unsynced, &batch->link);
-	if (status) {
-		hf_wlog_alarm(log, "write of batch %llu to segment %llu failed: %s",
-			      (unsigned long long)batch->new_spot.batch,
-			      (unsigned long long)batch->new_spot.serial, hf_err_text(status));
-		log->must_relocate = true;
-		hf_wlog_lane_free(log);
-		return;
-	}
-	HF_ASSERT(hf_wlogfmt_head_decode(&head, batch->header, batch->used_bytes) == 0);
-	hf_wlog_segment_add(log->active, &head, batch->header);
-	log->prev_crc = head.crc;
-	hf_wlog_batch_settle(batch, &batch->new_spot);
-	log->last_was_mark = batch->record_count == 0;
-	log->want_sync |= batch->durable || log->last_was_mark;
-	hf_wlog_batch_done(batch, false, 0);
-	hf_wlog_lane_free(log);
-}
-
-static void batch_write(struct hf_wlog *log, struct wlog_batch *batch)
-{
-	struct hf_wlogfmt_head head;
-
-	log->busy = true;
-	hf_list_remove(&batch->link);
-	log->writing = batch;
-	batch->new_spot.serial = log->active->serial;
-	batch->new_spot.batch = log->next_batch++;
-	batch->new_spot.offset = log->active->used_bytes;
-	hf_wlog_batch_seal(log, batch, &batch->new_spot, &head);
-	hf_wlog_lane_write(log,
-			   hf_wlog_slot_offset(log, log->active->slot) + batch->new_spot.offset,
-			   batch->iov, hf_wlog_batch_pad(batch), batch_written);
-}
-
-/* ---- Syncing --------------------------------------------------------------------------------- */
 
 static void batches_synced(struct hf_wlog *log, int status)
 {
@@ -204,6 +240,65 @@ static void batches_synced(struct hf_wlog *log, int status)
 		hf_wlog_became_durable(log, log->next_batch - 1);
 	hf_wlog_lane_free(log);
 }
+
+/* The batch lies where it was meant to, whether or not it is durable there. */
+static void batch_landed(struct hf_wlog *log, struct wlog_batch *batch)
+{
+	struct hf_wlogfmt_head head;
+
+	HF_ASSERT(hf_wlogfmt_head_decode(&head, batch->header, batch->used_bytes) == 0);
+	hf_wlog_segment_add(log->active, &head, batch->header);
+	log->prev_crc = head.crc;
+	hf_wlog_batch_settle(batch, &batch->new_spot);
+	log->last_was_mark = batch->record_count == 0;
+}
+
+static void batch_written(struct hf_wlog *log, int status)
+{
+	struct wlog_batch *batch = log->writing;
+	bool synced = log->lane.sync;
+
+	log->writing = NULL;
+	hf_list_push_back(&log->unsynced, &batch->link);
+	fill_note(log, batch);
+	if (status && !(synced && log->lane.wrote)) {
+		hf_wlog_alarm(log, "write of batch %llu to segment %llu failed: %s",
+			      (unsigned long long)batch->new_spot.batch,
+			      (unsigned long long)batch->new_spot.serial, hf_err_text(status));
+		log->must_relocate = true;
+		hf_wlog_lane_free(log);
+		return;
+	}
+	batch_landed(log, batch);
+	if (synced) {
+		batches_synced(log, status);
+		return;
+	}
+	hf_wlog_batch_done(batch, false, 0);
+	hf_wlog_lane_free(log);
+}
+
+/* An append that waits for a sync takes it along: one hand-off to the disk and back a commit. So
+ * does an empty batch, which is there for its sync. */
+static void batch_write(struct hf_wlog *log, struct wlog_batch *batch)
+{
+	bool sync = batch->durable || batch->record_count == 0;
+	struct hf_wlogfmt_head head;
+
+	log->busy = true;
+	log->fill.started_ns = hf_env_now_ns(log->env);
+	hf_wlog_fill_stop(log);
+	hf_list_remove(&batch->link);
+	log->writing = batch;
+	batch->new_spot.serial = log->active->serial;
+	batch->new_spot.batch = log->next_batch++;
+	batch->new_spot.offset = log->active->used_bytes;
+	hf_wlog_batch_seal(log, batch, &batch->new_spot, &head);
+	lane_write(log, hf_wlog_slot_offset(log, log->active->slot) + batch->new_spot.offset,
+		   batch->iov, hf_wlog_batch_pad(batch), sync, batch_written);
+}
+
+/* ---- Syncing --------------------------------------------------------------------------------- */
 
 static void sync_start(struct hf_wlog *log)
 {
@@ -384,9 +479,10 @@ static bool write_next(struct hf_wlog *log)
 		return false;
 	if (too_much_unsynced(log, batch))
 		sync_start(log);
-	else if (fits(log, batch))
-		batch_write(log, batch);
-	else if (!hf_list_empty(&log->unsynced))
+	else if (fits(log, batch)) {
+		if (!fill_waits(log, batch))
+			batch_write(log, batch);
+	} else if (!hf_list_empty(&log->unsynced))
 		sync_start(log); /* the table says that a closed segment is durable */
 	else
 		roll(log);
@@ -422,7 +518,7 @@ void hf_wlog_pump(struct hf_wlog *log)
 {
 	bool sync_wanted;
 
-	if (log->busy || log->opening)
+	if (log->busy || log->opening || log->held > 0)
 		return;
 	if (log->closing)
 		hf_wlog_cancel_queue(log);

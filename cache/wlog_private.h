@@ -65,6 +65,7 @@ struct wlog_spot {
 struct wlog_batch {
 	struct hf_list link;
 	struct hf_list appends; /* not done yet */
+	uint32_t append_count;  /* that it took */
 	uint64_t ordinal;       /* in the order of creation */
 	bool reserve;           /* every append in it may use the reserve */
 	bool state;             /* holds the STATE record that opens a segment */
@@ -90,6 +91,16 @@ struct wlog_load { /* wlog_open.c */
 	void (*next)(struct hf_wlog *log, int status);
 };
 
+/* How long the next batch waits for more appends (wlog_commit.c). */
+struct wlog_fill {
+	uint64_t started_ns, ended_ns; /* of the last commit */
+	uint64_t commit_ns;            /* what one takes, smoothed */
+	uint32_t ended;                /* appends that it ended */
+	uint32_t expected;             /* under way when commits end: the most of late */
+	uint32_t missing;              /* the batch waits for so many; 0: none waits */
+	struct hf_timer timer;
+};
+
 struct hf_wlog {
 	uint32_t magic;
 	struct hf_wlog_config config;
@@ -113,6 +124,8 @@ struct hf_wlog {
 	struct iovec lane_iov;
 	void (*lane_next)(struct hf_wlog *log, int status);
 	bool busy;
+	unsigned held; /* hf_wlog_hold */
+	struct wlog_fill fill;
 	unsigned tries, table_tries; /* failures in a row */
 	struct hf_timer retry_timer;
 	void (*retry_next)(struct hf_wlog *log);
@@ -247,6 +260,8 @@ void hf_wlog_lane_sync(struct hf_wlog *log, void (*next)(struct hf_wlog *log, in
 void hf_wlog_lane_free(struct hf_wlog *log);
 /* Waits (longer with every try) and goes on. */
 void hf_wlog_retry_later(struct hf_wlog *log, unsigned tries, void (*next)(struct hf_wlog *log));
+/* Nothing waits for more appends any more. */
+void hf_wlog_fill_stop(struct hf_wlog *log);
 /* Ends the appends of the batch; only those that wait for no sync unless `all`. */
 void hf_wlog_batch_done(struct wlog_batch *batch, bool all, int status);
 /* Ends the flushes that nothing holds up any more. */

@@ -226,7 +226,8 @@ void hf_shim_flush(struct hf_shim *shim)
 		return;
 	shim->publish_owed = false;
 	hf_shim_memory_publish(&shim->memory);
-	hf_shim_memory_wake(&shim->memory);
+	if (hf_shim_memory_needs_wake(&shim->memory))
+		hf_shim_memory_wake(&shim->memory);
 }
 
 /* ---- From the ring ---- */

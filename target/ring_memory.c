@@ -88,11 +88,26 @@ void hf_shim_memory_place(struct hf_shim_memory *memory,
 
 	memcpy(to, submission, sizeof *submission);
 	memory->submit_tail++;
+	memory->urgent |= submission->op != HF_OP_WRITE;
 }
 
 void hf_shim_memory_publish(struct hf_shim_memory *memory)
 {
 	__atomic_store_n(&header(memory)->submit_tail, memory->submit_tail, __ATOMIC_RELEASE);
+}
+
+/* The fence is the other half of the one in hf_ring_memory_be_quiet: either volumed sees the new
+ * tail before it sleeps, or what it has said about its sleep is seen here. */
+bool hf_shim_memory_needs_wake(struct hf_shim_memory *memory)
+{
+	bool urgent = memory->urgent;
+
+	memory->urgent = false;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&header(memory)->awake, __ATOMIC_RELAXED))
+		return false;
+	return urgent || memory->submit_tail >
+				 __atomic_load_n(&header(memory)->quiet_through, __ATOMIC_RELAXED);
 }
 
 void hf_shim_memory_wake(struct hf_shim_memory *memory)

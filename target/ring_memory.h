@@ -18,6 +18,7 @@ struct hf_shim_memory {
 	int wake_volumed_fd; /* eventfds */
 	int wake_shim_fd;
 	uint64_t submit_tail, complete_head;
+	bool urgent; /* something else than WRITEs was placed since the last look at a wake */
 };
 
 /* New memory for a session of the ring `uuid`. 0 or a negative HF_E…. */
@@ -33,6 +34,9 @@ void hf_shim_memory_place(struct hf_shim_memory *memory,
 			  const struct hf_ring_submission *submission);
 /* Shows the descriptors placed to volumed. */
 void hf_shim_memory_publish(struct hf_shim_memory *memory);
+/* Whether volumed needs a wake for what was published: it says itself what it would sleep through.
+ */
+bool hf_shim_memory_needs_wake(struct hf_shim_memory *memory);
 void hf_shim_memory_wake(struct hf_shim_memory *memory);
 void hf_shim_memory_woken(struct hf_shim_memory *memory);
 /* Number of completions to collect, or HF_EPROTO if the tail is impossible. */

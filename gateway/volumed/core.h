@@ -54,6 +54,15 @@ void hf_core_submit(struct hf_core *core, struct hf_request *request);
  * not logged yet, else as it would have. */
 void hf_core_cancel(struct hf_core *core, struct hf_request *request);
 
+/* Between the two nothing of what is submitted is written: for a caller that has several requests
+ * at hand, which then share a commit. Nests. */
+void hf_core_hold(struct hf_core *core);
+void hf_core_release(struct hf_core *core);
+/* How many WRITEs could be kept back now without delay to any, because they would only gather while
+ * a commit is under way (HF_WLOG_BUSY: all) or while one waits to fill. May change with every
+ * return to the loop. */
+unsigned hf_core_appetite(const struct hf_core *core);
+
 /* A ring is there, and everything below `oldest_unfinished` has been answered to its initiator:
  * results of those ids need not be remembered. */
 void hf_core_ring_progress(struct hf_core *core, const uint8_t ring[16],

@@ -162,6 +162,22 @@ void hf_core_submit(struct hf_core *core, struct hf_request *request)
 	hf_core_leave_later(core);
 }
 
+void hf_core_hold(struct hf_core *core)
+{
+	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	hf_wlog_hold(core->log);
+}
+
+void hf_core_release(struct hf_core *core)
+{
+	hf_wlog_release(core->log);
+}
+
+unsigned hf_core_appetite(const struct hf_core *core)
+{
+	return hf_wlog_appetite(core->log);
+}
+
 /* What starts may end at once and come here again; the loop goes on for it. */
 static void gate_next(struct hf_core_gate *gate)
 {

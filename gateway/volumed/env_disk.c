@@ -38,15 +38,16 @@ static uint64_t total_bytes(const struct hf_disk_io *io)
 }
 
 /* A broken disk fails every operation: one line a second tells as much as all of them. */
-static int failed(struct hf_env_committer *committer, const struct hf_disk_io *io, int errno_value)
+static int failed(struct hf_env_committer *committer, const struct hf_disk_io *io, bool sync,
+		  int errno_value)
 {
 	uint64_t now = uv_hrtime();
 
 	if (now - committer->complained_ns >= HF_NS_PER_S) {
 		committer->complained_ns = now;
 		hf_error("disk %u: %s of %llu bytes at %llu failed: %s", committer->number,
-			 io->op == HF_DISK_SYNC ? "sync" : "write",
-			 (unsigned long long)total_bytes(io), (unsigned long long)io->offset,
+			 sync ? "sync" : "write", (unsigned long long)total_bytes(io),
+			 (unsigned long long)io->offset,
 			 errno_value ? strerror(errno_value) : "the disk took nothing");
 	}
 	return errno_value == ENOSPC || errno_value == EDQUOT ? HF_ENOSPC : HF_EIO;
@@ -64,7 +65,7 @@ static int write_all(struct hf_env_committer *committer, struct hf_disk_io *io)
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote < 0)
-			return failed(committer, io, errno);
+			return failed(committer, io, false, errno);
 		before = done;
 		done += (uint64_t)wrote;
 		if (done == total)
@@ -72,7 +73,7 @@ static int write_all(struct hf_env_committer *committer, struct hf_disk_io *io)
 		/* Direct writes go on at a multiple of the unit. */
 		done -= done % HF_DISK_ALIGN;
 		if (done == before)
-			return failed(committer, io, 0);
+			return failed(committer, io, false, 0);
 		count = hf_env_iov_rest(io, done, committer->rest);
 		iov = committer->rest;
 	}
@@ -83,7 +84,7 @@ static int sync_disk(struct hf_env_committer *committer, struct hf_disk_io *io)
 {
 	while (fdatasync(committer->fd) != 0)
 		if (errno != EINTR)
-			return failed(committer, io, errno);
+			return failed(committer, io, true, errno);
 	return 0;
 }
 
@@ -100,7 +101,10 @@ static void perform(struct hf_env_committer *committer, struct hf_list *taken)
 		io = hf_container_of(link, struct hf_disk_io, link);
 		if (io->op == HF_DISK_WRITE) {
 			io->status = write_all(committer, io);
-			synced = false;
+			io->wrote = io->status == 0;
+			if (io->sync && io->wrote)
+				io->status = sync_status = sync_disk(committer, io);
+			synced = io->sync && io->wrote;
 		} else {
 			if (!synced)
 				sync_status = sync_disk(committer, io);
@@ -201,6 +205,6 @@ void hf_env_disk_submit_uv(struct hf_env *table, struct hf_disk_io *io)
 	committer = &env->committers[io->disk];
 	pthread_mutex_lock(&committer->lock);
 	hf_list_push_back(&committer->queue, &io->link);
-	pthread_cond_signal(&committer->filled);
 	pthread_mutex_unlock(&committer->lock);
+	pthread_cond_signal(&committer->filled); /* it would only run into the lock */
 }

@@ -46,6 +46,7 @@ struct hf_env_timers {
 	bool open;
 	int fd; /* timerfd */
 	uv_poll_t poll;
+	uv_prepare_t prepare;
 	uint64_t armed_ns;      /* what fd is set to, UINT64_MAX if it has fired */
 	struct hf_timer **heap; /* by due_ns; a timer's impl is its index */
 	size_t count, capacity;

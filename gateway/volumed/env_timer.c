@@ -72,7 +72,8 @@ static void take_out(struct hf_env_timers *timers, struct hf_timer *timer)
 	sift_down(timers, index_of(last));
 }
 
-/* A due time of the past makes the descriptor readable at once. */
+/* A due time of the past makes the descriptor readable at once. Done once a turn of the loop,
+ * before it waits: most timers of a commit are set and cancelled within one turn. */
 static void arm(struct hf_env_timers *timers)
 {
 	struct itimerspec due = {{0}};
@@ -117,7 +118,14 @@ static void timers_fired(uv_poll_t *handle, int status, int events)
 		timer->impl = NULL;
 		timer->fired(timer);
 	}
-	arm(timers);
+}
+
+static void before_waiting(uv_prepare_t *handle)
+{
+	struct hf_env_uv *env = handle->data;
+
+	HF_CHECK_MAGIC(env, HF_ENV_MAGIC);
+	arm(&env->timers);
 }
 
 void hf_env_timer_set_uv(struct hf_env *table, struct hf_timer *timer, uint64_t due_ns)
@@ -138,7 +146,6 @@ void hf_env_timer_set_uv(struct hf_env *table, struct hf_timer *timer, uint64_t 
 	timer->armed = true;
 	put(timers, timers->count++, timer);
 	sift_up(timers, timers->count - 1);
-	arm(timers);
 }
 
 /* The descriptor stays armed: at worst it wakes for nothing once. */
@@ -163,9 +170,13 @@ int hf_env_timers_init(struct hf_env_uv *env, struct hf_errmsg *message)
 	err = uv_poll_init(env->loop, &timers->poll, timers->fd);
 	if (err)
 		goto err_after_fd;
-	timers->poll.data = env;
+	/* Handles that were started later run earlier, so what they set is seen. */
+	uv_prepare_init(env->loop, &timers->prepare);
+	uv_prepare_start(&timers->prepare, before_waiting);
+	uv_unref((uv_handle_t *)&timers->prepare);
+	timers->poll.data = timers->prepare.data = env;
 	timers->open = true;
-	env->handles++;
+	env->handles += 2;
 	err = uv_poll_start(&timers->poll, UV_READABLE, timers_fired);
 	if (err)
 		return hf_fail(message, hf_err_from_errno(-err), "timerfd: %s", uv_strerror(err));
@@ -188,8 +199,10 @@ void hf_env_timers_disarm(struct hf_env_uv *env)
 
 void hf_env_timers_stop(struct hf_env_uv *env)
 {
-	if (env->timers.open)
-		hf_env_close_handle(env, (uv_handle_t *)&env->timers.poll);
+	if (!env->timers.open)
+		return;
+	hf_env_close_handle(env, (uv_handle_t *)&env->timers.poll);
+	hf_env_close_handle(env, (uv_handle_t *)&env->timers.prepare);
 }
 
 void hf_env_timers_free(struct hf_env_uv *env)

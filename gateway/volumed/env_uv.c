@@ -32,8 +32,9 @@ void hf_env_arrive(struct hf_env_uv *env, enum hf_env_arrival kind, struct hf_li
 {
 	pthread_mutex_lock(&env->arrivals_lock);
 	hf_list_push_back(&env->arrivals[kind], link);
-	uv_async_send(&env->wake);
 	pthread_mutex_unlock(&env->arrivals_lock);
+	/* The handle is there: it is closed after the threads that come here have ended. */
+	uv_async_send(&env->wake);
 }
 
 void hf_env_wake(struct hf_env_uv *env)

@@ -40,6 +40,7 @@ struct hf_ring_host {
 	uv_poll_t listen_poll;
 	uv_prepare_t prepare;
 	uv_check_t check;
+	uv_idle_t idle; /* active: something is to be taken */
 	uv_timer_t bind_timer;
 	unsigned handles_open;
 	struct hf_list sessions; /* oldest first */
@@ -264,14 +265,35 @@ static void flush(struct hf_ring_host *host)
 		hf_ring_requests_wake(session);
 }
 
-static void before_waiting(uv_prepare_t *prepare)
+static void not_waiting(uv_idle_t *idle)
 {
-	flush(prepare->data);
+	(void)idle; /* it is there so that the loop only looks and does not wait */
 }
 
+static void before_waiting(uv_prepare_t *prepare)
+{
+	struct hf_ring_host *host = prepare->data;
+
+	flush(host);
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session)) {
+		if (session->state == HF_RING_SERVING && hf_ring_requests_be_quiet(session))
+			uv_idle_start(&host->idle, not_waiting);
+	}
+}
+
+/* Takes what came without a wake. */
 static void after_waiting(uv_check_t *check)
 {
-	flush(check->data);
+	struct hf_ring_host *host = check->data;
+
+	uv_idle_stop(&host->idle);
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session)) {
+		if (session->state == HF_RING_SERVING)
+			hf_ring_requests_take(session);
+	}
+	flush(host);
 }
 
 /* ---- Sessions ---- */
@@ -397,10 +419,11 @@ static void open_handles(struct hf_ring_host *host)
 	uv_poll_init(host->loop, &host->listen_poll, host->socket);
 	uv_prepare_init(host->loop, &host->prepare);
 	uv_check_init(host->loop, &host->check);
+	uv_idle_init(host->loop, &host->idle);
 	uv_timer_init(host->loop, &host->bind_timer);
-	host->listen_poll.data = host->prepare.data = host->check.data = host->bind_timer.data =
-		host;
-	host->handles_open = 4;
+	host->listen_poll.data = host->prepare.data = host->check.data = host->idle.data =
+		host->bind_timer.data = host;
+	host->handles_open = 5;
 	uv_poll_start(&host->listen_poll, UV_READABLE, listen_ready);
 	uv_prepare_start(&host->prepare, before_waiting);
 	uv_check_start(&host->check, after_waiting);
@@ -460,5 +483,6 @@ void hf_ring_host_close(struct hf_ring_host *host, void (*closed)(void *context)
 	uv_close((uv_handle_t *)&host->listen_poll, host_handle_closed);
 	uv_close((uv_handle_t *)&host->prepare, host_handle_closed);
 	uv_close((uv_handle_t *)&host->check, host_handle_closed);
+	uv_close((uv_handle_t *)&host->idle, host_handle_closed);
 	uv_close((uv_handle_t *)&host->bind_timer, host_handle_closed);
 }

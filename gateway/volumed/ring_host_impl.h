@@ -28,7 +28,8 @@
 struct hf_ring_memory {
 	uint8_t *base;
 	uint64_t submit_head, complete_tail;
-	uint64_t complete_head;  /* the shim's, as it was last seen */
+	uint64_t complete_head; /* the shim's, as it was last seen */
+	uint64_t quiet_through;
 	int wake_fd;             /* the shim's wake-up of us */
 	struct io_uring wake_up; /* signals the shim's eventfd, see hf_ring_memory_wake */
 	bool wake_ready;
@@ -53,6 +54,10 @@ uint64_t hf_ring_memory_oldest(const struct hf_ring_memory *memory);
 int hf_ring_memory_check_room(struct hf_ring_memory *memory);
 void hf_ring_memory_place(struct hf_ring_memory *memory,
 			  const struct hf_ring_completion *completion);
+/* Which wakes the shim may leave out from now on: those for WRITEs that keep its tail at or below
+ * `quiet_through`. True if it has submitted something that was not taken yet, maybe because of what
+ * it was told before: then there may be no wake for it. */
+bool hf_ring_memory_be_quiet(struct hf_ring_memory *memory, uint64_t quiet_through);
 /* Shows the completions placed to the shim. */
 void hf_ring_memory_publish(struct hf_ring_memory *memory);
 void hf_ring_memory_wake(struct hf_ring_memory *memory);
@@ -140,6 +145,9 @@ int hf_ring_requests_open(struct hf_ring_session *session);
 void hf_ring_requests_close(struct hf_ring_session *session);
 /* Takes every descriptor that is there. */
 void hf_ring_requests_take(struct hf_ring_session *session);
+/* Before the loop sleeps: says which wakes the shim may leave out. True: do not sleep, there is
+ * something to take. */
+bool hf_ring_requests_be_quiet(struct hf_ring_session *session);
 /* Asks the core to cancel everything. */
 void hf_ring_requests_cancel(struct hf_ring_session *session);
 /* Wakes the shim if completions were placed since the last time. */

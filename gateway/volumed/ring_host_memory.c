@@ -141,6 +141,18 @@ void hf_ring_memory_taken(struct hf_ring_memory *memory)
 	__atomic_store_n(&header(memory)->submit_head, memory->submit_head, __ATOMIC_RELEASE);
 }
 
+/* The fence is the other half of the one in hf_shim_memory_needs_wake: either the shim sees what is
+ * stored here, or its new tail is seen here. */
+bool hf_ring_memory_be_quiet(struct hf_ring_memory *memory, uint64_t quiet_through)
+{
+	if (quiet_through != memory->quiet_through) {
+		memory->quiet_through = quiet_through;
+		__atomic_store_n(&header(memory)->quiet_through, quiet_through, __ATOMIC_RELAXED);
+	}
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return hf_ring_memory_submitted(memory) != 0;
+}
+
 uint64_t hf_ring_memory_oldest(const struct hf_ring_memory *memory)
 {
 	return __atomic_load_n(&header(memory)->oldest_unfinished, __ATOMIC_ACQUIRE);

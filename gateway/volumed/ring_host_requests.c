@@ -276,14 +276,30 @@ void hf_ring_requests_take(struct hf_ring_session *session)
 		hf_ring_session_drop(session, "its submission index is impossible");
 		return;
 	}
+	if (count == 0)
+		return;
+	hf_core_hold(hf_ring_host_core(session->host));
 	for (int i = 0; i < count && session->state == HF_RING_SERVING; i++) {
 		struct hf_ring_submission submission;
 
 		hf_ring_memory_take(&session->memory, &submission);
 		take_one(session, &submission);
 	}
-	if (session->state == HF_RING_SERVING && count > 0)
+	hf_core_release(hf_ring_host_core(session->host));
+	if (session->state == HF_RING_SERVING)
 		hf_ring_memory_taken(&session->memory);
+}
+
+bool hf_ring_requests_be_quiet(struct hf_ring_session *session)
+{
+	unsigned appetite = hf_core_appetite(hf_ring_host_core(session->host));
+	uint64_t through = session->memory.submit_head;
+
+	if (appetite == HF_WLOG_BUSY)
+		through = UINT64_MAX;
+	else if (appetite > 0)
+		through += appetite - 1;
+	return hf_ring_memory_be_quiet(&session->memory, through);
 }
 
 void hf_ring_requests_cancel(struct hf_ring_session *session)

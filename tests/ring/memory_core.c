@@ -20,6 +20,7 @@ struct hf_core {
 	uv_timer_t timer, cancel_timer;
 	unsigned handles_open;
 	bool held;
+	unsigned appetite;
 };
 
 struct memory_disk *memory_core_disk(struct hf_core *core)
@@ -251,6 +252,26 @@ static void arm(struct hf_core *core)
 {
 	if (!hf_list_empty(&core->queue) && !uv_is_active((uv_handle_t *)&core->timer))
 		uv_timer_start(&core->timer, turn, core->config.delay_ms, 0);
+}
+
+void hf_core_hold(struct hf_core *core)
+{
+	(void)core;
+}
+
+void hf_core_release(struct hf_core *core)
+{
+	(void)core;
+}
+
+unsigned hf_core_appetite(const struct hf_core *core)
+{
+	return core->appetite;
+}
+
+void memory_core_set_appetite(struct hf_core *core, unsigned appetite)
+{
+	core->appetite = appetite;
 }
 
 void hf_core_submit(struct hf_core *core, struct hf_request *request)

@@ -63,6 +63,8 @@ void memory_core_attach(struct hf_core *core, uint64_t volume, uint64_t size_byt
 unsigned memory_core_waiting(struct hf_core *core);
 /* While held, nothing is executed. */
 void memory_core_hold(struct hf_core *core, bool hold);
+/* What hf_core_appetite says from now on; 0 at first. */
+void memory_core_set_appetite(struct hf_core *core, unsigned appetite);
 /* Detached: its requests are refused until it is attached again. */
 void memory_core_detach(struct hf_core *core, uint64_t volume);
 

@@ -12,6 +12,7 @@ struct sim_disk_job {
 	uint64_t writes_completed; /* SYNC: when it was submitted */
 	uint32_t crc;              /* WRITE */
 	size_t length;
+	bool syncing; /* WRITE with a sync: the write is done */
 };
 
 static uint32_t crc_of(const struct hf_disk_io *io)
@@ -77,6 +78,10 @@ static int complete(struct sim_disk_job *job)
 	if (io->op != HF_DISK_SYNC &&
 	    (io->offset > disk->size_bytes || job->length > disk->size_bytes - io->offset))
 		return HF_EINVAL;
+	if (job->syncing) {
+		HF_ASSERT(crc_of(io) == job->crc);
+		return sync_complete(job, disk);
+	}
 	switch (io->op) {
 	case HF_DISK_READ:
 		return read_complete(job, disk);
@@ -89,12 +94,39 @@ static int complete(struct sim_disk_job *job)
 	return HF_EINVAL;
 }
 
+static void disk_due(struct sim_event *event);
+
+static void schedule(struct sim_disk_job *job)
+{
+	struct sim *sim = job->host->sim;
+
+	sim_schedule(sim, job->host, sim_delay_ns(sim, sim->config.disk_delay_ns), disk_due, job);
+}
+
+/* A write and a sync in one operation is still two on the disk: the process may die between. */
+static bool goes_on(struct sim_disk_job *job)
+{
+	struct hf_disk_io *io = job->io;
+
+	if (io->op != HF_DISK_WRITE || !io->sync || job->syncing)
+		return false;
+	io->wrote = io->status == 0;
+	if (!io->wrote)
+		return false;
+	job->syncing = true;
+	job->writes_completed = job->host->disks[io->disk].writes_completed;
+	schedule(job);
+	return true;
+}
+
 static void disk_due(struct sim_event *event)
 {
 	struct sim_disk_job *job = event->object;
 	struct hf_disk_io *io = job->io;
 
 	io->status = complete(job);
+	if (goes_on(job))
+		return;
 	hf_list_remove(&job->link);
 	sim_keep_free(job);
 	io->done(io);
@@ -128,8 +160,7 @@ void sim_disk_submit(struct hf_env *env, struct hf_disk_io *io)
 	if (io->op == HF_DISK_WRITE)
 		job->crc = crc_of(io);
 	hf_list_push_back(&host->disk_ios, &job->link);
-	sim_schedule(host->sim, host, sim_delay_ns(host->sim, host->sim->config.disk_delay_ns),
-		     disk_due, job);
+	schedule(job);
 }
 
 void sim_disk_ios_die(struct sim_host *host)
@@ -142,11 +173,11 @@ void sim_disk_ios_die(struct sim_host *host)
 		struct hf_disk_io *io = job->io;
 		struct sim_disk *disk = &host->disks[io->disk];
 
-		if (io->op == HF_DISK_WRITE && io->offset <= disk->size_bytes &&
+		if (io->op == HF_DISK_WRITE && !job->syncing && io->offset <= disk->size_bytes &&
 		    job->length <= disk->size_bytes - io->offset)
 			sim_disk_write_part(disk, io->offset, io->iov, io->iov_count,
 					    &sim->world_rng, sim->config.keep_torn_whole);
-		if (io->op == HF_DISK_SYNC && sim_rng_below(&sim->world_rng, 2))
+		if ((io->op == HF_DISK_SYNC || job->syncing) && sim_rng_below(&sim->world_rng, 2))
 			sim_disk_sync(disk, job->writes_completed);
 		sim_keep_free(job);
 	}

@@ -12,7 +12,7 @@ struct op {
 	struct iovec iov[2];
 	unsigned *done;
 	unsigned calls;
-	bool submitting;
+	bool submitting, sync;
 	int expected;
 };
 
@@ -34,6 +34,7 @@ static void start(struct op *op, enum hf_disk_op kind, uint64_t offset, void *by
 				     .offset = offset,
 				     .iov = op->iov,
 				     .iov_count = kind == HF_DISK_SYNC ? 0 : 1,
+				     .sync = op->sync,
 				     .status = -999,
 				     .done = op_done};
 	op->submitting = true;
@@ -68,6 +69,53 @@ static void test_what_was_written_is_read(void **state)
 	assert_memory_equal(out, in, 8192);
 	free(out);
 	free(in);
+}
+
+/* A write with its sync is one operation that says how far it came. */
+static void test_write_and_sync_in_one(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned done = 0;
+	struct op write = {.fixture = fixture, .done = &done}, read = write, sync = write;
+	uint8_t *out = aligned(4096), *in = aligned(4096);
+
+	memset(out, 0x5a, 4096);
+	start(&write, HF_DISK_WRITE, 8192, out, 4096);
+	fixture_run(fixture, &done, 1);
+	assert_true(write.io.wrote);
+	write.sync = true;
+	memset(out, 0xa5, 4096);
+	start(&write, HF_DISK_WRITE, 8192, out, 4096);
+	start(&sync, HF_DISK_SYNC, 0, NULL, 0);
+	fixture_run(fixture, &done, 3);
+	assert_true(write.io.wrote);
+	start(&read, HF_DISK_READ, 8192, in, 4096);
+	fixture_run(fixture, &done, 4);
+	assert_memory_equal(out, in, 4096);
+	free(out);
+	free(in);
+}
+
+/* The write may succeed and the sync fail, or the write fail: they are told apart. */
+static void test_write_and_sync_fail_each_for_itself(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned done = 0;
+	struct op op = {.fixture = fixture, .done = &done, .expected = HF_EIO, .sync = true};
+	uint8_t *bytes = aligned(512);
+
+	fixture_close(fixture);
+	fixture_open(fixture, "/dev/zero", 1u << 20); /* takes writes, cannot be synced */
+	start(&op, HF_DISK_WRITE, 0, bytes, 512);
+	fixture_run(fixture, &done, 1);
+	assert_true(op.io.wrote);
+	fixture_close(fixture);
+	fixture_open(fixture, "/dev/full", 1u << 20);
+	op.expected = HF_ENOSPC;
+	start(&op, HF_DISK_WRITE, 0, bytes, 512);
+	fixture_run(fixture, &done, 2);
+	assert_false(op.io.wrote);
+	free(bytes);
 }
 
 static void test_vectors_gather_and_scatter(void **state)
@@ -236,6 +284,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_was_written_is_read),
+		TEST(test_write_and_sync_in_one),
+		TEST(test_write_and_sync_fail_each_for_itself),
 		TEST(test_vectors_gather_and_scatter),
 		TEST(test_thousands_end_once),
 		TEST(test_past_the_end_is_invalid),
