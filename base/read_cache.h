@@ -1,8 +1,8 @@
 /* What the remote side asks of a read cache, as a table of functions: remote/ may not include
  * cache/, which implements it (cache/rcache.h), and does without one where there is none (NULL).
  *
- * Chunks are keyed by content: an object is immutable and the tag of its sealed header names it, so
- * a fill can never be stale, and losing any of it costs speed only. Core's thread. */
+ * Chunks are parts of immutable objects, keyed by a tag that no other object ever has, so a fill
+ * can never be stale, and losing any of it costs speed only. Core's thread. */
 #ifndef HF_BASE_READ_CACHE_H
 #define HF_BASE_READ_CACHE_H
 
@@ -22,7 +22,7 @@ enum hf_read_cache_class {
 };
 
 struct hf_read_cache_key {
-	uint8_t tag[16]; /* of the sealed header of what the chunk is from */
+	uint8_t tag[16]; /* names what the chunk is from, for ever */
 	uint64_t volume; /* whose share it takes; part of the key */
 	uint32_t chunk;
 	uint32_t class; /* enum hf_read_cache_class */
@@ -34,13 +34,11 @@ enum hf_read_cache_found {
 	HF_READ_CACHE_ON_DISK, /* to be asked for with `get` */
 };
 
-/* Part of a chunk from the cache's disk. Caller's memory until done, which comes once, later, never
- * from inside the call. Status 0 and `bytes`, which are valid inside `done` only; or HF_ENOENT: it
- * was not there any more, or failed its checks and is forgotten. */
+/* Part of a chunk. Caller's memory; once `hf_read_cache_get` has it, until done. */
 struct hf_read_cache_get {
 	struct hf_read_cache_key key;
 	uint32_t offset, length; /* bytes inside the chunk, any */
-	const uint8_t *bytes;
+	const uint8_t *bytes;    /* that part */
 	int status;
 	void (*done)(struct hf_read_cache_get *get);
 	struct hf_list link; /* the cache's until done */
@@ -51,8 +49,7 @@ struct hf_read_cache;
 
 struct hf_read_cache_ops {
 	enum hf_read_cache_found (*look)(struct hf_read_cache *cache,
-					 const struct hf_read_cache_key *key, uint32_t wanted_bytes,
-					 const uint8_t **bytes);
+					 struct hf_read_cache_get *get);
 	bool (*has)(const struct hf_read_cache *cache, const struct hf_read_cache_key *key);
 	void (*get)(struct hf_read_cache *cache, struct hf_read_cache_get *get);
 	void (*put)(struct hf_read_cache *cache, const struct hf_read_cache_key *key,
@@ -63,23 +60,23 @@ struct hf_read_cache {
 	const struct hf_read_cache_ops *ops;
 };
 
-/* A use of `wanted_bytes` of a chunk. HERE: the whole chunk is at *bytes, valid until the next call
- * of any function here. */
+/* A use. HERE: the part is at get->bytes, until the next call of any function here. */
 static inline enum hf_read_cache_found hf_read_cache_look(struct hf_read_cache *cache,
-							  const struct hf_read_cache_key *key,
-							  uint32_t wanted_bytes,
-							  const uint8_t **bytes)
+							  struct hf_read_cache_get *get)
 {
-	return cache ? cache->ops->look(cache, key, wanted_bytes, bytes) : HF_READ_CACHE_MISS;
+	return cache ? cache->ops->look(cache, get) : HF_READ_CACHE_MISS;
 }
 
-/* Whether it is there, in memory or on the disk; no use. */
+/* Whether the chunk is there, in memory or on the disk; no use. */
 static inline bool hf_read_cache_has(const struct hf_read_cache *cache,
 				     const struct hf_read_cache_key *key)
 {
 	return cache && cache->ops->has(cache, key);
 }
 
+/* For what is ON_DISK. `done` comes once, later, never from inside the call: status 0 and `bytes`,
+ * valid inside `done` only; or HF_ENOENT: it was not there any more, or failed its checks and is
+ * forgotten. Takes as long as the disk does. */
 static inline void hf_read_cache_get(struct hf_read_cache *cache, struct hf_read_cache_get *get)
 {
 	cache->ops->get(cache, get);

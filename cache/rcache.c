@@ -131,22 +131,29 @@ static void used(struct hf_rcache *cache, const struct hf_read_cache_key *key)
 		hf_rcache_index_use(&cache->disk, number, now);
 }
 
+static bool reaches(const struct hf_read_cache_get *get, uint32_t length)
+{
+	return get->offset < length && get->length <= length - get->offset;
+}
+
 static enum hf_read_cache_found table_look(struct hf_read_cache *table,
-					   const struct hf_read_cache_key *key,
-					   uint32_t wanted_bytes, const uint8_t **bytes)
+					   struct hf_read_cache_get *get)
 {
 	struct hf_rcache *cache = of(table);
-	struct rcache_block *block = find_block(cache, key);
+	struct rcache_block *block = find_block(cache, &get->key);
+	uint32_t slot = block ? HF_RCACHE_NONE : find_on_disk(cache, &get->key);
 
-	used(cache, key);
-	if (block) {
+	if (block && reaches(get, block->length)) {
 		cache->stats.memory_hits++;
-		cache->stats.memory_hit_bytes += wanted_bytes;
-		*bytes = block->bytes;
+		cache->stats.memory_hit_bytes += get->length;
+		get->bytes = block->bytes + get->offset;
+		used(cache, &get->key);
 		return HF_READ_CACHE_HERE;
 	}
-	if (find_on_disk(cache, key) != HF_RCACHE_NONE)
+	if (slot != HF_RCACHE_NONE && reaches(get, cache->disk.entries[slot].length)) {
+		hf_rcache_index_use(&cache->disk, slot, hf_rcache_now(cache));
 		return HF_READ_CACHE_ON_DISK;
+	}
 	cache->stats.misses++;
 	return HF_READ_CACHE_MISS;
 }
@@ -167,12 +174,13 @@ static void table_get(struct hf_read_cache *table, struct hf_read_cache_get *get
 	uint32_t slot = find_on_disk(cache, &get->key);
 
 	HF_ASSERT(get->length > 0 && !cache->closing);
-	if (block) {
+	if (block && reaches(get, block->length)) {
 		cache->stats.memory_hits++;
 		cache->stats.memory_hit_bytes += get->length;
 		block->refs++;
 		hf_rcache_finish_later(cache, get, block);
-	} else if (slot != HF_RCACHE_NONE) {
+	} else if (!block && slot != HF_RCACHE_NONE &&
+		   reaches(get, cache->disk.entries[slot].length)) {
 		hf_rcache_read(cache, get, slot);
 	} else {
 		cache->stats.misses++;

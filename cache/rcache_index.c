@@ -326,8 +326,6 @@ static uint64_t weighed(const struct hf_rcache_index *index, const struct hf_rca
 {
 	uint64_t used = group->queues[queue].used_bytes;
 
-	if (group->forgotten)
-		return used ? UINT64_MAX : 0;
 	return index->came_bytes - group->used_at > index->limit_bytes ? used * IDLE_WEIGHT : used;
 }
 
@@ -352,13 +350,27 @@ static struct hf_rcache_group *choose(struct hf_rcache_index *index, unsigned cl
 	return chosen;
 }
 
+static struct hf_rcache_queue *forgotten_queue(struct hf_rcache_index *index)
+{
+	for (unsigned i = 0; i < index->group_count; i++) {
+		struct hf_rcache_group *group = &index->groups[i];
+
+		if (group->forgotten && group->count > 0)
+			return &group->queues[group->queues[0].used_bytes == 0];
+	}
+	return NULL;
+}
+
 static struct hf_rcache_queue *choose_queue(struct hf_rcache_index *index)
 {
+	struct hf_rcache_queue *forgotten = forgotten_queue(index);
 	unsigned class =
 		index->class_bytes[1] > index->limit_bytes / 2 || index->class_bytes[0] == 0;
 	unsigned first = index->small_bytes[class] * SMALL_SHARE < index->limit_bytes;
-	struct hf_rcache_group *group = choose(index, class, first);
+	struct hf_rcache_group *group = forgotten ? NULL : choose(index, class, first);
 
+	if (forgotten)
+		return forgotten;
 	if (group)
 		return &group->queues[first];
 	group = choose(index, class, !first);

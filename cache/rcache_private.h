@@ -14,11 +14,12 @@
 #include "cache/rcache.h"
 #include "cache/rcache_format.h"
 
-#define HF_RCACHE_MAGIC       0x48465243u
-#define HF_RCACHE_BATCH       16u /* chunks written at once */
-#define HF_RCACHE_PENDING_MAX 64u /* chunks that wait for the disk; more are kept in memory only   \
-				   */
-#define HF_RCACHE_PAGES_RUN 64u   /* index pages in one write */
+#define HF_RCACHE_MAGIC 0x48465243u
+#define HF_RCACHE_BATCH 16u /* chunks written at once */
+#define HF_RCACHE_PENDING_MAX                                                                      \
+	64u                     /* chunks that wait for the disk; more are kept in memory only     \
+				 */
+#define HF_RCACHE_PAGES_RUN 64u /* index pages in one write */
 
 /* A chunk's bytes, of the memory tier, of a write, of a get. */
 struct rcache_block {

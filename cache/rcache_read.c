@@ -155,11 +155,8 @@ static struct reading *make_reading(struct hf_rcache *cache, struct hf_read_cach
 
 void hf_rcache_read(struct hf_rcache *cache, struct hf_read_cache_get *get, uint32_t slot)
 {
-	uint32_t length = cache->disk.entries[slot].length;
-	struct reading *reading = NULL;
+	struct reading *reading = make_reading(cache, get, slot);
 
-	if (get->offset < length && get->length <= length - get->offset)
-		reading = make_reading(cache, get, slot);
 	if (!reading) {
 		cache->stats.misses++;
 		hf_rcache_finish_later(cache, get, NULL);

@@ -16,14 +16,9 @@
 
 #include "base/env.h"
 #include "base/extmap.h"
+#include "base/read_cache.h"
 
 struct hf_remote;
-
-/* Memory for fetched chunks, shared by the volumes of one process. NULL when out of memory.
- * Destroyed by its owner after every remote that uses it has closed. */
-struct hf_remote_cache;
-struct hf_remote_cache *hf_remote_cache_create(uint64_t limit_bytes);
-void hf_remote_cache_destroy(struct hf_remote_cache *cache);
 
 /* Memory for maps, shared likewise: leaves that can be dropped, and headers of objects. NULL when
  * out of memory. */
@@ -52,11 +47,11 @@ struct hf_remote_open {
 	 */
 	uint64_t size_bytes;
 	bool claim;
-	bool create;             /* make the key ring if absent (a volume that never was) */
-	uint64_t deadline_ns;    /* for the whole opening; 0: none, store errors are retried */
-	uint64_t claims_look_ms; /* 0: 2000 */
-	struct hf_remote_cache *cache; /* NULL: fetched chunks are not kept */
-	struct hf_remote_maps *maps;   /* NULL: one of its own, of 256 MiB */
+	bool create;                 /* make the key ring if absent (a volume that never was) */
+	uint64_t deadline_ns;        /* for the whole opening; 0: none, store errors are retried */
+	uint64_t claims_look_ms;     /* 0: 2000 */
+	struct hf_read_cache *cache; /* keeps fetched chunks; NULL: nobody does */
+	struct hf_remote_maps *maps; /* NULL: one of its own, of 256 MiB */
 	/* Called in sequence order: the store now counts everything up to `recovery_point`
 	 * (a volume sequence). May be NULL when not claiming. */
 	void (*advanced)(void *context, uint64_t recovery_point);
@@ -132,7 +127,7 @@ void hf_remote_upload(struct hf_remote *remote, struct hf_remote_upload *upload)
 void hf_remote_look(struct hf_remote *remote);
 
 /* Reads `length` units at `place` of an object (one extent of the map). `buffer` is the caller's.
- * Fetches whole chunks, at least 64 KiB, and keeps them in the cache. Statuses: 0,
+ * What the cache has not is fetched in whole chunks, at least 64 KiB, and given to it. Statuses: 0,
  * HF_ECORRUPT (names the object in the journal), HF_ETIMEDOUT past `deadline_ns`, HF_ENOENT. */
 struct hf_remote_read {
 	struct hf_place place;

@@ -8,7 +8,6 @@
  */
 #include "remote/remote_impl.h"
 #include "base/log.h"
-#include "remote/chunk_cache.h"
 
 #include <stdlib.h>
 
@@ -124,12 +123,16 @@ static bool is_damaged(const struct hf_fetch *fetch)
 
 static void keep_good(struct hf_fetch *fetch)
 {
-	for (uint32_t i = 0; i < fetch->count; i++)
-		if (fetch->status[i] == 0)
-			hf_chunk_cache_add(fetch->remote->cache, &fetch->object, fetch->first + i,
-					   plain_of(fetch, i),
-					   hf_chunk_plain_bytes(fetch->object.payload_bytes,
-								fetch->first + i));
+	struct hf_read_cache_key key;
+
+	for (uint32_t i = 0; i < fetch->count; i++) {
+		if (fetch->status[i])
+			continue;
+		hf_reading_key(fetch->remote, &fetch->object.id, fetch->first + i, &key);
+		hf_read_cache_put(
+			fetch->remote->cache, &key, plain_of(fetch, i),
+			hf_chunk_plain_bytes(fetch->object.payload_bytes, fetch->first + i));
+	}
 }
 
 static void fetch_decode_done(struct hf_work *work)
@@ -204,13 +207,20 @@ static struct hf_fetch *find(const struct hf_remote *remote, uint64_t index, uin
 	return NULL;
 }
 
+static bool is_cached(const struct hf_table *table, uint32_t chunk)
+{
+	struct hf_read_cache_key key;
+
+	hf_reading_key(table->remote, &table->object.id, chunk, &key);
+	return hf_read_cache_has(table->remote->cache, &key);
+}
+
 static bool worth_fetching(const struct hf_table *table, uint32_t chunk)
 {
 	const struct hf_object *object = &table->object;
 
 	return chunk < object->chunk_count && object->chunks[chunk].kind != HF_CHUNK_ZERO &&
-	       !hf_chunk_cache_has(table->remote->cache, object, chunk) &&
-	       !find(table->remote, table->index, chunk);
+	       !is_cached(table, chunk) && !find(table->remote, table->index, chunk);
 }
 
 /* How many chunks from `first` go into one GET: those that are wanted, and where the chunk before
@@ -219,7 +229,7 @@ static uint32_t run_length(const struct hf_table *table, uint32_t first, uint32_
 {
 	uint32_t end = first + 1;
 
-	if (first > 0 && hf_chunk_cache_has(table->remote->cache, &table->object, first - 1))
+	if (first > 0 && is_cached(table, first - 1))
 		wanted_end = first + RUN_MAX;
 	while (end < wanted_end && end - first < RUN_MAX && worth_fetching(table, end))
 		end++;

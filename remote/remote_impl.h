@@ -37,7 +37,8 @@ struct hf_remote {
 	uint64_t size_bytes;
 	uint64_t recovery_point;
 	int trouble;
-	struct hf_remote_cache *cache;
+	struct hf_read_cache *cache;
+	uint8_t cache_id[HF_TAG_BYTES]; /* of the volume in the cache */
 	void (*advanced_cb)(void *context, uint64_t recovery_point);
 	void (*fenced_cb)(void *context);
 	void *context;
@@ -152,18 +153,24 @@ struct hf_reading {
 	struct hf_remote_read *read;
 	struct hf_timer deadline;
 	struct hf_table_wait header; /* its table is pinned until the reading ends */
-	bool has_header;
-	unsigned pending; /* waits that are in a fetch's list */
+	bool has_header, header_asked;
+	int status;       /* the first failure */
+	unsigned pending; /* waits in fetches, gets from the cache, the header, a call of ours */
 	unsigned wait_count;
 	struct hf_wait {
 		struct hf_list link; /* in fetch->waits */
 		struct hf_reading *reading;
 		struct hf_fetch *fetch; /* NULL: not waiting */
 		uint32_t chunk;
+		bool missing; /* not in the cache: fetched once the header is there */
+		struct hf_read_cache_get get;
 	} waits[];
 };
 
-/* Copies the part of chunk `number` that the read wants. */
+/* The name of a chunk in the cache: of this volume, as long as it has this key. */
+void hf_reading_key(const struct hf_remote *remote, const struct hf_object_id *id, uint32_t chunk,
+		    struct hf_read_cache_key *key);
+/* Copies the part of chunk `number` that the read wants; NULL: zeros. */
 void hf_reading_copy(struct hf_reading *reading, uint32_t number, const uint8_t *plain);
 /* One wait has ended; the last one, or a failure, tells the owner. */
 void hf_reading_settle(struct hf_wait *wait, int status);

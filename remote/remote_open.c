@@ -357,6 +357,17 @@ static void keyring_missing(struct hf_opening *opening)
 	hf_opening_submit(opening, volume_listed);
 }
 
+/* A volume of the same number but with another key ring is another volume. */
+static int name_in_cache(struct hf_remote *remote)
+{
+	static const uint8_t salt[HF_SALT_BYTES];
+	uint8_t name[HF_KEY_BYTES];
+	int err = hf_crypt_derive(remote->data_key, salt, "read cache", name);
+
+	memcpy(remote->cache_id, name, sizeof remote->cache_id);
+	return err;
+}
+
 static void keyring_read(struct hf_retry *retry, int status)
 {
 	struct hf_opening *opening = hf_opening_of(retry, status);
@@ -376,6 +387,8 @@ static void keyring_read(struct hf_retry *retry, int status)
 	if (status == HF_EAUTH)
 		hf_fail(&opening->open->message, status,
 			"the key does not open it; give the volume's own key");
+	if (!status)
+		status = name_in_cache(opening->remote);
 	if (status)
 		fail_at(opening, status);
 	else if (open->claim)

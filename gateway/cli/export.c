@@ -3,6 +3,7 @@
 #include "gateway/cli/export.h"
 #include "base/assert.h"
 #include "base/ids.h"
+#include "cache/rcache.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/key_file.h"
 
@@ -46,6 +47,8 @@ static void remote_closed(void *context)
 	struct hf_export *export = context;
 
 	export->remote = NULL;
+	hf_rcache_destroy(export->cache);
+	export->cache = NULL;
 	hf_env_uv_close(export->env_uv, env_closed, export);
 }
 
@@ -97,12 +100,13 @@ void hf_export_open(struct hf_export *export)
 		hf_export_end(export);
 		return;
 	}
-	export->cache = hf_remote_cache_create(CACHE_BYTES);
+	export->cache = hf_rcache_create(&(struct hf_rcache_config){
+		.env = export->env, .disk = HF_RCACHE_NO_DISK, .memory_bytes = CACHE_BYTES});
 	export->open.env = export->env;
 	export->open.tenant = export->tenant;
 	export->open.volume = export->volume;
 	export->open.deadline_ns = hf_env_now_ns(export->env) + DEADLINE_NS;
-	export->open.cache = export->cache;
+	export->open.cache = hf_rcache_table(export->cache);
 	export->open.context = export;
 	export->open.opened = volume_opened;
 	hf_remote_open_start(&export->open);
@@ -148,7 +152,6 @@ static void run(struct hf_export *export)
 	}
 	uv_run(&export->loop, UV_RUN_DEFAULT);
 	hf_export_copy_free(export);
-	hf_remote_cache_destroy(export->cache);
 	explicit_bzero(export->open.wrap_key, sizeof export->open.wrap_key);
 	HF_ASSERT(uv_loop_close(&export->loop) == 0);
 }

@@ -40,7 +40,7 @@ struct hf_export {
 	struct hf_env_uv *env_uv;
 	struct hf_env *env;
 	struct hf_env_uv_store_change store;
-	struct hf_remote_cache *cache;
+	struct hf_rcache *cache; /* in memory; NULL: none could be had */
 
 	/* export_find.c */
 	struct hf_retry find;

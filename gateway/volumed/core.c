@@ -162,8 +162,6 @@ static struct hf_core *core_create(const struct hf_core_config *config)
 		hf_list_init(&core->volume_buckets[i]);
 	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
 		hf_list_init(&core->segments[i]);
-	core->cache = hf_remote_cache_create(core->config.cache_bytes);
-	HF_ASSERT(core->cache != NULL);
 	return core;
 }
 
@@ -180,7 +178,6 @@ static void core_destroy(struct hf_core *core)
 	hf_env_timer_cancel(core->env, &core->uploaded_timer);
 	hf_core_rings_free(core);
 	hf_core_segments_free(core);
-	hf_remote_cache_destroy(core->cache);
 	core->magic = 0;
 	free(core);
 }
@@ -216,6 +213,7 @@ static void log_opened(struct hf_wlog_open *log_open)
 		return;
 	}
 	hf_core_enter(core);
+	hf_core_cache_open(core);
 	hf_core_recover_finish(core);
 	core->recovering = false;
 	hf_info("log recovered: segments=%llu batches=%llu records=%llu rewritten=%llu volumes=%u",
@@ -286,8 +284,8 @@ void hf_core_close_step(struct hf_core *core)
 		hf_wlog_close(core->log, core_log_closed, core);
 		return;
 	}
-	if (!core->log_closed || core->holds > 0 || core->reads.under_way > 0 ||
-	    core->writes.under_way > 0)
+	if (!hf_core_cache_close(core) || !core->log_closed || core->holds > 0 ||
+	    core->reads.under_way > 0 || core->writes.under_way > 0)
 		return;
 	core_destroy(core);
 	closed(context);
@@ -325,6 +323,8 @@ void hf_core_status(struct hf_core *core, struct hf_core_status *status)
 		.uploads_under_way = core->uploads,
 		.store_reachable = true,
 	};
+	if (core->cache)
+		hf_rcache_stats(core->cache, &status->cache);
 	hf_list_for_each (cursor, &core->volumes) {
 		const struct hf_core_volume *volume =
 			hf_container_of(cursor, struct hf_core_volume, link);

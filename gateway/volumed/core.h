@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/env.h"
+#include "cache/rcache.h"
 #include "cache/ring_layout.h"
 #include "cache/wlog.h"
 
@@ -147,6 +148,7 @@ struct hf_core_config {
 	uint64_t read_deadline_ms; /* a read that needs the store; 0: 25000 */
 	uint64_t claims_look_ms;   /* between looks at the claims; 0: 2000 */
 	uint64_t cache_bytes;      /* memory for fetched chunks; 0: 64 MiB */
+	unsigned cache_disk;       /* of env, for fetched chunks; 0: none (it is the log's) */
 	unsigned requests_max;     /* under way; more wait; 0: 4096 */
 	void *context;
 	/* Both are called from inside the core, which may be asked for a status and nothing else.
@@ -176,6 +178,7 @@ struct hf_core_status {
 	uint64_t log_total_bytes, log_free_bytes, log_written_bytes;
 	uint64_t requests_under_way, uploads_under_way;
 	bool store_reachable;
+	struct hf_rcache_stats cache;
 };
 void hf_core_status(struct hf_core *core, struct hf_core_status *status);
 

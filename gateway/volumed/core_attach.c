@@ -228,7 +228,7 @@ void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns)
 					       .create = volume->config.create,
 					       .deadline_ns = deadline_ns,
 					       .claims_look_ms = core->config.claims_look_ms,
-					       .cache = core->cache,
+					       .cache = hf_rcache_table(core->cache),
 					       .advanced = hf_core_upload_advanced,
 					       .fenced = remote_fenced,
 					       .context = volume,

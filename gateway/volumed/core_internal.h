@@ -424,6 +424,13 @@ extern const struct hf_wlog_owner hf_core_log_owner;
 /* After the log opened: what came back hangs together, or the volume is FAILED. */
 void hf_core_recover_finish(struct hf_core *core);
 
+/* ---- The read cache (core_cache.c) -------------------------------------------------------------
+ */
+
+void hf_core_cache_open(struct hf_core *core);
+/* When every remote side is closed. True: it is closed; false: hf_core_close_step comes later. */
+bool hf_core_cache_close(struct hf_core *core);
+
 /* ---- The core ----------------------------------------------------------------------------------
  */
 
@@ -441,7 +448,8 @@ struct hf_core {
 	unsigned volume_count;
 	struct hf_list volume_buckets[HF_CORE_VOLUME_BUCKETS];
 	struct hf_list unsynced;
-	struct hf_remote_cache *cache;
+	struct hf_rcache *cache;
+	bool cache_closed;
 
 	struct hf_core_gate reads, writes;
 	uint64_t append_bytes;

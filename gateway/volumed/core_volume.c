@@ -152,6 +152,8 @@ void hf_core_volume_free(struct hf_core_volume *volume)
 	core->volume_count--;
 	hf_core_queue_free(&volume->queue);
 	hf_extmap_destroy(volume->overlay);
+	if (core->cache)
+		hf_rcache_forget(core->cache, volume->config.volume);
 	explicit_bzero(&volume->config, sizeof volume->config);
 	volume->magic = 0;
 	free(volume);

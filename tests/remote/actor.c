@@ -49,7 +49,7 @@ void actor_open(struct actor *actor, uint64_t epoch)
 	actor_open_with(actor, epoch, NULL);
 }
 
-void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_remote_cache *cache)
+void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_read_cache *cache)
 {
 	actor->opened = false;
 	actor->open = (struct hf_remote_open){

@@ -35,7 +35,7 @@ struct actor {
 void actor_init(struct actor *actor, struct mem_store *store, uint64_t who);
 /* Starts opening; `opened` tells. Claiming with this epoch, or reading when it is 0. */
 void actor_open(struct actor *actor, uint64_t epoch);
-void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_remote_cache *cache);
+void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_read_cache *cache);
 /* One write as one object, the next of this actor. */
 void actor_upload(struct actor *actor);
 /* Opens, runs until open; asserts the status. */

@@ -96,7 +96,8 @@ bool gateway_boot(struct gateway *gateway)
 	config->uploads_max = 4;
 	config->read_deadline_ms = 300000;
 	config->claims_look_ms = 40;
-	config->cache_bytes = 256u << 10;
+	config->cache_bytes = 14u << 10; /* one chunk: most hits are the disk's */
+	config->cache_disk = 1;
 	config->requests_max = 16;
 	config->context = gateway;
 	config->alarm = alarmed;

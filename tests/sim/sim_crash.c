@@ -24,8 +24,9 @@
 #include "tests/sim/gateway.h"
 #include "tests/sim/reader.h"
 
-#define LIVES_MAX 20u
-#define DISK_SIZE (1536u << 10)
+#define LIVES_MAX  20u
+#define DISK_SIZE  (1536u << 10)
+#define CACHE_SIZE (448u << 10)
 
 struct totals {
 	uint64_t recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
@@ -238,6 +239,17 @@ static void recover(struct gateway *gateway, const uint64_t *points, bool lost)
 		gateway_check_content(gateway);
 }
 
+/* The cache's disk may hold anything at any time. */
+static void rot_cache(struct sim *sim)
+{
+	uint64_t at = sim_random_below(sim, CACHE_SIZE / HF_UNIT) * HF_UNIT;
+	uint8_t bytes[HF_UNIT];
+
+	memcpy(bytes, sim_disk_bytes(sim, 0, 1) + at, sizeof bytes);
+	bytes[below(sim, HF_UNIT)] ^= (uint8_t)(1u << below(sim, 8));
+	sim_disk_poke(sim, 0, 1, at, bytes, sizeof bytes);
+}
+
 static void die(struct gateway *gateway, struct totals *totals)
 {
 	uint64_t points[MODEL_VOLUMES_MAX] = {0};
@@ -245,6 +257,8 @@ static void die(struct gateway *gateway, struct totals *totals)
 	uint32_t how = below(sim, 100);
 	bool check = below(sim, 3) == 0 || how >= 92;
 
+	if (below(sim, 4) == 0)
+		rot_cache(sim);
 	if (how < 8)
 		gateway_close(gateway);
 	if (how < 40) {
@@ -334,7 +348,8 @@ static void setup_volumes(struct sim *sim, struct model *model)
 
 static struct sim_config world_config(uint64_t seed)
 {
-	struct sim_config config = {.seed = seed, .disk_size_bytes = {DISK_SIZE}};
+	struct sim_config config = {
+		.seed = seed, .disk_count = 2, .disk_size_bytes = {DISK_SIZE, CACHE_SIZE}};
 
 	config.store_delay_ns = 5 * HF_NS_PER_MS;
 	if (seed % 3 == 0)
