@@ -139,10 +139,14 @@ struct hf_env_ops {
 	void (*work_submit)(struct hf_env *env, struct hf_work *work);
 };
 
+#define HF_DISKS_MAX 16u
+
+/* Disks may come and go while the environment is in use: a number whose size is 0 has no disk, and
+ * operations on it end with HF_EINVAL. */
 struct hf_env {
 	const struct hf_env_ops *ops;
-	unsigned disk_count;
-	uint64_t disk_size_bytes[8];
+	unsigned disk_count; /* one above the highest number in use */
+	uint64_t disk_size_bytes[HF_DISKS_MAX];
 };
 
 static inline uint64_t hf_env_now_ns(struct hf_env *env)

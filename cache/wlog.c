@@ -264,6 +264,16 @@ uint64_t hf_wlog_durable_through(const struct hf_wlog *log)
 	return log->durable_through;
 }
 
+uint64_t hf_wlog_serial_expand(const struct hf_wlog *log, uint64_t low_bits)
+{
+	const uint64_t span = 1ull << HF_WLOG_SERIAL_BITS;
+	uint64_t newest = log->table.next_serial - 1;
+	uint64_t serial = (newest & ~(span - 1)) | low_bits;
+
+	HF_ASSERT(low_bits < span);
+	return serial > newest && serial >= span ? serial - span : serial;
+}
+
 uint64_t hf_wlog_active_segment(const struct hf_wlog *log)
 {
 	const struct wlog_segment *segment = log->active ? log->active : log->fresh;

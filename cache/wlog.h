@@ -157,6 +157,7 @@ struct hf_wlog_open {
 	struct hf_wlog *wlog;         /* out */
 	int status;
 	struct hf_errmsg message;
+	uint8_t uuid[16]; /* out: the log's name, from before the first `recovered` on */
 	/* What recovery found, for the journal and metrics. */
 	uint64_t segments_read, batches, records, rewritten_records;
 	void (*opened)(struct hf_wlog_open *open);
@@ -199,6 +200,10 @@ void hf_wlog_recycle(struct hf_wlog *log, uint64_t segment_serial);
 void hf_wlog_close(struct hf_wlog *log, void (*closed)(void *context), void *context);
 
 uint64_t hf_wlog_durable_through(const struct hf_wlog *log);
+/* A serial of a live segment from its low HF_WLOG_SERIAL_BITS bits: live serials lie within that
+ * many of the newest. */
+#define HF_WLOG_SERIAL_BITS 30u
+uint64_t hf_wlog_serial_expand(const struct hf_wlog *log, uint64_t low_bits);
 uint64_t hf_wlog_active_segment(const struct hf_wlog *log);
 /* Space that ordinary appends may still take, and all they ever may: without the reserve. */
 uint64_t hf_wlog_free_bytes(const struct hf_wlog *log);

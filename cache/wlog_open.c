@@ -205,6 +205,7 @@ static void supers_read(struct hf_wlog *log, int status)
 		open_end(log, status);
 		return;
 	}
+	memcpy(log->opening->uuid, log->super.uuid, sizeof log->opening->uuid);
 	hf_wlog_provide(log);
 	free(log->table_copies);
 	log->table_copies =

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "gateway/volumed/core_internal.h"
+#include "gateway/volumed/core_state.h"
 
 #define OBJECT_RECORDS_MAX       16384u /* each adds at most two extents to an object */
 #define DEFAULT_OBJECT_BYTES     (16ull << 20)
@@ -87,11 +87,22 @@ void hf_core_leave(struct hf_core *core)
 		return;
 	}
 	hf_core_uploaded_step(core);
-	hf_core_segments_recycle(core);
+	hf_core_for_each_log (log, core) {
+		hf_core_segments_recycle(log);
+	}
 	core_tell(core);
 	core->depth = 0;
 	if (core->closing)
 		hf_core_close_step(core); /* maybe the end of it */
+}
+
+static bool logs_have_work(const struct hf_core *core)
+{
+	hf_core_for_each_log (log, core) {
+		if (log->segments_released || log->uploaded_now)
+			return true;
+	}
+	return false;
 }
 
 void hf_core_leave_later(struct hf_core *core)
@@ -99,8 +110,8 @@ void hf_core_leave_later(struct hf_core *core)
 	HF_ASSERT(core->depth > 0);
 	core->depth--;
 	if (core->depth == 0 &&
-	    (core->closing || core->segments_released || core->uploaded_now ||
-	     !hf_list_empty(&core->ended_requests) || !hf_list_empty(&core->ended_changes)))
+	    (core->closing || logs_have_work(core) || !hf_list_empty(&core->ended_requests) ||
+	     !hf_list_empty(&core->ended_changes)))
 		hf_env_timer_set(core->env, &core->ended_timer, hf_env_now_ns(core->env));
 }
 
@@ -145,8 +156,6 @@ static struct hf_core *core_create(const struct hf_core_config *config)
 	core->config = *config;
 	core_defaults(&core->config);
 	core->env = config->env;
-	core->owner = hf_core_log_owner;
-	core->owner.context = core;
 	core->ended_timer.fired = ended_fired;
 	core->uploaded_timer.fired = hf_core_uploaded_due;
 	core->reads.limit = core->writes.limit = core->config.requests_max;
@@ -160,8 +169,6 @@ static struct hf_core *core_create(const struct hf_core_config *config)
 	hf_list_init(&core->ended_changes);
 	for (unsigned i = 0; i < HF_CORE_VOLUME_BUCKETS; i++)
 		hf_list_init(&core->volume_buckets[i]);
-	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
-		hf_list_init(&core->segments[i]);
 	return core;
 }
 
@@ -177,66 +184,139 @@ static void core_destroy(struct hf_core *core)
 	hf_env_timer_cancel(core->env, &core->ended_timer);
 	hf_env_timer_cancel(core->env, &core->uploaded_timer);
 	hf_core_rings_free(core);
-	hf_core_segments_free(core);
+	hf_core_for_each_log (log, core) {
+		hf_core_log_destroy(log);
+	}
 	core->magic = 0;
 	free(core);
 }
 
-static void open_refused(void *context)
+static void open_end(struct hf_core *core)
 {
-	struct hf_core *core = context;
 	struct hf_core_open *open = core->open;
 
-	core->log = NULL;
-	core_destroy(core);
-	open->status = hf_fail(&open->message, HF_ECORRUPT,
-			       "the log's control state cannot be read; see the alarms before");
-	open->opened(open);
-}
-
-static void log_opened(struct hf_wlog_open *log_open)
-{
-	struct hf_core *core = hf_container_of(log_open, struct hf_core, log_open);
-	struct hf_core_open *open = core->open;
-
-	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
-	open->status = log_open->status;
-	if (open->status != 0) {
-		open->message = log_open->message;
-		core_destroy(core);
-		open->opened(open);
-		return;
-	}
-	core->log = log_open->wlog;
-	if (core->damaged) {
-		hf_wlog_close(core->log, open_refused, core);
-		return;
-	}
 	hf_core_enter(core);
 	hf_core_cache_open(core);
 	hf_core_recover_finish(core);
 	core->recovering = false;
-	hf_info("log recovered: segments=%llu batches=%llu records=%llu rewritten=%llu volumes=%u",
-		(unsigned long long)log_open->segments_read, (unsigned long long)log_open->batches,
-		(unsigned long long)log_open->records,
-		(unsigned long long)log_open->rewritten_records, core->volume_count);
+	open->status = 0;
 	open->core = core;
 	open->opened(open);
 	hf_core_leave(core);
 }
 
+/* The first log's trouble is the core's, if no other log serves. */
+static void open_failed(struct hf_core *core)
+{
+	struct hf_core_open *open = core->open;
+
+	hf_core_for_each_log (log, core) {
+		if (open->status == 0)
+			open->status = hf_fail(&open->message, log->error, "%s", log->reason);
+	}
+	core_destroy(core);
+	open->opened(open);
+}
+
+/* One log less to wait for. */
+static void open_step(struct hf_core *core)
+{
+	bool serves = false;
+
+	if (--core->logs_opening > 0)
+		return;
+	hf_core_for_each_log (log, core) {
+		serves |= log->state == HF_CORE_LOG_SERVING;
+	}
+	if (!serves) {
+		open_failed(core);
+		return;
+	}
+	hf_core_for_each_log (log, core) {
+		if (log->state == HF_CORE_LOG_MISSING)
+			hf_core_alarm(core, 0, "a write log is missing: %s", log->reason);
+	}
+	open_end(core);
+}
+
+static void log_refused(void *context)
+{
+	struct hf_core_log *log = context;
+
+	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
+	log->wlog = NULL;
+	hf_core_found_destroy(log->found);
+	log->found = NULL;
+	hf_core_segments_free(log);
+	open_step(log->core);
+}
+
+static void log_opened(struct hf_wlog_open *open)
+{
+	struct hf_core_log *log = hf_container_of(open, struct hf_core_log, open);
+	struct hf_core *core = log->core;
+
+	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
+	if (open->status != 0) {
+		hf_core_log_fail(log, open->status, open->message.text);
+		log_refused(log);
+		return;
+	}
+	if (hf_core_log_find(core, open->uuid))
+		hf_core_log_fail(log, HF_ECORRUPT, "it is a copy of another log that is in use");
+	else if (log->damaged)
+		hf_core_log_fail(log, HF_ECORRUPT,
+				 "the log's control state cannot be read; see the alarms before");
+	if (log->error != 0) {
+		hf_wlog_close(open->wlog, log_refused, log);
+		return;
+	}
+	log->wlog = open->wlog;
+	memcpy(log->uuid, open->uuid, sizeof log->uuid);
+	log->state = HF_CORE_LOG_SERVING;
+	hf_info("log %u recovered: segments=%llu batches=%llu records=%llu rewritten=%llu",
+		log->index, (unsigned long long)open->segments_read,
+		(unsigned long long)open->batches, (unsigned long long)open->records,
+		(unsigned long long)open->rewritten_records);
+	open_step(core);
+}
+
+static void none_there(struct hf_timer *timer)
+{
+	open_step(hf_container_of(timer, struct hf_core, ended_timer));
+}
+
 void hf_core_open_start(struct hf_core_open *open)
 {
 	struct hf_core *core = core_create(&open->config);
+	unsigned count = open->config.disk_count ? open->config.disk_count : 1;
 
+	HF_ASSERT(count <= HF_CORE_LOGS_MAX);
 	core->open = open;
 	core->recovering = true;
 	open->core = NULL;
-	core->log_open.config.env = core->env;
-	core->log_open.config.disk = 0;
-	core->log_open.config.owner = &core->owner;
-	core->log_open.opened = log_opened;
-	hf_wlog_open_start(&core->log_open);
+	open->status = 0;
+	core->logs_opening = 1;
+	for (unsigned i = 0; i < count; i++) {
+		struct hf_core_log *log = hf_core_log_create(core, open->config.disks[i]);
+
+		if (log->disk == HF_CORE_NO_DISK) {
+			hf_core_log_fail(log, HF_ENOENT, "its disk is not there");
+			continue;
+		}
+		core->logs_opening++;
+		log->open.config.env = core->env;
+		log->open.config.disk = log->disk;
+		log->open.config.owner = &log->owner;
+		log->open.opened = log_opened;
+		hf_wlog_open_start(&log->open);
+	}
+	if (core->logs_opening > 1) {
+		core->logs_opening--;
+		return;
+	}
+	core->ended_timer.fired = none_there;
+	hf_env_timer_set(core->env, &core->ended_timer, hf_env_now_ns(core->env));
 }
 
 /* ---- Closing -----------------------------------------------------------------------------------
@@ -252,12 +332,34 @@ static void gate_cancel(struct hf_core_gate *gate)
 
 static void core_log_closed(void *context)
 {
-	struct hf_core *core = context;
+	struct hf_core_log *log = context;
+	struct hf_core *core = log->core;
 
-	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
 	hf_core_enter(core);
-	core->log_closed = true;
+	log->wlog = NULL;
+	log->closed = true;
 	hf_core_leave(core);
+}
+
+static void core_logs_close(struct hf_core *core)
+{
+	core->logs_closing = true;
+	hf_core_for_each_log (log, core) {
+		if (log->wlog)
+			hf_wlog_close(log->wlog, core_log_closed, log);
+		else
+			log->closed = true;
+	}
+}
+
+static bool core_logs_are_closed(const struct hf_core *core)
+{
+	hf_core_for_each_log (log, core) {
+		if (!log->closed)
+			return false;
+	}
+	return true;
 }
 
 static bool core_remotes_are_closed(const struct hf_core *core)
@@ -279,12 +381,11 @@ void hf_core_close_step(struct hf_core *core)
 
 	if (core->depth > 0 || core->telling || core->uploads > 0 || !core_remotes_are_closed(core))
 		return;
-	if (!core->log_closing) {
-		core->log_closing = true;
-		hf_wlog_close(core->log, core_log_closed, core);
+	if (!core->logs_closing) {
+		core_logs_close(core);
 		return;
 	}
-	if (!hf_core_cache_close(core) || !core->log_closed || core->holds > 0 ||
+	if (!hf_core_cache_close(core) || !core_logs_are_closed(core) || core->holds > 0 ||
 	    core->reads.under_way > 0 || core->writes.under_way > 0)
 		return;
 	core_destroy(core);
@@ -308,6 +409,7 @@ void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *co
 		hf_core_changes_done(core, &volume->attaching, HF_ECANCELED, "closing");
 		hf_core_changes_done(core, &volume->leaving, HF_ECANCELED, "closing");
 		hf_core_remote_close(volume);
+		hf_core_held_run(volume);
 	}
 	hf_core_budget_run(core);
 	hf_core_leave_later(core);
@@ -316,15 +418,19 @@ void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *co
 void hf_core_status(struct hf_core *core, struct hf_core_status *status)
 {
 	*status = (struct hf_core_status){
-		.log_total_bytes = hf_wlog_total_bytes(core->log),
-		.log_free_bytes = hf_wlog_free_bytes(core->log),
-		.log_written_bytes = hf_wlog_written_bytes(core->log),
 		.requests_under_way = (uint64_t)core->reads.under_way + core->writes.under_way,
 		.uploads_under_way = core->uploads,
 		.store_reachable = true,
 	};
 	if (core->cache)
 		hf_rcache_stats(core->cache, &status->cache);
+	hf_core_for_each_log (log, core) {
+		if (!log->wlog)
+			continue;
+		status->log_total_bytes += hf_wlog_total_bytes(log->wlog);
+		status->log_free_bytes += hf_wlog_free_bytes(log->wlog);
+		status->log_written_bytes += hf_wlog_written_bytes(log->wlog);
+	}
 	hf_list_for_each (cursor, &core->volumes) {
 		const struct hf_core_volume *volume =
 			hf_container_of(cursor, struct hf_core_volume, link);

@@ -132,6 +132,8 @@ struct hf_volume_status {
 	uint64_t read_ops, read_bytes, write_ops, write_bytes;
 	uint64_t uploaded_objects, uploaded_bytes, fetched_bytes;
 	uint64_t bad_extents;
+	unsigned log; /* index of the one that it is in; HF_CORE_LOGS_MAX: none */
+	bool moving;
 };
 int hf_core_volume_status(struct hf_core *core, uint64_t volume, struct hf_volume_status *status);
 /* Fills up to `capacity` volume numbers, returns how many there are. */
@@ -139,17 +141,22 @@ unsigned hf_core_volumes(struct hf_core *core, uint64_t *volumes, unsigned capac
 
 /* ---- The core itself ------------------------------------------------------------------------- */
 
+#define HF_CORE_LOGS_MAX 8u
+#define HF_CORE_NO_DISK  UINT32_MAX /* of a log that is missing: volumes may be in it */
+
 struct hf_core_config {
 	struct hf_env *env;
-	uint64_t object_bytes;     /* close an object at this payload; 0: 16 MiB */
-	uint64_t object_timer_ms;  /* or when its first write is this old; 0: 2000 */
-	unsigned object_records;   /* or when it holds so many; 0 or more: 16384 */
-	unsigned uploads_max;      /* objects under way at once, all volumes; 0: 4 */
-	uint64_t read_deadline_ms; /* a read that needs the store; 0: 25000 */
-	uint64_t claims_look_ms;   /* between looks at the claims; 0: 2000 */
-	uint64_t cache_bytes;      /* memory for fetched chunks; 0: 64 MiB */
-	unsigned cache_disk;       /* of env, for fetched chunks; 0: none (it is the log's) */
-	unsigned requests_max;     /* under way; more wait; 0: 4096 */
+	unsigned disks[HF_CORE_LOGS_MAX]; /* of the write logs */
+	unsigned disk_count;              /* 0: disk 0 alone */
+	uint64_t object_bytes;            /* close an object at this payload; 0: 16 MiB */
+	uint64_t object_timer_ms;         /* or when its first write is this old; 0: 2000 */
+	unsigned object_records;          /* or when it holds so many; 0 or more: 16384 */
+	unsigned uploads_max;             /* objects under way at once, all volumes; 0: 4 */
+	uint64_t read_deadline_ms;        /* a read that needs the store; 0: 25000 */
+	uint64_t claims_look_ms;          /* between looks at the claims; 0: 2000 */
+	uint64_t cache_bytes;             /* memory for fetched chunks; 0: 64 MiB */
+	unsigned cache_disk;              /* of env, for fetched chunks; 0: none (it is a log's) */
+	unsigned requests_max;            /* under way; more wait; 0: 4096 */
 	void *context;
 	/* Both are called from inside the core, which may be asked for a status and nothing else.
 	 * A volume's state, size or flags changed (for rings and for reports). */
@@ -160,8 +167,10 @@ struct hf_core_config {
 	void (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
 };
 
-/* Opens disk 0's log and recovers; volumes that were attached are known afterwards (state OPENING
- * once hf_core_attach gives their key) and their results answer resubmitted requests. */
+/* Opens the logs and recovers. One that cannot be opened is missing: an alarm says why, volumes
+ * that may be in it are refused, the others are served; the opening fails if there is no other.
+ * Volumes that were attached are known afterwards (state OPENING once hf_core_attach gives their
+ * key) and their results answer resubmitted requests. */
 struct hf_core_open {
 	struct hf_core_config config;
 	struct hf_core *core; /* out; NULL on failure */
@@ -174,8 +183,24 @@ void hf_core_open_start(struct hf_core_open *open);
 /* Stops scheduling, lets what is under way end, closes the log. Nothing is uploaded on the way. */
 void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *context);
 
+struct hf_core_log_status {
+	unsigned index, disk;
+	uint8_t uuid[16];
+	const char *state_text; /* "serving", "draining", "missing" */
+	int error;              /* why it is missing */
+	char reason[128];
+	unsigned volumes; /* that are in it */
+	uint64_t total_bytes, free_bytes, written_bytes;
+};
+/* Fills up to HF_CORE_LOGS_MAX, returns how many there are. */
+unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs);
+
+/* Puts the volume into the log of this index (hf_core_logs), while it serves; done through
+ * volume_changed. 0 if it is there or on the way; HF_ENOENT, HF_EBUSY. */
+int hf_core_volume_move(struct hf_core *core, uint64_t volume, unsigned log_index);
+
 struct hf_core_status {
-	uint64_t log_total_bytes, log_free_bytes, log_written_bytes;
+	uint64_t log_total_bytes, log_free_bytes, log_written_bytes; /* of all logs */
 	uint64_t requests_under_way, uploads_under_way;
 	bool store_reachable;
 	struct hf_rcache_stats cache;

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gateway/volumed/core_internal.h"
+#include "gateway/volumed/core_state.h"
 
 #define OPEN_DEADLINE_S 60u
 #define VOLUME_SIZE_MAX (1ull << 55) /* bytes */
@@ -39,10 +39,13 @@ static void change_end(struct hf_core *core, struct hf_volume_change *change, in
 /* ---- The ATTACH record -------------------------------------------------------------------------
  */
 
-static void attach_logged(struct hf_core_volume *volume, uint64_t sequence, int status)
+static void attach_logged(struct hf_core_volume *volume, struct hf_core_log *log, uint64_t batch,
+			  int status)
 {
-	(void)sequence;
+	(void)log;
 	volume->attach_records--;
+	if (status == 0 && volume->since_batch == 0)
+		volume->since_batch = batch;
 	if (status != 0) {
 		hf_core_changes_done(volume->core, &volume->attaching, status,
 				     "the log cannot be written");
@@ -51,14 +54,30 @@ static void attach_logged(struct hf_core_volume *volume, uint64_t sequence, int 
 		hf_core_changes_done(volume->core, &volume->attaching, 0, "");
 		hf_core_volume_changed(volume);
 	}
+	hf_core_move_step(volume);
 	hf_core_leave_step(volume);
 }
 
-static void attach_log(struct hf_core_volume *volume)
+void hf_core_attach_log(struct hf_core_volume *volume)
 {
+	struct hf_core_log *log = volume->home;
+	struct hf_core_state_volume says;
+
+	if (volume->move) {
+		volume->attach_wanted = true; /* the log that it goes to has to know */
+		return;
+	}
+	if (!log)
+		log = hf_core_log_choose(volume->core, NULL);
+	HF_ASSERT(log != NULL); /* a core has one that serves */
+	if (!volume->home) {
+		hf_core_log_pin(volume, log);
+		volume->stay_first = volume->next_sequence;
+	}
 	volume->in_log = true;
 	volume->attach_records++;
-	hf_core_control_append(volume, HF_RECORD_ATTACH, volume->next_sequence - 1, attach_logged);
+	hf_core_state_of(volume, &says);
+	hf_core_control_append(log, HF_RECORD_ATTACH, 0, volume, &says, attach_logged);
 }
 
 /* ---- The remote side ---------------------------------------------------------------------------
@@ -144,9 +163,9 @@ static void remote_adopt(struct hf_core_volume *volume)
 		volume->uploaded_through = point;
 	if (!volume->in_log || volume->held_epoch != volume->open.attach_epoch) {
 		volume->held_epoch = volume->open.attach_epoch;
-		attach_log(volume);
+		hf_core_attach_log(volume);
 	}
-	hf_core_uploaded_now(volume->core);
+	hf_core_uploaded_now(volume);
 	hf_core_unpark_all(volume, 0);
 	hf_core_upload_schedule(volume->core);
 	hf_core_leave_step(volume); /* it may have waited for this alone */
@@ -299,7 +318,7 @@ static bool config_apply(struct hf_core_volume *volume, const struct hf_volume_c
 	volume->has_key = true;
 	if (volume->remote && !volume->closing_remote)
 		hf_remote_set_size(volume->remote, config->size_bytes);
-	return changed || volume->attach_records > 0;
+	return changed || volume->attach_records > 0 || volume->attach_wanted;
 }
 
 static void attach_known(struct hf_core_volume *volume, struct hf_volume_change *change)
@@ -325,7 +344,7 @@ static void attach_known(struct hf_core_volume *volume, struct hf_volume_change 
 	else
 		hf_core_remote_open_again(volume);
 	if (changed)
-		attach_log(volume);
+		hf_core_attach_log(volume);
 	else
 		hf_core_changes_done(volume->core, &volume->attaching, 0, "");
 }
@@ -343,6 +362,9 @@ void hf_core_attach(struct hf_core *core, struct hf_volume_change *change)
 		change_end(core, change, HF_EINVAL, problem);
 	} else if (volume) {
 		attach_known(volume, change);
+	} else if (!change->config.create && hf_core_logs_are_missing(core)) {
+		change_end(core, change, HF_ENOTREADY,
+			   "a write log is missing, and the volume may be in it");
 	} else if (core->volume_count >= HF_CORE_VOLUMES_MAX) {
 		change_end(core, change, HF_ENOMEM, "too many volumes on one gateway");
 	} else {

@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "gateway/volumed/core_internal.h"
+#include "gateway/volumed/core_state.h"
 
 #define DELETE_DEADLINE_S 10u /* of one attempt */
 #define DELETE_AGAIN_S    2u  /* after one that failed */
@@ -36,9 +36,11 @@ static void leave_finish(struct hf_core_volume *volume)
 /* ---- Steps -------------------------------------------------------------------------------------
  */
 
-static void detach_logged(struct hf_core_volume *volume, uint64_t sequence, int status)
+static void detach_logged(struct hf_core_volume *volume, struct hf_core_log *log, uint64_t batch,
+			  int status)
 {
-	(void)sequence;
+	(void)log;
+	(void)batch;
 	if (status != 0) {
 		hf_core_changes_done(volume->core, &volume->leaving, status,
 				     "the log cannot be written");
@@ -108,19 +110,19 @@ static bool leave_is_drained(struct hf_core_volume *volume)
 {
 	struct hf_core *core = volume->core;
 
-	if (!volume->flushed) {
+	if (!volume->flushed && volume->home) {
 		if (!volume->flushing) {
 			volume->flushing = true;
 			core->holds++;
 			volume->flush.done = flushed;
-			hf_wlog_flush(core->log, &volume->flush);
+			hf_wlog_flush(volume->home->wlog, &volume->flush);
 		}
 		return false;
 	}
 	if (volume->queue.count == 0 && !volume->opening)
 		return true;
 	if (volume->counted_through > volume->uploaded_through)
-		hf_core_uploaded_now(core);
+		hf_core_uploaded_now(volume);
 	hf_core_upload_schedule(core);
 	if (volume->uploads == 0 && volume->remote && !volume->closing_remote &&
 	    volume->counted_through + 1 < volume->next_upload)
@@ -144,7 +146,6 @@ static void leave_drop_logged(struct hf_core_volume *volume)
 		hf_core_queue_pop(queue);
 	}
 	volume->lag_bytes = 0;
-	volume->core->segments_released = true;
 }
 
 /* What is given up waits for nobody: its requests may wait for room in the log that only the DETACH
@@ -167,15 +168,19 @@ void hf_core_leave_step(struct hf_core_volume *volume)
 		hf_core_remote_close(volume);
 		return;
 	}
-	if (volume->uploads > 0 || volume->uploaded_busy || volume->attach_records > 0)
+	if (volume->uploads > 0 || volume->uploaded_busy || volume->attach_records > 0 ||
+	    volume->move)
 		return;
 	if (!volume->detach_logged) {
 		volume->lost_bytes = volume_unsaved_bytes(volume);
 		volume->detach_logged = true;
 		volume->in_log = false;
-		hf_core_control_append(volume, HF_RECORD_DETACH, volume->next_sequence - 1,
-				       detach_logged);
-		return;
+		if (volume->home) {
+			hf_core_control_append(volume->home, HF_RECORD_DETACH, 0, volume, NULL,
+					       detach_logged);
+			return;
+		}
+		volume->detach_durable = true;
 	}
 	if (!volume->detach_durable || volume->deleting_now)
 		return;
@@ -203,6 +208,7 @@ static void leave_start(struct hf_core_volume *volume, enum hf_volume_state stat
 	hf_core_changes_done(core, &volume->attaching, HF_ECANCELED,
 			     "the volume was detached meanwhile");
 	hf_core_unpark_all(volume, HF_ENOTREADY);
+	hf_core_move_abort(volume);
 	hf_core_leave_step(volume);
 }
 

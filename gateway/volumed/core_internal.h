@@ -1,13 +1,14 @@
 /* What the files of the volume core share; nobody else includes it. All of it runs on the core's
  * thread and belongs to the core.
  *
- * File by file: core.c the life of the core; core_volume.c volumes, their states and status;
+ * File by file: core.c the life of the core; core_log.c its logs; core_volume.c volumes, their
+ * states and status;
  * core_attach.c and core_detach.c how they come and go; core_request.c the way of a request;
  * core_range_lock.c the order of overlapping writes; core_read.c, core_write.c, core_query.c what
  * requests do; core_results.c what ended requests were answered; core_overlay.c and core_queue.c
  * what the log holds of a volume; core_upload.c and core_object.c the way into the store;
- * core_uploaded.c and core_segment.c when a segment may be reused; core_control.c, core_state.c and
- * core_recover.c control state. */
+ * core_uploaded.c and core_segment.c when a segment may be reused; core_move.c how a volume changes
+ * its log; core_control.c, core_state.c, core_found.c and core_recover.c control state. */
 #ifndef HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
 #define HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
 
@@ -27,12 +28,15 @@
 #define HF_CORE_APPEND_BYTES_MAX (64ull << 20)         /* payload under way in the log */
 #define HF_CORE_VERIFY_BYTES     (1u << 20)            /* a VERIFY reads in steps of this */
 #define HF_CORE_REASON_MAX       128u
+#define HF_CORE_STAYS_MAX        6u /* of a volume, in logs, before the one that it is in */
 
 #define HF_CORE_MAGIC        0x48464352u
 #define HF_CORE_VOLUME_MAGIC 0x4846564cu
 #define HF_CORE_JOB_MAGIC    0x48464a42u
+#define HF_CORE_LOG_MAGIC    0x48464c47u
 
 struct hf_core_job;
+struct hf_core_log;
 struct hf_core_volume;
 
 /* Memory that cannot be had ends the process: what was promised is in the log, and a restart
@@ -46,8 +50,8 @@ void *hf_core_alloc_aligned(size_t size_bytes);
 
 /* A record that the store does not cover yet. */
 struct hf_core_entry {
-	uint64_t lba, length; /* units */
-	struct hf_place place;
+	uint64_t lba, length;  /* units */
+	struct hf_place place; /* source: hf_core_source() */
 	uint64_t batch;
 	uint64_t logged_ns; /* when its append was done; 0: still under way */
 	struct hf_request_id request;
@@ -77,7 +81,7 @@ enum hf_core_source { HF_CORE_FROM_LOG, HF_CORE_FROM_ZERO, HF_CORE_FROM_BAD };
 struct hf_core_piece {
 	uint64_t lba, length; /* units */
 	enum hf_core_source source;
-	struct hf_place place; /* FROM_LOG */
+	struct hf_place place; /* FROM_LOG; source: hf_core_source() */
 };
 
 void hf_core_overlay_insert(struct hf_extmap *overlay, uint64_t sequence,
@@ -122,6 +126,7 @@ struct hf_core_result {
 	uint64_t volume, sequence;
 	int32_t result;
 	struct hf_core_job *job; /* still under way; NULL: ended with `result` */
+	uint32_t logs;           /* recovery: the logs that name it, a bit each */
 	struct hf_list bucket, order;
 };
 
@@ -130,7 +135,7 @@ struct hf_core_ring {
 	uint8_t uuid[16];
 	bool live; /* it was heard of since the start */
 	uint64_t oldest_unfinished;
-	unsigned ended_count;
+	unsigned ended_count, ended_limit;
 	struct hf_list under_way, ended; /* hf_core_result.order, oldest first */
 	struct hf_list buckets[HF_CORE_RESULT_BUCKETS];
 };
@@ -154,13 +159,91 @@ void hf_core_results_logged(struct hf_core *core, const struct hf_request_id *id
 void hf_core_results_end(struct hf_core *core, const struct hf_request_id *id, bool remember,
 			 int32_t result);
 /* From a record or a STATE: ended. */
-void hf_core_results_recovered(struct hf_core *core, const struct hf_request_id *id,
+void hf_core_results_recovered(struct hf_core_log *log, const struct hf_request_id *id,
 			       uint64_t volume, uint64_t sequence, int32_t result);
+/* Of this volume, as far as this log named them. */
+void hf_core_results_disown(struct hf_core_log *log, uint64_t volume);
 void hf_core_results_forget_volume(struct hf_core *core, uint64_t volume);
-/* After recovery: forgets results whose records did not survive. */
+/* After recovery: forgets results whose records did not survive, and those that the log which the
+ * volume is in does not name. */
 void hf_core_results_validate(struct hf_core *core);
 struct hf_core_ring *hf_core_ring_get(struct hf_core *core, const uint8_t uuid[16], bool create);
 void hf_core_rings_free(struct hf_core *core);
+
+/* ---- Logs (core_log.c) -------------------------------------------------------------------------
+ */
+
+/* Records of a volume that lie in a log which it has left, or in its own from before it left and
+ * came back: sequences first … last, in batches from since_batch on. */
+struct hf_core_stay {
+	uint8_t log[16]; /* uuid */
+	uint64_t since_batch, first, last;
+};
+
+enum hf_core_log_state {
+	HF_CORE_LOG_OPENING = 1,
+	HF_CORE_LOG_SERVING,
+	HF_CORE_LOG_DRAINING, /* to be removed: its volumes move to others */
+	HF_CORE_LOG_CLOSING,
+	HF_CORE_LOG_MISSING, /* cannot be opened; volumes may be in it */
+};
+
+struct hf_core_log {
+	uint32_t magic;
+	struct hf_core *core;
+	unsigned index; /* in the core; part of every place */
+	unsigned disk;  /* env's */
+	enum hf_core_log_state state;
+	int error; /* MISSING: why */
+	char reason[HF_CORE_REASON_MAX];
+	uint8_t uuid[16];
+	struct hf_wlog *wlog; /* NULL unless open */
+	struct hf_wlog_owner owner;
+	struct hf_wlog_open open;
+	bool recovering, damaged, closed;
+	unsigned pinned;                   /* volumes that are in it */
+	struct hf_core_found_table *found; /* while it recovers, until all have */
+
+	/* core_segment.c */
+	struct hf_list segments[HF_CORE_SEGMENT_BUCKETS];
+	uint64_t safe_segment;  /* a durable append lies in it; older ones may be recycled */
+	uint64_t keep_through;  /* segments kept because recovery found damage */
+	bool segments_released; /* something may be recycled */
+	bool segments_counted;  /* something may become so by an UPLOADED record */
+
+	/* The UPLOADED records of its volumes, one append at a time (core_uploaded.c). */
+	struct hf_wlog_append uploaded;
+	struct hf_wlog_record uploaded_records[HF_WLOG_APPEND_RECORDS_MAX];
+	bool uploaded_busy, uploaded_now;
+};
+
+/* A log of `disk`, not open. */
+struct hf_core_log *hf_core_log_create(struct hf_core *core, unsigned disk);
+void hf_core_log_destroy(struct hf_core_log *log);
+/* It is missing, and why. */
+void hf_core_log_fail(struct hf_core_log *log, int error, const char *text);
+/* NULL if no open log has this name. */
+struct hf_core_log *hf_core_log_find(struct hf_core *core, const uint8_t uuid[16]);
+/* Where a new volume, or one that has to move, is best put: most free space for each volume in it.
+ * NULL: nowhere. */
+struct hf_core_log *hf_core_log_choose(struct hf_core *core, const struct hf_core_log *but);
+bool hf_core_logs_are_missing(const struct hf_core *core);
+/* The volume is in this log from now on (NULL: in none). */
+void hf_core_log_pin(struct hf_core_volume *volume, struct hf_core_log *log);
+
+/* What places of the core have for a source, in 33 bits: the log's index and the low bits of the
+ * segment's serial. */
+uint64_t hf_core_source(const struct hf_core_log *log, uint64_t serial);
+struct hf_core_log *hf_core_log_at(const struct hf_core *core, uint64_t source);
+/* The place in its log. */
+struct hf_place hf_core_log_place(const struct hf_core *core, const struct hf_place *place);
+/* Reads from the log that the core's place names; fills in read->place. */
+void hf_core_log_read(struct hf_core *core, const struct hf_place *place,
+		      struct hf_wlog_read *read);
+
+#define hf_core_for_each_log(log, core)                                                            \
+	for (unsigned log##_i = 0; log##_i < HF_CORE_LOGS_MAX; log##_i++)                          \
+		for (struct hf_core_log *log = (core)->logs[log##_i]; log; log = NULL)
 
 /* ---- Volumes -----------------------------------------------------------------------------------
  */
@@ -173,11 +256,22 @@ struct hf_core_volume {
 	enum hf_volume_state state;
 	int error;
 	char reason[HF_CORE_REASON_MAX];
-	bool has_key;         /* config.wrap_key is set */
-	bool in_log;          /* an ATTACH record was appended: STATE names it */
-	bool accepting;       /* the ATTACH record is durable: requests are taken */
-	uint64_t since_batch; /* of the ATTACH it came with: records before are not its own */
-	uint64_t held_epoch;  /* the attach epoch under which it last adopted what the store has */
+	bool has_key;        /* config.wrap_key is set */
+	bool in_log;         /* an ATTACH record was appended: STATE names it */
+	bool accepting;      /* the ATTACH record is durable: requests are taken */
+	uint64_t held_epoch; /* the attach epoch under which it last adopted what the store has */
+
+	/* The log it is in; NULL until it is in_log. */
+	struct hf_core_log *home;
+	uint64_t since_batch; /* of the record it came with: those before are not of this stay */
+	uint64_t stay_first;  /* first sequence of this stay */
+	uint64_t moves;       /* the log that says most is right */
+	struct hf_core_stay stays[HF_CORE_STAYS_MAX]; /* before it, oldest first */
+	unsigned stay_count;
+	struct hf_core_move *move; /* under way (core_move.c) */
+	struct hf_list held;       /* jobs that wait for its end */
+	unsigned appends;          /* of requests, in the log's hands */
+	bool attach_wanted;        /* an ATTACH is to be written when it has ended */
 
 	/* The log's side. */
 	struct hf_extmap *overlay;
@@ -251,6 +345,8 @@ void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns);
 /* Of a volume of the log that is OPENING, once nothing of the last time is left. */
 void hf_core_remote_open_again(struct hf_core_volume *volume);
 void hf_core_remote_close(struct hf_core_volume *volume);
+/* Tells the log what the volume is now; it gets one if it has none. */
+void hf_core_attach_log(struct hf_core_volume *volume);
 /* core_detach.c: takes the next step of a volume that is going, if its time has come. */
 void hf_core_leave_step(struct hf_core_volume *volume);
 /* After an attempt to delete its objects that succeeded, or some time after one that failed. */
@@ -332,6 +428,8 @@ void hf_core_write_start(struct hf_core_job *job);
 void hf_core_write_cancel(struct hf_core_job *job);
 /* Jobs that waited for memory. */
 void hf_core_budget_run(struct hf_core *core);
+/* Jobs that waited for the end of a move. */
+void hf_core_held_run(struct hf_core_volume *volume);
 /* core_query.c: READ, VERIFY, LBA_STATUS, FLUSH from the gate on. */
 void hf_core_query_start(struct hf_core_job *job);
 
@@ -345,8 +443,8 @@ void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through);
 void hf_core_upload_advanced(void *context, uint64_t recovery_point);
 /* core_uploaded.c: tells the log what the store counts, if that is worth it now. */
 void hf_core_uploaded_step(struct hf_core *core);
-/* The same, worth it or not. */
-void hf_core_uploaded_now(struct hf_core *core);
+/* The same of this volume's log, worth it or not. */
+void hf_core_uploaded_now(struct hf_core_volume *volume);
 void hf_core_uploaded_due(struct hf_timer *timer);
 /* Drops what the recovery point covers. */
 void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through);
@@ -354,6 +452,23 @@ void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through);
 void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_t last);
 /* Called by it when the object has ended in any way. */
 void hf_core_object_ended(struct hf_core_volume *volume);
+
+/* ---- Moving (core_move.c) ----------------------------------------------------------------------
+ */
+
+/* The volume goes to another log; `done` when it is there, or why not. HF_EBUSY at once if that
+ * cannot be now. */
+int hf_core_move_start(struct hf_core_volume *volume, struct hf_core_log *to);
+/* After something that a move may wait for has ended. */
+void hf_core_move_step(struct hf_core_volume *volume);
+/* Gives up one that only waits for appends to end. */
+void hf_core_move_abort(struct hf_core_volume *volume);
+/* Recovery: this log still says that the volume is in it. */
+void hf_core_move_tell_left(struct hf_core_volume *volume, struct hf_core_log *log);
+/* Drops stays of which nothing is needed any more. */
+void hf_core_stays_trim(struct hf_core_volume *volume);
+/* Records of it that are needed may lie in this log, which it has left. */
+bool hf_core_volume_was_in(const struct hf_core_volume *volume, const struct hf_core_log *log);
 
 /* ---- Segments (core_segment.c) -----------------------------------------------------------------
  */
@@ -365,64 +480,21 @@ struct hf_core_segment {
 	uint64_t uncounted; /* of them, those that the store does not count either */
 };
 
-/* A record lies there (`live`: and is needed). */
-void hf_core_segment_note(struct hf_core *core, uint64_t serial, bool live);
+/* The segment is there; something of ours lies in it. */
+void hf_core_segment_note(struct hf_core_log *log, uint64_t serial);
+/* A record lies there and is needed. */
+void hf_core_segment_hold(struct hf_core *core, uint64_t source);
 /* One of its records is counted by the store now. */
-void hf_core_segment_counted(struct hf_core *core, uint64_t serial);
+void hf_core_segment_counted(struct hf_core *core, uint64_t source);
 /* One of its records is needed no more; it has been counted, or is lost. */
-void hf_core_segment_release(struct hf_core *core, uint64_t serial);
+void hf_core_segment_release(struct hf_core *core, uint64_t source);
 /* True if telling the log what the store counts gives back a segment. */
-bool hf_core_segments_want_uploaded(const struct hf_core *core);
+bool hf_core_segments_want_uploaded(const struct hf_core_log *log);
 /* An append in this segment is durable, so its STATE is. */
-void hf_core_segment_durable(struct hf_core *core, uint64_t serial);
+void hf_core_segment_durable(struct hf_core_log *log, uint64_t serial);
 /* Gives back every segment that nothing needs. */
-void hf_core_segments_recycle(struct hf_core *core);
-void hf_core_segments_free(struct hf_core *core);
-
-/* ---- Control records and state (core_control.c, core_state.c, core_recover.c) ------------------
- */
-
-/* Appends a control record of the volume; `done` with the append's status. ATTACH carries the
- * volume's configuration. Needs no room of the volume: it may use the log's reserve. */
-void hf_core_control_append(struct hf_core_volume *volume, enum hf_record_type type,
-			    uint64_t sequence,
-			    void (*done)(struct hf_core_volume *volume, uint64_t sequence,
-					 int status));
-
-/* docs/format/control-state.md. */
-#define HF_CORE_SINCE_HERE         UINT64_MAX /* nothing before this record is its own */
-#define HF_CORE_STATE_HEADER_BYTES 32u
-#define HF_CORE_STATE_VOLUME_BYTES 80u
-#define HF_CORE_STATE_RING_BYTES   32u
-#define HF_CORE_STATE_RESULT_BYTES 32u
-#define HF_CORE_CONTROL_BYTES      (8u + HF_CORE_STATE_VOLUME_BYTES)
-
-struct hf_core_state_volume {
-	uint64_t volume, tenant, size_bytes, attach_epoch;
-	uint64_t uploaded_through, last_sequence;
-	uint64_t since_batch, held_epoch;
-	bool write_cache;
-};
-
-struct hf_core_state_visitor {
-	void *context;
-	void (*volume)(void *context, const struct hf_core_state_volume *volume);
-	void (*ring)(void *context, const uint8_t uuid[16], uint64_t oldest_unfinished);
-	void (*result)(void *context, const uint8_t uuid[16], const struct hf_core_result *result);
-};
-
-size_t hf_core_state_encode(struct hf_core *core, uint8_t *buffer, size_t capacity);
-/* Checks all of it before the first call; 0 or HF_ECORRUPT. */
-int hf_core_state_decode(const uint8_t *bytes, size_t length,
-			 const struct hf_core_state_visitor *visitor);
-void hf_core_control_encode(const struct hf_core_volume *volume, uint8_t *buffer);
-int hf_core_control_decode(const uint8_t *bytes, size_t length,
-			   struct hf_core_state_volume *volume);
-
-/* The log's owner. */
-extern const struct hf_wlog_owner hf_core_log_owner;
-/* After the log opened: what came back hangs together, or the volume is FAILED. */
-void hf_core_recover_finish(struct hf_core *core);
+void hf_core_segments_recycle(struct hf_core_log *log);
+void hf_core_segments_free(struct hf_core_log *log);
 
 /* ---- The read cache (core_cache.c) -------------------------------------------------------------
  */
@@ -438,11 +510,10 @@ struct hf_core {
 	uint32_t magic;
 	struct hf_core_config config;
 	struct hf_env *env;
-	struct hf_wlog_owner owner;
-	struct hf_wlog *log;
-	struct hf_wlog_open log_open;
+	struct hf_core_log *logs[HF_CORE_LOGS_MAX]; /* NULL: none; with gaps */
+	unsigned logs_opening;
 	struct hf_core_open *open;
-	bool recovering, damaged;
+	bool recovering;
 
 	struct hf_list volumes; /* next to upload first */
 	unsigned volume_count;
@@ -458,16 +529,6 @@ struct hf_core {
 	struct hf_list rings;
 	unsigned ring_count;
 
-	struct hf_list segments[HF_CORE_SEGMENT_BUCKETS];
-	uint64_t safe_segment;  /* a durable append lies in it; older ones may be recycled */
-	uint64_t keep_through;  /* segments kept because recovery found damage */
-	bool segments_released; /* something may be recycled */
-	bool segments_counted;  /* something may become so by an UPLOADED record */
-
-	/* The UPLOADED records of all volumes, one append at a time (core_uploaded.c). */
-	struct hf_wlog_append uploaded;
-	struct hf_wlog_record uploaded_records[HF_WLOG_APPEND_RECORDS_MAX];
-	bool uploaded_busy, uploaded_now;
 	struct hf_timer uploaded_timer;
 
 	unsigned uploads;
@@ -477,7 +538,7 @@ struct hf_core {
 	struct hf_list ended_requests, ended_changes;
 	struct hf_timer ended_timer;
 
-	bool closing, log_closing, log_closed, telling;
+	bool closing, logs_closing, telling;
 	unsigned holds; /* operations of the log and of remotes that are not a job's */
 	void (*closed)(void *context);
 	void *closed_context;

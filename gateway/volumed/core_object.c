@@ -33,6 +33,7 @@ struct object_piece {
 	uint32_t magic;
 	struct core_object *object;
 	unsigned errors;
+	struct hf_place place; /* the core's; the read has the log's */
 	struct hf_list link;
 	struct hf_wlog_read read;
 };
@@ -195,7 +196,7 @@ static void piece_add(struct core_object *object, uint64_t lba, uint64_t length,
 	piece->read.volume = object->volume->config.volume;
 	piece->read.lba = lba;
 	piece->read.length = length;
-	piece->read.place = place;
+	piece->place = place;
 	piece->read.buffer = buffer;
 	hf_list_push_back(&object->todo, &piece->link);
 }
@@ -207,7 +208,7 @@ static void piece_lost(struct object_piece *piece)
 	struct hf_wlog_read *read = &piece->read;
 	uint64_t half = read->length / 2;
 	struct hf_extent bad = {.lba = read->lba, .length = 1, .kind = HF_EXTENT_BAD};
-	struct hf_place place = read->place;
+	struct hf_place place = piece->place;
 
 	if (half == 0) {
 		object->bad_units++;
@@ -277,7 +278,7 @@ static void object_read(struct core_object *object)
 
 		object->under_way++;
 		piece->read.done = piece_read;
-		hf_wlog_read(volume->core->log, &piece->read);
+		hf_core_log_read(volume->core, &piece->place, &piece->read);
 	}
 	if (object->under_way == 0)
 		object_ready(object);

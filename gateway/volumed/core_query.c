@@ -213,7 +213,7 @@ void hf_core_query_start(struct hf_core_job *job)
 	default:
 		job->state = HF_CORE_JOB_FLUSHING;
 		job->flush.done = flush_done;
-		hf_wlog_flush(job->core->log, &job->flush);
+		hf_wlog_flush(job->volume->home->wlog, &job->flush);
 		break;
 	}
 }

@@ -126,11 +126,10 @@ static void read_overlay(struct hf_core_read *read, const struct hf_core_piece *
 	case HF_CORE_FROM_LOG:
 		piece = piece_create(read, part->lba);
 		piece->log.volume = read->volume->config.volume;
-		piece->log.place = part->place;
 		piece->log.length = part->length;
 		piece->log.buffer = read_at(read, part->lba);
 		piece->log.done = piece_from_log;
-		hf_wlog_read(read->volume->core->log, &piece->log);
+		hf_core_log_read(read->volume->core, &part->place, &piece->log);
 		break;
 	}
 }

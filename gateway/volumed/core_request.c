@@ -165,17 +165,33 @@ void hf_core_submit(struct hf_core *core, struct hf_request *request)
 void hf_core_hold(struct hf_core *core)
 {
 	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
-	hf_wlog_hold(core->log);
+	hf_core_for_each_log (log, core) {
+		if (log->wlog)
+			hf_wlog_hold(log->wlog);
+	}
 }
 
 void hf_core_release(struct hf_core *core)
 {
-	hf_wlog_release(core->log);
+	hf_core_for_each_log (log, core) {
+		if (log->wlog)
+			hf_wlog_release(log->wlog);
+	}
 }
 
 unsigned hf_core_appetite(const struct hf_core *core)
 {
-	return hf_wlog_appetite(core->log);
+	unsigned least = HF_WLOG_BUSY;
+	bool used = false;
+
+	hf_core_for_each_log (log, core) {
+		if (log->pinned == 0)
+			continue;
+		used = true;
+		if (hf_wlog_appetite(log->wlog) < least)
+			least = hf_wlog_appetite(log->wlog);
+	}
+	return used ? least : 0;
 }
 
 /* What starts may end at once and come here again; the loop goes on for it. */

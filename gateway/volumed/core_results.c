@@ -12,6 +12,7 @@
  *
  * Only what has a record is remembered: a request that failed or miscompared changed nothing and
  * may be executed again. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ static void ring_end(struct hf_core_ring *ring, struct hf_core_result *result)
 	result->job = NULL;
 	hf_list_remove(&result->order);
 	hf_list_push_back(&ring->ended, &result->order);
-	if (++ring->ended_count > HF_CORE_ENDED_MAX)
+	if (++ring->ended_count > ring->ended_limit)
 		ring_drop(ring, hf_container_of(ring->ended.next, struct hf_core_result, order));
 }
 
@@ -106,6 +107,7 @@ struct hf_core_ring *hf_core_ring_get(struct hf_core *core, const uint8_t uuid[1
 		return NULL;
 	ring = hf_core_alloc(sizeof *ring);
 	memcpy(ring->uuid, uuid, sizeof ring->uuid);
+	ring->ended_limit = core->recovering ? UINT_MAX : HF_CORE_ENDED_MAX;
 	for (unsigned i = 0; i < HF_CORE_RESULT_BUCKETS; i++)
 		hf_list_init(&ring->buckets[i]);
 	hf_list_init(&ring->ended);
@@ -182,9 +184,10 @@ void hf_core_results_end(struct hf_core *core, const struct hf_request_id *id, b
 		ring_drop(ring, result);
 }
 
-void hf_core_results_recovered(struct hf_core *core, const struct hf_request_id *id,
+void hf_core_results_recovered(struct hf_core_log *log, const struct hf_request_id *id,
 			       uint64_t volume, uint64_t sequence, int32_t status)
 {
+	struct hf_core *core = log->core;
 	struct hf_core_ring *ring;
 	struct hf_core_result *result;
 
@@ -199,9 +202,15 @@ void hf_core_results_recovered(struct hf_core *core, const struct hf_request_id 
 		ring->ended_count--;
 	else
 		result = ring_add(ring, id->id);
+	/* Logs come in any order, so the newest of several counts. */
+	if (result->volume != volume)
+		result->logs = 0;
+	if ((result->logs & ~(1u << log->index)) == 0 || sequence >= result->sequence) {
+		result->sequence = sequence;
+		result->result = status;
+	}
+	result->logs |= 1u << log->index;
 	result->volume = volume;
-	result->sequence = sequence;
-	result->result = status;
 	ring_end(ring, result);
 }
 
@@ -220,6 +229,17 @@ static void results_forget_if(struct hf_core *core, result_test *gone, uint64_t 
 			if (gone(core, ring, result, argument))
 				ring_drop(ring, result);
 		}
+	}
+}
+
+/* How many logs there are does not matter to a shim: what it has not taken is among the last that
+ * ended, of those that came back and of those that end from now on. */
+static void rings_limit(struct hf_core *core)
+{
+	hf_list_for_each (cursor, &core->rings) {
+		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
+
+		ring->ended_limit = ring->ended_count + HF_CORE_ENDED_MAX;
 	}
 }
 
@@ -246,6 +266,8 @@ static bool result_did_not_survive(struct hf_core *core, const struct hf_core_ri
 	(void)unused;
 	if (!volume || result->sequence >= volume->next_sequence)
 		return true;
+	if (!volume->home || !(result->logs & 1u << volume->home->index))
+		return true;
 	entry = hf_core_queue_at(&volume->queue, result->sequence);
 	return entry && (entry->request.id != result->id ||
 			 memcmp(entry->request.ring, ring->uuid, sizeof ring->uuid) != 0);
@@ -254,6 +276,25 @@ static bool result_did_not_survive(struct hf_core *core, const struct hf_core_ri
 void hf_core_results_validate(struct hf_core *core)
 {
 	results_forget_if(core, result_did_not_survive, 0);
+	rings_limit(core);
+}
+
+void hf_core_results_disown(struct hf_core_log *log, uint64_t volume)
+{
+	hf_list_for_each (cursor, &log->core->rings) {
+		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
+
+		hf_list_for_each_safe (entry, &ring->ended) {
+			struct hf_core_result *result =
+				hf_container_of(entry, struct hf_core_result, order);
+
+			if (result->volume != volume)
+				continue;
+			result->logs &= ~(1u << log->index);
+			if (result->logs == 0)
+				ring_drop(ring, result);
+		}
+	}
 }
 
 void hf_core_ring_progress(struct hf_core *core, const uint8_t ring_uuid[16],
@@ -271,6 +312,8 @@ void hf_core_ring_progress(struct hf_core *core, const uint8_t ring_uuid[16],
 		if (result->id < oldest_unfinished)
 			ring_drop(ring, result);
 	}
+	if (ring->ended_limit > ring->ended_count + HF_CORE_ENDED_MAX && !core->recovering)
+		ring->ended_limit = ring->ended_count + HF_CORE_ENDED_MAX;
 }
 
 void hf_core_ring_forget(struct hf_core *core, const uint8_t ring_uuid[16])

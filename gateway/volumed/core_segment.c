@@ -6,100 +6,112 @@
 
 #include "gateway/volumed/core_internal.h"
 
-static struct hf_core_segment *segment_find(struct hf_core *core, uint64_t serial)
+static struct hf_core_segment *segment_find(struct hf_core_log *log, uint64_t serial)
 {
-	hf_list_for_each (cursor, &core->segments[serial % HF_CORE_SEGMENT_BUCKETS]) {
+	hf_list_for_each (cursor, &log->segments[serial % HF_CORE_SEGMENT_BUCKETS]) {
 		struct hf_core_segment *segment =
 			hf_container_of(cursor, struct hf_core_segment, link);
 
-		if (segment->serial == serial)
+		if (hf_core_source(log, segment->serial) == hf_core_source(log, serial))
 			return segment;
 	}
 	return NULL;
 }
 
-void hf_core_segment_note(struct hf_core *core, uint64_t serial, bool live)
+static struct hf_core_segment *segment_at(struct hf_core *core, uint64_t source)
 {
-	struct hf_core_segment *segment = segment_find(core, serial);
+	struct hf_core_segment *segment = segment_find(hf_core_log_at(core, source),
+						       source & ((1u << HF_WLOG_SERIAL_BITS) - 1));
 
-	if (!segment) {
-		segment = hf_core_alloc(sizeof *segment);
-		segment->serial = serial;
-		hf_list_push_back(&core->segments[serial % HF_CORE_SEGMENT_BUCKETS],
-				  &segment->link);
-		core->segments_released = true;
-	}
-	if (live) {
-		segment->live++;
-		segment->uncounted++;
-	}
+	HF_ASSERT(segment != NULL);
+	return segment;
 }
 
-void hf_core_segment_counted(struct hf_core *core, uint64_t serial)
+void hf_core_segment_note(struct hf_core_log *log, uint64_t serial)
 {
-	struct hf_core_segment *segment = segment_find(core, serial);
+	struct hf_core_segment *segment = segment_find(log, serial);
 
-	HF_ASSERT(segment != NULL && segment->uncounted > 0);
-	if (--segment->uncounted == 0)
-		core->segments_counted = true;
-}
-
-void hf_core_segment_release(struct hf_core *core, uint64_t serial)
-{
-	struct hf_core_segment *segment = segment_find(core, serial);
-
-	HF_ASSERT(segment != NULL && segment->live > segment->uncounted);
-	if (--segment->live == 0)
-		core->segments_released = true;
-}
-
-void hf_core_segment_durable(struct hf_core *core, uint64_t serial)
-{
-	if (serial <= core->safe_segment)
+	if (segment)
 		return;
-	core->safe_segment = serial;
-	core->segments_released = core->segments_counted = true;
+	segment = hf_core_alloc(sizeof *segment);
+	segment->serial = serial;
+	hf_list_push_back(&log->segments[serial % HF_CORE_SEGMENT_BUCKETS], &segment->link);
+	log->segments_released = true;
 }
 
-bool hf_core_segments_want_uploaded(const struct hf_core *core)
+void hf_core_segment_hold(struct hf_core *core, uint64_t source)
+{
+	struct hf_core_segment *segment = segment_at(core, source);
+
+	segment->live++;
+	segment->uncounted++;
+}
+
+void hf_core_segment_counted(struct hf_core *core, uint64_t source)
+{
+	struct hf_core_segment *segment = segment_at(core, source);
+
+	HF_ASSERT(segment->uncounted > 0);
+	if (--segment->uncounted == 0)
+		hf_core_log_at(core, source)->segments_counted = true;
+}
+
+void hf_core_segment_release(struct hf_core *core, uint64_t source)
+{
+	struct hf_core_segment *segment = segment_at(core, source);
+
+	HF_ASSERT(segment->live > segment->uncounted);
+	if (--segment->live == 0)
+		hf_core_log_at(core, source)->segments_released = true;
+}
+
+void hf_core_segment_durable(struct hf_core_log *log, uint64_t serial)
+{
+	if (serial <= log->safe_segment)
+		return;
+	log->safe_segment = serial;
+	log->segments_released = log->segments_counted = true;
+}
+
+bool hf_core_segments_want_uploaded(const struct hf_core_log *log)
 {
 	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
-		hf_list_for_each (cursor, &core->segments[i]) {
+		hf_list_for_each (cursor, &log->segments[i]) {
 			const struct hf_core_segment *segment =
 				hf_container_of(cursor, struct hf_core_segment, link);
 
 			if (segment->live > 0 && segment->uncounted == 0 &&
-			    segment->serial < core->safe_segment &&
-			    segment->serial > core->keep_through)
+			    segment->serial < log->safe_segment &&
+			    segment->serial > log->keep_through)
 				return true;
 		}
 	return false;
 }
 
-void hf_core_segments_recycle(struct hf_core *core)
+void hf_core_segments_recycle(struct hf_core_log *log)
 {
-	if (!core->segments_released || core->recovering || core->closing)
+	if (!log->segments_released || log->core->recovering || log->core->closing || !log->wlog)
 		return;
-	core->segments_released = false;
+	log->segments_released = false;
 	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
-		hf_list_for_each_safe (cursor, &core->segments[i]) {
+		hf_list_for_each_safe (cursor, &log->segments[i]) {
 			struct hf_core_segment *segment =
 				hf_container_of(cursor, struct hf_core_segment, link);
 			uint64_t serial = segment->serial;
 
-			if (segment->live > 0 || serial >= core->safe_segment ||
-			    serial <= core->keep_through)
+			if (segment->live > 0 || serial >= log->safe_segment ||
+			    serial <= log->keep_through)
 				continue;
 			hf_list_remove(&segment->link);
 			free(segment);
-			hf_wlog_recycle(core->log, serial);
+			hf_wlog_recycle(log->wlog, serial);
 		}
 }
 
-void hf_core_segments_free(struct hf_core *core)
+void hf_core_segments_free(struct hf_core_log *log)
 {
 	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
-		hf_list_for_each_safe (cursor, &core->segments[i]) {
+		hf_list_for_each_safe (cursor, &log->segments[i]) {
 			hf_list_remove(cursor);
 			free(hf_container_of(cursor, struct hf_core_segment, link));
 		}

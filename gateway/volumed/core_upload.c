@@ -170,7 +170,7 @@ void hf_core_upload_advanced(void *context, uint64_t recovery_point)
 	} else {
 		hf_core_upload_counted(volume, recovery_point);
 		if (volume->state == HF_VOLUME_DETACHING)
-			hf_core_uploaded_now(core);
+			hf_core_uploaded_now(volume);
 		else if (!core->uploaded_timer.armed)
 			hf_env_timer_set(core->env, &core->uploaded_timer,
 					 hf_env_now_ns(core->env) + UPLOADED_AFTER_NS);

@@ -14,22 +14,23 @@ static void uploaded_done(struct hf_wlog_append *append);
 
 static bool volume_is_told(const struct hf_core_volume *volume)
 {
-	return !volume->in_log || volume->detach_logged ||
+	return !volume->in_log || volume->detach_logged || volume->move ||
 	       volume->counted_through <= volume->uploaded_through;
 }
 
-static unsigned uploaded_gather(struct hf_core *core)
+static unsigned uploaded_gather(struct hf_core_log *log)
 {
 	unsigned count = 0;
 
-	hf_list_for_each (cursor, &core->volumes) {
+	hf_list_for_each (cursor, &log->core->volumes) {
 		struct hf_core_volume *volume =
 			hf_container_of(cursor, struct hf_core_volume, link);
 
-		if (volume_is_told(volume) || count == HF_WLOG_APPEND_RECORDS_MAX)
+		if (volume->home != log || volume_is_told(volume) ||
+		    count == HF_WLOG_APPEND_RECORDS_MAX)
 			continue;
 		volume->uploaded_busy = true;
-		core->uploaded_records[count++] =
+		log->uploaded_records[count++] =
 			(struct hf_wlog_record){.type = HF_RECORD_UPLOADED,
 						.volume = volume->config.volume,
 						.sequence = volume->counted_through};
@@ -37,33 +38,60 @@ static unsigned uploaded_gather(struct hf_core *core)
 	return count;
 }
 
-void hf_core_uploaded_now(struct hf_core *core)
+void hf_core_uploaded_now(struct hf_core_volume *volume)
 {
-	core->uploaded_now = true;
+	if (volume->home)
+		volume->home->uploaded_now = true;
+}
+
+/* A volume tells the log that it is in, also for what it left in another. */
+static void uploaded_want(struct hf_core_log *log)
+{
+	log->segments_counted = false;
+	if (!hf_core_segments_want_uploaded(log))
+		return;
+	log->uploaded_now = true;
+	hf_list_for_each (cursor, &log->core->volumes) {
+		struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		if (!volume_is_told(volume) && hf_core_volume_was_in(volume, log))
+			hf_core_uploaded_now(volume);
+	}
+}
+
+static void uploaded_step(struct hf_core_log *log)
+{
+	unsigned count;
+
+	if (!log->uploaded_now || log->uploaded_busy)
+		return;
+	log->uploaded_now = false;
+	count = uploaded_gather(log);
+	if (count == 0)
+		return;
+	log->uploaded_busy = true;
+	log->core->holds++;
+	log->uploaded = (struct hf_wlog_append){.records = log->uploaded_records,
+						.record_count = count,
+						.durable = true,
+						.reserve = true,
+						.done = uploaded_done};
+	hf_wlog_append(log->wlog, &log->uploaded);
 }
 
 void hf_core_uploaded_step(struct hf_core *core)
 {
-	unsigned count;
-
-	if (core->uploaded_busy || core->closing || core->recovering ||
-	    (!core->uploaded_now && !core->segments_counted))
+	if (core->closing || core->recovering)
 		return;
-	core->segments_counted = false;
-	if (!core->uploaded_now && !hf_core_segments_want_uploaded(core))
-		return;
-	core->uploaded_now = false;
-	count = uploaded_gather(core);
-	if (count == 0)
-		return;
-	core->uploaded_busy = true;
-	core->holds++;
-	core->uploaded = (struct hf_wlog_append){.records = core->uploaded_records,
-						 .record_count = count,
-						 .durable = true,
-						 .reserve = true,
-						 .done = uploaded_done};
-	hf_wlog_append(core->log, &core->uploaded);
+	hf_core_for_each_log (log, core) {
+		if (log->wlog && log->segments_counted && !log->uploaded_busy)
+			uploaded_want(log);
+	}
+	hf_core_for_each_log (log, core) {
+		if (log->wlog)
+			uploaded_step(log);
+	}
 }
 
 static void uploaded_one(struct hf_core_volume *volume, uint64_t sequence, int status)
@@ -73,20 +101,22 @@ static void uploaded_one(struct hf_core_volume *volume, uint64_t sequence, int s
 		hf_core_upload_covered(volume, sequence);
 	else if (status != HF_ECANCELED)
 		hf_core_volume_stop(volume, HF_VOLUME_FAILED, status, "the log cannot be written");
+	hf_core_move_step(volume);
 	hf_core_leave_step(volume);
 }
 
 static void uploaded_done(struct hf_wlog_append *append)
 {
-	struct hf_core *core = hf_container_of(append, struct hf_core, uploaded);
+	struct hf_core_log *log = hf_container_of(append, struct hf_core_log, uploaded);
+	struct hf_core *core = log->core;
 
-	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
+	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
 	hf_core_enter(core);
-	core->uploaded_busy = false;
+	log->uploaded_busy = false;
 	core->holds--;
 	if (append->status == 0) {
-		hf_core_segment_note(core, append->records[0].place.source, false);
-		hf_core_segment_durable(core, append->records[0].place.source);
+		hf_core_segment_note(log, append->records[0].place.source);
+		hf_core_segment_durable(log, append->records[0].place.source);
 	}
 	for (unsigned i = 0; i < append->record_count; i++) {
 		const struct hf_wlog_record *record = &append->records[i];
@@ -96,7 +126,7 @@ static void uploaded_done(struct hf_wlog_append *append)
 		uploaded_one(volume, record->sequence, append->status);
 	}
 	if (append->record_count == HF_WLOG_APPEND_RECORDS_MAX)
-		core->uploaded_now = true; /* there may be more volumes */
+		log->uploaded_now = true; /* there may be more volumes */
 	hf_core_leave(core);
 }
 
@@ -106,7 +136,10 @@ void hf_core_uploaded_due(struct hf_timer *timer)
 
 	HF_CHECK_MAGIC(core, HF_CORE_MAGIC);
 	hf_core_enter(core);
-	if (hf_wlog_free_bytes(core->log) >= hf_wlog_total_bytes(core->log) / 2)
-		hf_core_uploaded_now(core);
+	hf_core_for_each_log (log, core) {
+		if (log->wlog &&
+		    hf_wlog_free_bytes(log->wlog) >= hf_wlog_total_bytes(log->wlog) / 2)
+			log->uploaded_now = true;
+	}
 	hf_core_leave(core);
 }

@@ -110,6 +110,7 @@ struct hf_core_volume *hf_core_volume_create(struct hf_core *core,
 	volume->upload_timer.fired = upload_due;
 	hf_list_init(&volume->unsynced);
 	hf_list_init(&volume->locks);
+	hf_list_init(&volume->held);
 	hf_list_init(&volume->parked);
 	hf_list_init(&volume->objects);
 	hf_list_init(&volume->attaching);
@@ -143,7 +144,9 @@ void hf_core_volume_free(struct hf_core_volume *volume)
 	struct hf_core *core = volume->core;
 
 	HF_ASSERT(volume->jobs == 0 && volume->uploads == 0 && !volume->remote &&
-		  !volume->opening && !volume->uploaded_busy && volume->attach_records == 0);
+		  !volume->opening && !volume->uploaded_busy && volume->attach_records == 0 &&
+		  !volume->move);
+	hf_core_log_pin(volume, NULL);
 	hf_env_timer_cancel(core->env, &volume->parked_timer);
 	hf_env_timer_cancel(core->env, &volume->upload_timer);
 	hf_list_remove(&volume->unsynced);
@@ -223,21 +226,29 @@ void hf_core_volume_stop(struct hf_core_volume *volume, enum hf_volume_state sta
 	hf_core_remote_close(volume);
 }
 
+/* At a start everything that came back is. */
+static bool entry_is_durable(const struct hf_core *core, const struct hf_core_entry *entry)
+{
+	const struct hf_core_log *log = hf_core_log_at(core, entry->place.source);
+
+	return core->recovering || entry->batch <= hf_wlog_durable_through(log->wlog);
+}
+
 /* Lag counts from the moment a record is durable until the store covers it. */
 void hf_core_volume_synced(struct hf_core_volume *volume)
 {
 	struct hf_core *core = volume->core;
-	uint64_t through = core->recovering ? UINT64_MAX : hf_wlog_durable_through(core->log);
 	uint64_t sequence = volume->durable_sequence + 1;
 	struct hf_core_entry *entry;
 
 	if (volume->queue.count > 0 && sequence < volume->queue.first_sequence)
 		sequence = volume->queue.first_sequence;
 	while ((entry = hf_core_queue_at(&volume->queue, sequence)) != NULL &&
-	       entry->logged_ns != 0 && entry->batch <= through) {
+	       entry->logged_ns != 0 && entry_is_durable(core, entry)) {
 		if (sequence > volume->counted_through)
 			volume->lag_bytes += hf_core_entry_lag_bytes(entry);
-		hf_core_segment_durable(core, entry->place.source);
+		hf_core_segment_durable(hf_core_log_at(core, entry->place.source),
+					hf_core_log_place(core, &entry->place).source);
 		volume->durable_sequence = sequence++;
 	}
 	if (volume->durable_sequence < volume->counted_through)
@@ -286,6 +297,8 @@ int hf_core_volume_status(struct hf_core *core, uint64_t number, struct hf_volum
 		.uploaded_bytes = volume->uploaded_bytes,
 		.fetched_bytes = volume->fetched_bytes,
 		.bad_extents = volume->bad_extents,
+		.log = volume->home ? volume->home->index : HF_CORE_LOGS_MAX,
+		.moving = volume->move != NULL,
 	};
 	snprintf(status->reason, sizeof status->reason, "%s", volume->reason);
 	trouble = volume->remote ? hf_remote_trouble(volume->remote) : 0;

@@ -30,10 +30,12 @@ static void append_account(struct hf_core_job *job)
 		struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, record->sequence);
 
 		HF_ASSERT(entry != NULL && entry->logged_ns == 0);
-		entry->place = record->place;
+		entry->place.source = hf_core_source(volume->home, record->place.source);
+		entry->place.unit = record->place.unit;
 		entry->batch = record->batch;
 		entry->logged_ns = hf_env_now_ns(core->env);
-		hf_core_segment_note(core, record->place.source, true);
+		hf_core_segment_note(volume->home, record->place.source);
+		hf_core_segment_hold(core, entry->place.source);
 		hf_core_overlay_insert(volume->overlay, record->sequence, entry);
 		hf_core_range_changed(volume, record->lba, record->length);
 	}
@@ -48,11 +50,13 @@ static void append_done(struct hf_wlog_append *append)
 	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
 	hf_core_enter(core);
 	core->append_bytes -= append->payload_bytes;
+	job->volume->appends--;
 	if (append->status == 0)
 		append_account(job);
 	else if (append->status != HF_ECANCELED)
 		hf_core_volume_stop(job->volume, HF_VOLUME_FAILED, append->status,
 				    "the log cannot be written");
+	hf_core_move_step(job->volume);
 	write_finish(job, append->status);
 	hf_core_budget_run(core);
 	hf_core_upload_schedule(core);
@@ -110,8 +114,13 @@ static void write_append(struct hf_core_job *job)
 		write_finish(job, core->closing ? HF_ECANCELED : hf_core_volume_ready(volume));
 		return;
 	}
+	if (volume->move) { /* until it knows which log */
+		job->state = HF_CORE_JOB_BUDGET;
+		hf_list_push_back(&volume->held, &job->link);
+		return;
+	}
 	job->append.records = job->records;
-	if (!hf_wlog_takes(core->log, &job->append)) {
+	if (!hf_wlog_takes(volume->home->wlog, &job->append)) {
 		job->append.record_count = 0;
 		write_finish(job, HF_ETOOBIG);
 		return;
@@ -123,7 +132,8 @@ static void write_append(struct hf_core_job *job)
 		!volume->config.write_cache || (job->request->flags & HF_REQUEST_FUA) != 0;
 	job->append.done = append_done;
 	core->append_bytes += job->append.payload_bytes;
-	hf_wlog_append(core->log, &job->append);
+	volume->appends++;
+	hf_wlog_append(volume->home->wlog, &job->append);
 }
 
 static bool budget_has_room(const struct hf_core *core, const struct hf_core_job *job)
@@ -156,6 +166,16 @@ void hf_core_budget_run(struct hf_core *core)
 		hf_list_remove(&job->link);
 		write_append(job);
 	}
+}
+
+void hf_core_held_run(struct hf_core_volume *volume)
+{
+	struct hf_list jobs;
+
+	hf_list_init(&jobs);
+	hf_list_splice_back(&jobs, &volume->held);
+	while (!hf_list_empty(&jobs))
+		write_budget(hf_container_of(hf_list_pop_front(&jobs), struct hf_core_job, link));
 }
 
 /* ---- What becomes of each operation ------------------------------------------------------------

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/volumed/core_internal.h"
+#include "gateway/volumed/core_state.h"
 
 /* ---- Range locks -------------------------------------------------------------------------------
  */
@@ -181,33 +181,50 @@ static void see_result(void *context, const uint8_t uuid[16], const struct hf_co
 static struct hf_core *small_core(void)
 {
 	struct hf_core *core = hf_core_alloc(sizeof *core);
-	struct hf_core_volume *volume = hf_core_alloc(sizeof *volume);
+	struct hf_core_log *log = hf_core_log_create(core, 0);
+	const struct hf_volume_config config = {.volume = 5,
+						.tenant = 6,
+						.size_bytes = 8192,
+						.attach_epoch = 9,
+						.write_cache = true};
+	struct hf_core_volume *volume;
 	struct hf_request_id id = {.ring = {0xee}, .id = 1030};
 
 	hf_list_init(&core->volumes);
 	hf_list_init(&core->rings);
-	volume->config = (struct hf_volume_config){.volume = 5,
-						   .tenant = 6,
-						   .size_bytes = 8192,
-						   .attach_epoch = 9,
-						   .write_cache = true};
+	for (unsigned i = 0; i < HF_CORE_VOLUME_BUCKETS; i++)
+		hf_list_init(&core->volume_buckets[i]);
+	volume = hf_core_volume_create(core, &config);
+	hf_core_log_pin(volume, log);
 	volume->in_log = true;
+	volume->moves = 4;
+	volume->stay_first = 15;
+	volume->stay_count = 1;
+	volume->stays[0] =
+		(struct hf_core_stay){.log = {7}, .since_batch = 2, .first = 12, .last = 14};
 	volume->counted_through = 11;
 	volume->since_batch = 3;
 	volume->held_epoch = 8;
 	volume->next_sequence = 21;
-	hf_list_push_back(&core->volumes, &volume->link);
 	hf_core_ring_progress(core, id.ring, 1025);
-	hf_core_results_recovered(core, &id, 5, 20, HF_OK);
+	hf_core_results_recovered(log, &id, 5, 20, HF_OK);
 	id.id = 1024; /* below the oldest unfinished: not kept */
-	hf_core_results_recovered(core, &id, 5, 19, HF_OK);
+	hf_core_results_recovered(log, &id, 5, 19, HF_OK);
+	id.id = 1031; /* of a volume that is in another log */
+	hf_core_results_recovered(log, &id, 6, 19, HF_OK);
 	return core;
 }
 
 static void small_core_free(struct hf_core *core)
 {
-	free(hf_container_of(core->volumes.next, struct hf_core_volume, link));
+	struct hf_core_volume *volume =
+		hf_container_of(core->volumes.next, struct hf_core_volume, link);
+
+	hf_core_log_pin(volume, NULL);
+	hf_extmap_destroy(volume->overlay);
+	free(volume);
 	hf_core_rings_free(core);
+	hf_core_log_destroy(core->logs[0]);
 	free(core);
 }
 
@@ -217,10 +234,10 @@ static void test_state_says_what_went_in(void **state)
 	struct seen seen = {0};
 	struct hf_core_state_visitor visitor = {&seen, see_volume, see_ring, see_result};
 	uint8_t bytes[4096];
-	size_t length = hf_core_state_encode(core, bytes, sizeof bytes);
+	size_t length = hf_core_state_encode(core->logs[0], bytes, sizeof bytes);
 
 	(void)state;
-	assert_int_equal(length, 32 + 80 + 32 + 32);
+	assert_int_equal(length, 32 + 96 + 40 + 32 + 32);
 	assert_int_equal(hf_core_state_decode(bytes, length, &visitor), 0);
 	assert_int_equal(seen.volumes, 1);
 	assert_int_equal(seen.volume.volume, 5);
@@ -231,6 +248,13 @@ static void test_state_says_what_went_in(void **state)
 	assert_int_equal(seen.volume.last_sequence, 20);
 	assert_int_equal(seen.volume.since_batch, 3);
 	assert_int_equal(seen.volume.held_epoch, 8);
+	assert_int_equal(seen.volume.moves, 4);
+	assert_int_equal(seen.volume.stay_first, 15);
+	assert_int_equal(seen.volume.stay_count, 1);
+	assert_int_equal(seen.volume.stays[0].log[0], 7);
+	assert_int_equal(seen.volume.stays[0].since_batch, 2);
+	assert_int_equal(seen.volume.stays[0].first, 12);
+	assert_int_equal(seen.volume.stays[0].last, 14);
 	assert_true(seen.volume.write_cache);
 	assert_int_equal(seen.rings, 1);
 	assert_int_equal(seen.oldest, 1025);
@@ -241,6 +265,32 @@ static void test_state_says_what_went_in(void **state)
 	small_core_free(core);
 }
 
+/* What the first version wrote, of one log, still opens. */
+static void test_state_of_version_1_is_read(void **state)
+{
+	struct seen seen = {0};
+	struct hf_core_state_visitor visitor = {&seen, see_volume, see_ring, see_result};
+	uint8_t bytes[8 + 80] = {1};
+	uint8_t whole[32 + 80] = {0x48, 0x46, 0x43, 0x53, 1, 0, 0, 0, 1};
+	uint8_t *volume = bytes + 8;
+
+	(void)state;
+	volume[0] = 5;
+	volume[17] = 0x20;
+	volume[32] = 11;
+	volume[48] = 1;
+	volume[56] = 3;
+	memcpy(whole + 32, volume, 80);
+	whole[16] = sizeof whole;
+	assert_int_equal(hf_core_control_decode(bytes, sizeof bytes, &visitor), 0);
+	assert_int_equal(hf_core_state_decode(whole, sizeof whole, &visitor), 0);
+	assert_int_equal(seen.volumes, 2);
+	assert_int_equal(seen.volume.size_bytes, 8192);
+	assert_int_equal(seen.volume.uploaded_through, 11);
+	assert_int_equal(seen.volume.since_batch, 3);
+	assert_int_equal(seen.volume.moves + seen.volume.stay_count, 0);
+}
+
 /* Invariant 9: cut or changed control state is refused before any of it is used, or means
  * something else that is whole. */
 static void test_damaged_state_is_refused(void **state)
@@ -249,7 +299,7 @@ static void test_damaged_state_is_refused(void **state)
 	struct seen seen = {0};
 	struct hf_core_state_visitor visitor = {&seen, see_volume, see_ring, see_result};
 	uint8_t bytes[4096], copy[4096];
-	size_t length = hf_core_state_encode(core, bytes, sizeof bytes);
+	size_t length = hf_core_state_encode(core->logs[0], bytes, sizeof bytes);
 
 	(void)state;
 	for (size_t cut = 0; cut < length; cut++)
@@ -273,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_a_waiting_lock_can_be_given_up),
 		cmocka_unit_test(test_overlay_drops_exactly_what_is_covered),
 		cmocka_unit_test(test_state_says_what_went_in),
+		cmocka_unit_test(test_state_of_version_1_is_read),
 		cmocka_unit_test(test_damaged_state_is_refused),
 	};
 

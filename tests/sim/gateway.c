@@ -1,4 +1,5 @@
 /* The gateway of tests/sim/gateway.h. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,12 +56,15 @@ static void formatted(struct hf_wlog_format *format)
 	format_done = true;
 }
 
-void gateway_format(struct gateway *gateway)
+void gateway_format(struct gateway *gateway, unsigned log)
 {
 	struct hf_wlog_format *format = sim_keep_alloc(sizeof *format);
 
 	format->env = sim_env(gateway->sim, HOST);
+	format->disk = gateway_disk_of(log);
 	format->uuid[0] = (uint8_t)(sim_random(gateway->sim) | 1);
+	format->uuid[1] = (uint8_t)log;
+	format->uuid[2] = (uint8_t)++gateway->formats;
 	format->segment_bytes = SEGMENT_SIZE;
 	format->done = formatted;
 	format->force = true;
@@ -90,6 +94,9 @@ bool gateway_boot(struct gateway *gateway)
 
 	memset(&gateway->open, 0, sizeof gateway->open);
 	config->env = sim_env(gateway->sim, HOST);
+	config->disk_count = gateway->log_count;
+	for (unsigned i = 0; i < gateway->log_count; i++)
+		config->disks[i] = gateway_disk_of(i);
 	config->object_bytes = 12u << 10;
 	config->object_records = 11;
 	config->object_timer_ms = 30;
@@ -97,7 +104,7 @@ bool gateway_boot(struct gateway *gateway)
 	config->read_deadline_ms = 300000;
 	config->claims_look_ms = 40;
 	config->cache_bytes = 14u << 10; /* one chunk: most hits are the disk's */
-	config->cache_disk = 1;
+	config->cache_disk = GATEWAY_CACHE_DISK;
 	config->requests_max = 16;
 	config->context = gateway;
 	config->alarm = alarmed;
@@ -194,6 +201,32 @@ bool gateway_attach(struct gateway *gateway, bool create)
 		if (!change_wait(gateway, i, "attaching"))
 			return false;
 	return true;
+}
+
+int gateway_attach_one(struct gateway *gateway, unsigned volume)
+{
+	sim_select(gateway->sim, HOST);
+	change_prepare(gateway, volume, false);
+	hf_core_attach(gateway->core, &gateway->changes[volume]);
+	if (!sim_wait_flag(gateway->sim, &gateway->changes_done[volume], PATIENCE_NS))
+		model_fail(gateway->model, "attaching volume %u hangs", volume);
+	return gateway->changes[volume].status;
+}
+
+void gateway_move(struct gateway *gateway, unsigned volume, unsigned log)
+{
+	sim_select(gateway->sim, HOST);
+	hf_core_volume_move(gateway->core, gateway->model->volumes[volume].number, log);
+}
+
+unsigned gateway_log_of(struct gateway *gateway, unsigned volume)
+{
+	struct hf_volume_status status;
+
+	if (hf_core_volume_status(gateway->core, gateway->model->volumes[volume].number, &status) !=
+	    0)
+		return UINT_MAX;
+	return status.log;
 }
 
 void gateway_detach_start(struct gateway *gateway, unsigned volume, bool force)
@@ -426,27 +459,29 @@ void gateway_note_points(struct gateway *gateway)
 	}
 }
 
-void gateway_check_survival(struct gateway *gateway)
+void gateway_check_survival_of(struct gateway *gateway, unsigned index)
 {
+	struct model_volume *volume = &gateway->model->volumes[index];
 	struct hf_volume_status status;
 
-	for (unsigned i = 0; i < gateway->model->volume_count; i++) {
-		struct model_volume *volume = &gateway->model->volumes[i];
-		int found = hf_core_volume_status(gateway->core, volume->number, &status);
-
-		if (found != 0) {
-			model_fail(gateway->model, "volume %u was forgotten", i);
-			return;
-		}
-		if (status.last_sequence < volume->promised)
-			model_fail(gateway->model,
-				   "invariant 1: volume %u came back at record %llu, but %llu was "
-				   "acknowledged as durable",
-				   i, (unsigned long long)status.last_sequence,
-				   (unsigned long long)volume->promised);
-		model_cut(gateway->model, volume, status.last_sequence);
-		volume->promised = status.last_sequence; /* and is durable now */
+	if (hf_core_volume_status(gateway->core, volume->number, &status) != 0) {
+		model_fail(gateway->model, "volume %u was forgotten", index);
+		return;
 	}
+	if (status.last_sequence < volume->promised)
+		model_fail(gateway->model,
+			   "invariant 1: volume %u came back at record %llu, but %llu was "
+			   "acknowledged as durable",
+			   index, (unsigned long long)status.last_sequence,
+			   (unsigned long long)volume->promised);
+	model_cut(gateway->model, volume, status.last_sequence);
+	volume->promised = status.last_sequence; /* and is durable now */
+}
+
+void gateway_check_survival(struct gateway *gateway)
+{
+	for (unsigned i = 0; i < gateway->model->volume_count; i++)
+		gateway_check_survival_of(gateway, i);
 }
 
 static bool check_read_done;

@@ -9,6 +9,14 @@
 
 #define GATEWAY_DEPTH_MAX 24u /* requests that the shim has under way */
 
+/* The disks of the host: the first log's, the read cache's, the other logs'. */
+#define GATEWAY_CACHE_DISK 1u
+
+static inline unsigned gateway_disk_of(unsigned log)
+{
+	return log < GATEWAY_CACHE_DISK ? log : log + 1;
+}
+
 struct gateway {
 	struct sim *sim;
 	struct model *model;
@@ -25,17 +33,25 @@ struct gateway {
 	bool changes_done[MODEL_VOLUMES_MAX];
 	struct hf_volume_change changes[MODEL_VOLUMES_MAX];
 	bool expect_alarms, closing;
-	bool leaving;     /* a volume is being detached: it may be gone after a death */
+	unsigned log_count;
+	bool leaving; /* a volume is being detached: it may be gone after a death */
+	unsigned formats;
 	uint64_t cancels; /* that came in time */
 };
 
 void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model);
-/* A new, empty log on the disk. */
-void gateway_format(struct gateway *gateway);
+/* A new, empty log on its disk. */
+void gateway_format(struct gateway *gateway, unsigned log);
 /* Starts the process and waits until its core is open. */
 bool gateway_boot(struct gateway *gateway);
 /* Attaches every volume and waits. `create`: they are new. */
 bool gateway_attach(struct gateway *gateway, bool create);
+/* Attaches one volume; what becomes of it. */
+int gateway_attach_one(struct gateway *gateway, unsigned volume);
+/* The volume goes to another log, if it may. */
+void gateway_move(struct gateway *gateway, unsigned volume, unsigned log);
+/* Which log the volume is in; UINT_MAX if none knows it. */
+unsigned gateway_log_of(struct gateway *gateway, unsigned volume);
 void gateway_attach_start(struct gateway *gateway, bool create);
 void gateway_detach_start(struct gateway *gateway, unsigned volume, bool force);
 bool gateway_detach_wait(struct gateway *gateway, unsigned volume);
@@ -60,6 +76,7 @@ bool gateway_idle(struct gateway *gateway);
 bool gateway_settle(struct gateway *gateway);
 /* Cuts the model to what survived, checks it against the promises. */
 void gateway_check_survival(struct gateway *gateway);
+void gateway_check_survival_of(struct gateway *gateway, unsigned volume);
 /* Reads every volume through the core and compares it with the model; nothing is under way. */
 void gateway_check_content(struct gateway *gateway);
 /* Notes recovery points as published. */

@@ -29,7 +29,7 @@
 #define CACHE_SIZE (448u << 10)
 
 struct totals {
-	uint64_t recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
+	uint64_t moves, recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
 		remote_checks;
 };
 
@@ -184,18 +184,25 @@ static void live(struct gateway *gateway, struct totals *totals)
 			gateway_deliver(gateway, false);
 		if (below(sim, 64) == 0)
 			gateway_note_points(gateway);
+		if (gateway->log_count > 1 && below(sim, 60) == 0) {
+			gateway_move(gateway, below(sim, gateway->model->volume_count),
+				     below(sim, gateway->log_count));
+			totals->moves++;
+		}
 	}
 	gateway_note_points(gateway);
 	if (outage && below(sim, 2) == 0)
 		sim_store_outage(sim, false);
 }
 
-static void lose_disk(struct gateway *gateway, const uint64_t *points)
+static void lose_disks(struct gateway *gateway, const uint64_t *points)
 {
 	struct model *model = gateway->model;
 
-	sim_disk_replace(gateway->sim, 0, 0);
-	gateway_format(gateway);
+	for (unsigned i = 0; i < gateway->log_count; i++) {
+		sim_disk_replace(gateway->sim, 0, gateway_disk_of(i));
+		gateway_format(gateway, i);
+	}
 	for (unsigned i = 0; i < model->volume_count; i++) {
 		struct model_volume *volume = &model->volumes[i];
 
@@ -245,9 +252,9 @@ static void rot_cache(struct sim *sim)
 	uint64_t at = sim_random_below(sim, CACHE_SIZE / HF_UNIT) * HF_UNIT;
 	uint8_t bytes[HF_UNIT];
 
-	memcpy(bytes, sim_disk_bytes(sim, 0, 1) + at, sizeof bytes);
+	memcpy(bytes, sim_disk_bytes(sim, 0, GATEWAY_CACHE_DISK) + at, sizeof bytes);
 	bytes[below(sim, HF_UNIT)] ^= (uint8_t)(1u << below(sim, 8));
-	sim_disk_poke(sim, 0, 1, at, bytes, sizeof bytes);
+	sim_disk_poke(sim, 0, GATEWAY_CACHE_DISK, at, bytes, sizeof bytes);
 }
 
 static void die(struct gateway *gateway, struct totals *totals)
@@ -276,7 +283,7 @@ static void die(struct gateway *gateway, struct totals *totals)
 		totals->remote_checks++;
 	}
 	if (how >= 92 && gateway->model->problem[0] == '\0') {
-		lose_disk(gateway, points);
+		lose_disks(gateway, points);
 		totals->losses++;
 	}
 	if (gateway->model->problem[0] == '\0')
@@ -328,7 +335,7 @@ static void leave_and_return(struct gateway *gateway, struct totals *totals)
 	}
 	if (!gateway_attach(gateway, false))
 		return;
-	gateway_check_survival(gateway);
+	gateway_check_survival_of(gateway, index);
 	gateway_check_content(gateway);
 }
 
@@ -348,8 +355,13 @@ static void setup_volumes(struct sim *sim, struct model *model)
 
 static struct sim_config world_config(uint64_t seed)
 {
-	struct sim_config config = {
-		.seed = seed, .disk_count = 2, .disk_size_bytes = {DISK_SIZE, CACHE_SIZE}};
+	struct sim_config config = {.seed = seed,
+				    .disk_size_bytes[GATEWAY_CACHE_DISK] = CACHE_SIZE};
+	unsigned logs = 1 + seed % 3;
+
+	config.disk_count = logs + 1;
+	for (unsigned i = 0; i < logs; i++)
+		config.disk_size_bytes[gateway_disk_of(i)] = DISK_SIZE;
 
 	config.store_delay_ns = 5 * HF_NS_PER_MS;
 	if (seed % 3 == 0)
@@ -376,7 +388,9 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 	gateway_init(gateway, sim, model);
 	setup_volumes(sim, model);
 	gateway->expect_alarms = config.write_error_chance > 0 || config.sync_error_chance > 0;
-	gateway_format(gateway);
+	gateway->log_count = config.disk_count - 1;
+	for (unsigned i = 0; i < gateway->log_count; i++)
+		gateway_format(gateway, i);
 	if (gateway_boot(gateway) && gateway_attach(gateway, true))
 		for (unsigned life = 0; life < LIVES_MAX && model->problem[0] == '\0'; life++) {
 			live(gateway, totals);
@@ -414,10 +428,10 @@ static void print_totals(const struct totals *totals, uint64_t seeds)
 {
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries: %" PRIu64 " stops, %" PRIu64
 	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
-	       " detaches, %" PRIu64 " requests (%" PRIu64 " cancelled), %" PRIu64
-	       " checks of the remote copy\n",
+	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " requests (%" PRIu64
+	       " cancelled), %" PRIu64 " checks of the remote copy\n",
 	       seeds, totals->recoveries, totals->closes, totals->kills, totals->power_cuts,
-	       totals->losses, totals->detaches, totals->requests, totals->cancels,
+	       totals->losses, totals->detaches, totals->moves, totals->requests, totals->cancels,
 	       totals->remote_checks);
 }
 
