@@ -2,6 +2,7 @@
 #include "net/daemon.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,17 @@ void hf_daemon_signals_close(struct hf_daemon_signals *signals)
 {
 	uv_close((uv_handle_t *)&signals->term, NULL);
 	uv_close((uv_handle_t *)&signals->interrupt, NULL);
+}
+
+int hf_daemon_become(uid_t uid, gid_t gid, struct hf_errmsg *message)
+{
+	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
+	    setresuid(uid, uid, uid) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return hf_fail(message, hf_err_from_errno(errno), "becoming uid %u: %s",
+			       (unsigned)uid, strerror(errno));
+	/* The change of uid has turned it on or off as the system is set up. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return 0;
 }
 
 int hf_daemon_private_folder(const char *path, struct hf_errmsg *message)

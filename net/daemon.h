@@ -41,6 +41,9 @@ int hf_daemon_signals_open(uv_loop_t *loop, struct hf_daemon_signals *signals,
 			   void (*stop)(void *context), void *context);
 void hf_daemon_signals_close(struct hf_daemon_signals *signals);
 
+/* From now on another uid and gid without privileges, for good; what is open stays. 0 or HF_E… . */
+int hf_daemon_become(uid_t uid, gid_t gid, struct hf_errmsg *message);
+
 /* Makes a folder (and not its parents) with mode 0700, or closes the one there to others. HF_EACCES
  * if it belongs to somebody else. */
 int hf_daemon_private_folder(const char *path, struct hf_errmsg *message);

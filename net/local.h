@@ -48,6 +48,9 @@ void hf_local_call(struct hf_local_client *client, const uint8_t *bytes, size_t 
 		   uint64_t deadline_ms,
 		   void (*answered)(void *context, int status, const uint8_t *bytes, size_t length),
 		   void *context);
+/* Speaks only with a server whose socket was made by root, our own uid or this one, as the kernel
+ * tells (SO_PEERCRED); another counts as not there. Without this call: with any. */
+void hf_local_client_trust(struct hf_local_client *client, uid_t uid);
 void hf_local_client_close(struct hf_local_client *client, void (*closed)(void *), void *context);
 
 /* ---- For command lines: one question, blocking. The answer is malloc'ed. ---- */

@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "net/local_frame.h"
 
 #define CLIENT_MAGIC 0x4c434c49u
@@ -49,7 +51,8 @@ struct hf_local_client {
 	unsigned call_count;
 	uint32_t last_number;
 	uv_timer_t timer;
-	bool closing;
+	bool closing, choosy;
+	uid_t trusted; /* if choosy */
 	void (*closed)(void *context);
 	void *closed_context;
 };
@@ -183,6 +186,31 @@ static int send_question(struct wire *wire, struct call *call)
 	return 0;
 }
 
+void hf_local_client_trust(struct hf_local_client *client, uid_t uid)
+{
+	HF_CHECK_MAGIC(client, CLIENT_MAGIC);
+	client->choosy = true;
+	client->trusted = uid;
+}
+
+static bool is_trusted(const struct hf_local_client *client, const struct wire *wire)
+{
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+	uv_os_fd_t fd;
+
+	if (!client->choosy)
+		return true;
+	if (uv_fileno((const uv_handle_t *)&wire->pipe, &fd) != 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid() || peer.uid == client->trusted)
+		return true;
+	hf_warn("%s is served by uid %u, which is not the one expected", client->path,
+		(unsigned)peer.uid);
+	return false;
+}
+
 static void on_connect(uv_connect_t *connect, int status)
 {
 	struct wire *wire = hf_container_of(connect, struct wire, connect);
@@ -192,7 +220,8 @@ static void on_connect(uv_connect_t *connect, int status)
 	HF_CHECK_MAGIC(wire, WIRE_MAGIC);
 	if (!client)
 		return;
-	if (status != 0 || uv_read_start((uv_stream_t *)&wire->pipe, on_allocate, on_read) != 0) {
+	if (status != 0 || !is_trusted(client, wire) ||
+	    uv_read_start((uv_stream_t *)&wire->pipe, on_allocate, on_read) != 0) {
 		lose_wire(client);
 		return;
 	}

@@ -29,6 +29,12 @@ const struct hf_conf_key hf_agent_keys[] = {
 	KEY(activation, NULL, "host:port of the provider's activation endpoint"),
 	KEY(portal, NULL, "addr:port of the iSCSI portal"),
 	KEY(provider, "", "host:port of the provider, instead of those it named itself"),
+	{.name = "local_uid",
+	 .type = HF_CONF_NUMBER,
+	 .offset = offsetof(struct hf_agent_config, local_uid),
+	 .initial = "0",
+	 .help = "may serve volumed.sock and broker.sock beside root and our own uid",
+	 .most = UINT32_MAX - 1},
 	{NULL},
 };
 
@@ -172,6 +178,7 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 {
 	struct hf_reconciler_config reconciler = {.loop = agent->loop,
 						  .run_dir = agent->config->run_dir,
+						  .local_uid = (uid_t)agent->config->local_uid,
 						  .portal = agent->config->portal,
 						  .kept = &agent->kept,
 						  .sealing = &agent->sealing,

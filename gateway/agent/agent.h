@@ -10,9 +10,10 @@
 struct hf_agent_config {
 	char *run_dir;
 	char *state_dir;
-	char *activation; /* host:port of the activation endpoint */
-	char *portal;     /* addr:port to open last */
-	char *provider;   /* host:port instead of the endpoints that were issued; "" for those */
+	char *activation;   /* host:port of the activation endpoint */
+	char *portal;       /* addr:port to open last */
+	uint64_t local_uid; /* may have made volumed's and the broker's sockets */
+	char *provider;     /* host:port instead of the endpoints that were issued; "" for those */
 };
 extern const struct hf_conf_key hf_agent_keys[];
 

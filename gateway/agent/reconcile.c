@@ -441,10 +441,15 @@ int hf_reconciler_open(const struct hf_reconciler_config *config, struct hf_reco
 	snprintf(path, sizeof path, "%s/volumed.sock", config->run_dir);
 	if (!err)
 		err = hf_local_client_open(config->loop, path, &reconciler->volumed);
+	if (reconciler->broker)
+		hf_local_client_trust(reconciler->broker, config->local_uid);
+	if (reconciler->volumed)
+		hf_local_client_trust(reconciler->volumed, config->local_uid);
 	if (err)
 		err = hf_fail(message, err, "%s: the path is too long for a socket", path);
 	else
-		err = hf_sources_open(&reconciler->sources, config->loop, config->run_dir, message);
+		err = hf_sources_open(&reconciler->sources, config->loop, config->run_dir,
+				      config->local_uid, message);
 	if (err) {
 		hf_reconciler_close(reconciler, NULL, NULL);
 		return err;

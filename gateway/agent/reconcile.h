@@ -19,6 +19,7 @@ struct hf_reconciler;
 struct hf_reconciler_config {
 	uv_loop_t *loop;
 	const char *run_dir;
+	uid_t local_uid;    /* may serve the sockets there beside root and our own */
 	const char *portal; /* host:port */
 	const struct hf_kept *kept;
 	const struct hf_seal_key *sealing;

@@ -197,15 +197,18 @@ static int open_source(struct hf_sources *sources, struct hf_source *source, uv_
 }
 
 int hf_sources_open(struct hf_sources *sources, uv_loop_t *loop, const char *run_dir,
-		    struct hf_errmsg *message)
+		    uid_t local_uid, struct hf_errmsg *message)
 {
 	int err = open_source(sources, &sources->broker, loop, run_dir, "broker.sock", message);
 
 	if (!err)
 		err = open_source(sources, &sources->volumed, loop, run_dir, "volumed.sock",
 				  message);
-	if (!err)
+	if (!err) {
+		hf_local_client_trust(sources->broker.client, local_uid);
+		hf_local_client_trust(sources->volumed.client, local_uid);
 		hf_sources_ask_now(sources);
+	}
 	return err;
 }
 

@@ -39,7 +39,7 @@ struct hf_sources {
 
 /* `changed`, `interval_ms` and `context` are set by the caller before. Starts asking at once. */
 int hf_sources_open(struct hf_sources *sources, uv_loop_t *loop, const char *run_dir,
-		    struct hf_errmsg *message);
+		    uid_t local_uid, struct hf_errmsg *message);
 /* Ask both now (after the question under way, if there is one). */
 void hf_sources_ask_now(struct hf_sources *sources);
 /* The state as last seen. A process that was seen within `grace_ms` counts as known, so that its

@@ -183,7 +183,7 @@ int hf_service_open(uv_loop_t *loop, const struct hf_service_config *config,
 	service->loop = loop;
 	service->config = *config;
 	hf_list_init(&service->waiting);
-	snprintf(path, sizeof path, "%s/broker.sock", config->run_dir);
+	snprintf(path, sizeof path, "%s/%s", config->run_dir, config->socket);
 	server.path = path;
 	err = hf_local_listen(loop, &server, &service->server, message);
 	if (err) {

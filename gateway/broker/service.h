@@ -1,4 +1,4 @@
-/* The broker's service: RUN_DIR/broker.sock, one operation on tgtd at a time. Loop's thread. */
+/* The broker's service: a socket in RUN_DIR, one operation on tgtd at a time. Loop's thread. */
 #ifndef HF_GATEWAY_BROKER_SERVICE_H
 #define HF_GATEWAY_BROKER_SERVICE_H
 
@@ -10,9 +10,11 @@
 struct hf_service;
 
 struct hf_service_config {
-	const char *run_dir;    /* broker.sock goes there */
-	const char *tgt_socket; /* tgtd's, with its control number */
-	uid_t agent_uid;        /* may ask, beside root and our own uid */
+	const char *run_dir, *socket; /* its folder and name */
+	const char *tgt_socket;       /* tgtd's, with its control number */
+	uid_t agent_uid;              /* may ask, beside root and our own uid */
+	uid_t uid;                    /* taken on when the socket is made; 0: none */
+	gid_t gid;
 };
 
 /* The strings are the caller's until closed. 0 or an error with its reason. */

@@ -16,7 +16,8 @@
 	}
 
 const struct hf_conf_key hf_volumed_keys[] = {
-	KEY(TEXT, run_dir, NULL, "folder of the sockets ring.sock and volumed.sock"),
+	KEY(TEXT, run_dir, NULL, "folder of the socket volumed.sock"),
+	KEY(TEXT, ring_dir, "", "folder of ring.sock; empty: run_dir"),
 	KEY(TEXT, state_dir, NULL, "folder of the log and of what is remembered; private"),
 	KEY(TEXT, log_file, "", "the write log; empty: STATE_DIR/log"),
 	KEY(SIZE, log_size, "1GiB", "of a log that is made at the first start", 1u << 20,
@@ -60,6 +61,10 @@ static int check_paths(const struct hf_volumed_config *c, struct hf_errmsg *mess
 		return hf_fail(message, HF_EINVAL, "run_dir and state_dir must be absolute");
 	if (c->log_file[0] && c->log_file[0] != '/')
 		return hf_fail(message, HF_EINVAL, "log_file must be absolute");
+	if (c->ring_dir[0] && c->ring_dir[0] != '/')
+		return hf_fail(message, HF_EINVAL, "ring_dir must be absolute");
+	if (strlen(c->ring_dir) + strlen("/ring.sock") >= sizeof address->sun_path)
+		return hf_fail(message, HF_EINVAL, "ring_dir is too long");
 	if (strlen(c->run_dir) + strlen("/volumed.sock") >= sizeof address->sun_path)
 		return hf_fail(message, HF_EINVAL,
 			       "run_dir is too long: the path of a socket holds %zu bytes",

@@ -390,7 +390,8 @@ int hf_volumed_run(const struct hf_volumed_config *config)
 
 	HF_ASSERT(volumed);
 	volumed->config = config;
-	snprintf(volumed->ring_path, SOCKET_PATH_BYTES, "%s/ring.sock", config->run_dir);
+	snprintf(volumed->ring_path, SOCKET_PATH_BYTES, "%s/ring.sock",
+		 config->ring_dir[0] ? config->ring_dir : config->run_dir);
 	snprintf(volumed->control_path, SOCKET_PATH_BYTES, "%s/volumed.sock", config->run_dir);
 	HF_ASSERT(uv_loop_init(&volumed->loop) == 0);
 	volumed->steps = (struct hf_steps){

@@ -8,7 +8,7 @@
 #include "base/conf.h"
 
 struct hf_volumed_config {
-	char *run_dir, *state_dir;
+	char *run_dir, *ring_dir, *state_dir;
 	char *log_file;        /* empty: STATE_DIR/log */
 	uint64_t log_size;     /* bytes, of a log that is made */
 	uint64_t segment_size; /* bytes, of a log that is made */

@@ -68,6 +68,7 @@ class Lab:
     def running(self):
         try:
             pids = lay.read_json(self.layout.pids_file)
+            pids["pids"] = lay.true_pids(pids["pids"])
             with open(f"/proc/{pids['supervisor']}/cmdline", encoding="utf-8") as f:
                 return pids if "supervisor.py" in f.read() else None
         except (OSError, ValueError, KeyError):

@@ -16,6 +16,7 @@ BUILD = os.environ.get("HF_BUILD", os.path.join(TOP, "build", "release"))
 BIN = os.path.join(BUILD, "bin")
 PLUGIN = os.path.join(BUILD, "lib", "bs_holdfast.so")
 TGTD = "/usr/sbin/tgtd"
+TGT_UID = 59717  # tgtd's and its broker's, nobody else's; a package makes a user instead
 TGT_PLUGIN_DIR = "/usr/lib/tgt/backing-store"
 
 
@@ -78,8 +79,11 @@ class Layout:
         for part in ("log", "gateway/agent", "gateway/volumed", "gateway/plugin",
                      "provider/state", "provider/signer", "config"):
             os.makedirs(self.path(part), mode=0o700, exist_ok=True)
-        for part in ("gateway", "provider"):
-            os.makedirs(os.path.join(self.run, part), mode=0o700, exist_ok=True)
+        # tgtd's uid passes through to what is its own; the sockets check who asks.
+        for part, mode in (("", 0o711), ("gateway", 0o711), ("gateway/ring", 0o711),
+                           ("provider", 0o700)):
+            os.makedirs(os.path.join(self.run, part), exist_ok=True)
+            os.chmod(os.path.join(self.run, part), mode)
         if os.path.exists(self.spec_file):
             spec = read_json(self.spec_file)
         else:
@@ -87,7 +91,9 @@ class Layout:
             spec = {"store_kind": store or "dir", "volumed": volumed,
                     "ports": dict(zip(names, free_ports(len(names))))}
             write_json(self.spec_file, spec)
-        shutil.copy(PLUGIN, self.path("gateway", "plugin", "bs_holdfast.so"))
+        plugin = self.path("gateway", "plugin")
+        os.chmod(plugin, 0o755)  # tgtd's uid reads it, through its box
+        shutil.copy(PLUGIN, os.path.join(plugin, "bs_holdfast.so"))
         return spec
 
     def remove_run(self):
@@ -121,10 +127,16 @@ def write_configs(layout, spec, store):
     configs = {
         "signer": {"run_dir": provider_run, "state_dir": layout.path("provider", "signer")},
         "provider": provider,
-        "volumed": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "volumed"),
+        "volumed": {"run_dir": gateway_run, "ring_dir": os.path.join(gateway_run, "ring"),
+                    "tgt_uid": TGT_UID, "state_dir": layout.path("gateway", "volumed"),
                     **spec["volumed"]},
-        "broker": {"run_dir": gateway_run,
-                   "tgt_socket": os.path.join(gateway_run, f"tgt.{control}")},
+        "broker": {"run_dir": gateway_run, "uid": TGT_UID, "gid": TGT_UID,
+                   "tgt_socket": os.path.join(gateway_run, "tgtd", f"tgt.{control}")},
+        "tgtd-box": {**box_config(os.path.join(gateway_run, "tgtd"),
+                                  os.path.join(gateway_run, "ring"),
+                                  layout.path("gateway", "plugin"), control,
+                                  address(spec, "boot_portal")),
+                     "portals": address(spec, "portal")},
         "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),
                   "activation": address(spec, "activation"), "portal": address(spec, "portal")},
     }
@@ -143,15 +155,38 @@ def tgt_control(spec):
     return spec["ports"]["portal"] % 32000 + 1
 
 
-def tgtd_argv(plugins, control, portal, uid=0):
-    """A tgtd with the plugins of a folder. It looks for them in one compiled-in folder only: ours
-    is bound over it in a mount namespace of its own, so the system's tgtd and its plugins are not
-    touched."""
-    identity = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+def box_config(folder, ring_dir, plugins, control, boot_portal):
+    """Of holdfast-tgtd-box, which starts tgtd unprivileged and contained. The portal it is started
+    with is one that nobody is told of; without it tgtd would open every address."""
+    return {"folder": folder, "ring_dir": ring_dir, "plugin_dir": plugins, "control": control,
+            "boot_portal": boot_portal, "uid": TGT_UID, "gid": TGT_UID}
+
+
+def process_in(box):
+    """The tgtd that a box runs, None while it has none."""
+    try:
+        with open(f"/proc/{box}/task/{box}/children", encoding="utf-8") as f:
+            child = int(f.read().split()[0])
+        with open(f"/proc/{child}/comm", encoding="utf-8") as f:
+            return child if f.read() == "tgtd\n" else None
+    except (OSError, IndexError):
+        return None
+
+
+def true_pids(pids):
+    """Of a supervisor's children, with each tgtd instead of its box."""
+    found = {name: process_in(pid) if name.startswith("tgtd") else pid
+             for name, pid in pids.items()}
+    return {name: pid for name, pid in found.items() if pid}
+
+
+def tgtd_argv(plugins, control, portal):
+    """A tgtd without a box, for measurements and sanitizers, with the plugins of a folder. It looks
+    for them in one compiled-in folder only: ours is bound over it in a mount namespace of its own,
+    so the system's tgtd and its plugins are not touched."""
     return ["unshare", "-m", "sh", "-c",
             'mkdir -p "$2" && mount --bind "$1" "$2" && shift 2 && exec "$@"',
-            "tgtd", plugins, TGT_PLUGIN_DIR, *(identity if uid else []),
-            TGTD, "-f", "-C", str(control), "--iscsi", f"portal={portal}"]
+            "tgtd", plugins, TGT_PLUGIN_DIR, TGTD, "-f", "-C", str(control), "--iscsi", f"portal={portal}"]
 
 
 def tgtd_env(folder, ring_socket):
@@ -161,22 +196,14 @@ def tgtd_env(folder, ring_socket):
 
 def processes(layout, spec):
     """What the supervisor runs, in the order of starting: name, argv, environment, signal that
-    stops it. tgtd ignores SIGTERM and keeps no state, so it is killed."""
-    gateway_run = os.path.join(layout.run, "gateway")
-
+    stops it."""
     def daemon(name):
         config = layout.path("config", name + ".conf")
         return {"name": "holdfast-" + name, "stop": "TERM", "env": {},
                 "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
 
-    # The portal on the command line is one that nobody is told of; without it tgtd would open every
-    # address.
-    tgtd = {"name": "tgtd", "stop": "KILL",
-            "env": tgtd_env(gateway_run, os.path.join(gateway_run, "ring.sock")),
-            "argv": tgtd_argv(layout.path("gateway", "plugin"), tgt_control(spec),
-                              address(spec, "boot_portal"))}
-    return [daemon("signer"), daemon("provider"), daemon("volumed"), tgtd, daemon("broker"),
-            daemon("agent")]
+    return [daemon("signer"), daemon("provider"), daemon("volumed"),
+            {**daemon("tgtd-box"), "name": "tgtd"}, daemon("broker"), daemon("agent")]
 
 
 def environment(layout, store):

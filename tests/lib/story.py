@@ -9,8 +9,8 @@ import time
 TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "scripts", "lib"))
 from lab import wait_until  # noqa: E402,F401
-from layout import (BIN, BUILD, PLUGIN, free_ports, tgtd_argv, tgtd_env,  # noqa: E402,F401
-                    write_config)
+from layout import (BIN, BUILD, PLUGIN, TGT_UID, box_config, free_ports,  # noqa: E402,F401
+                    process_in, tgtd_argv, tgtd_env, write_config)
 
 
 class Failure(Exception):

@@ -1,30 +1,36 @@
-"""A tgtd of its own with the backing store, in a mount namespace where our plugin is the only one,
-for scripted tests."""
+"""A tgtd of its own with the backing store, for scripted tests: in its box, as the product runs it, or
+(beneath a sanitizer, whose library must be loaded first) as root with our plugin as the only one."""
 
 import os
 import shutil
 import subprocess
 import sys
 
-from story import PLUGIN, check, free_ports, tgtd_argv, tgtd_env, wait_until
+from story import (BIN, PLUGIN, TGT_UID, box_config, check, free_ports, process_in, tgtd_argv,
+                   tgtd_env, wait_until, write_config)
 
 IQN = "iqn.2026-11.net.holdfast:"
 
 
 class Tgtd:
-    def __init__(self, folder, ring_socket, uid=0, **env):
+    def __init__(self, folder, ring_socket, **env):
         self.folder = folder
-        self.uid = uid
-        if uid:
-            self.folder = os.path.join(folder, "tgt")
-            os.makedirs(self.folder)
-            os.chown(self.folder, uid, uid)
-            os.chmod(folder, 0o711)
+        self.boxed = not self.preload()
+        self.uid = TGT_UID if self.boxed else 0
+        self.run = os.path.join(folder, "tgt")
+        self.ring_dir = os.path.dirname(ring_socket)
+        for path in (folder, self.ring_dir):
+            os.chmod(path, 0o711)
         self.port, = free_ports(1)
         self.control = str(self.port % 32000 + 1)
-        self.log = os.path.join(self.folder, "tgtd.log")
-        self.env = {**os.environ, **tgtd_env(self.folder, ring_socket), **env}
+        self.socket = os.path.join(self.run, f"tgt.{self.control}")
+        self.log = os.path.join(folder, "tgtd.log")
+        self.env = {**os.environ, **tgtd_env(self.run, ring_socket), **env}
         self.process = None
+
+    @property
+    def pid(self):
+        return process_in(self.process.pid) if self.boxed else self.process.pid
 
     @staticmethod
     def preload():
@@ -40,11 +46,17 @@ class Tgtd:
         plugins = os.path.join(self.folder, "plugins")
         os.makedirs(plugins, exist_ok=True)
         shutil.copy(PLUGIN, plugins)
+        portal = f"127.0.0.1:{self.port}"
+        if self.boxed:
+            config = os.path.join(self.folder, "tgtd-box.conf")
+            write_config(config, box_config(self.run, self.ring_dir, plugins, self.control, portal))
+            argv = [os.path.join(BIN, "holdfast-tgtd-box"), "--config", config]
+        else:
+            os.makedirs(self.run, exist_ok=True)
+            argv = tgtd_argv(plugins, self.control, portal)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                tgtd_argv(plugins, self.control, f"127.0.0.1:{self.port}", self.uid),
-                env={**self.env, **self.preload()}, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(argv, env={**self.env, **self.preload()}, stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL)
         wait_until("tgtd", lambda: "holdfast" in self.admin("show", "system", allow=True))
 
     def admin(self, op, mode, *arguments, allow=False):
@@ -70,7 +82,10 @@ class Tgtd:
 
     def end(self):
         if self.process:
-            self.process.kill()
+            if self.boxed:
+                self.process.terminate()  # and wait for tgtd; killed, it would not
+            else:
+                self.process.kill()
             self.process.wait()
             self.process = None
 

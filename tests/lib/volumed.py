@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from story import BIN, BUILD, Failure, check, wait_until, write_config
+from story import BIN, BUILD, TGT_UID, Failure, check, wait_until, write_config
 
 ASK = os.path.join(BUILD, "tests", "ask_volumed")
 KEY = "5a" * 32
@@ -31,7 +31,7 @@ class Volumed:
         self.log = os.path.join(folder, "volumed.log")
         self.process = None
         values = {"run_dir": self.run, "state_dir": self.state, "log_size": "256MiB",
-                  "segment_size": "32MiB", **config}
+                  "segment_size": "32MiB", "tgt_uid": TGT_UID, **config}
         write_config(self.config, values)
 
     def start(self):

@@ -75,7 +75,7 @@ def judge(results, passes_needed):
 
 def conformance(folder, block=512):
     volumed = Volumed(folder, log_size="1GiB")
-    tgt = Tgtd(volumed.run, f"{volumed.run}/ring.sock")
+    tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
     try:
         volumed.start()
         volumed.use_store()
