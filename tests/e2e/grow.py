@@ -84,6 +84,7 @@ def main():
     if not os.access(CLIENT, os.X_OK):
         raise LabError(f"{CLIENT} is not built")
     with holdfast() as lab:
+        check_sessions(lab, 4096)
         volume = check_sessions(lab, 512)
         check_store(lab, volume)
         check_detached(lab, volume)
