@@ -1,12 +1,14 @@
 #!/bin/sh
-# Shows that the crash simulator has teeth: each patch in tests/sim/mutations puts one bug into a
-# copy of one source file; linked into the simulator it must be caught within RECOVERIES. Without a
-# bug the same work must pass. The build folder comes in HF_BUILD; arguments name mutations, none
-# means all.
+# Shows that a simulator has teeth: mutations.sh sim_crash|sim_ring [MUTATION...]. Each patch in
+# tests/sim/mutations/SIMULATOR puts one bug into a copy of one source file; linked into the
+# simulator it must be caught within RECOVERIES. Without a bug the same work must pass. The build
+# folder comes in HF_BUILD.
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${HF_BUILD:?the build folder}
 recoveries=${RECOVERIES:-1500}
+program=$1
+shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 export GIT_CEILING_DIRECTORIES="$work"
@@ -21,11 +23,37 @@ for name in $wraps; do
 done
 
 # An object on the command line comes before the archives, so its archive's own copy stays out.
+archives() {
+	for name in "$@"; do
+		printf '%s ' "$build/lib/libhf_$name.a"
+	done
+}
+
+# What a simulator is made of but for the product's archives; a mutant takes the place of its file.
+case $program in
+sim_crash)
+	sources="tests/sim/sim_crash.c tests/sim/seeds.c"
+	libraries="$(archives sim_gateway core cache remote sim base) -lisal -lzstd -lcrypto"
+	;;
+sim_ring)
+	sources="tests/sim/sim_ring.c tests/sim/ring_world.c tests/sim/seeds.c
+		tests/ring/kill_points_host.c tests/ring/kill_points_shim.c
+		$(cd "$source" && ls gateway/volumed/ring_host*.c)"
+	libraries="$(archives ring_client core cache remote sim base) -lisal -lzstd -lcrypto -luv -luring"
+	wraps=$(sed -n '/# sim_ring wraps/,/)/p' "$source/tests/sim/CMakeLists.txt" | tr -d '#()' |
+		sed 's/sim_ring wraps//; s/set *ring_wraps//')
+	for name in $wraps; do
+		flags="$flags -Wl,--wrap=$name"
+	done
+	;;
+esac
+
 simulator() {
-	$compiler $flags "$source/tests/sim/sim_crash.c" "$@" \
-		"$build/lib/libhf_sim_gateway.a" "$build/lib/libhf_core.a" "$build/lib/libhf_cache.a" \
-		"$build/lib/libhf_remote.a" "$build/lib/libhf_sim.a" "$build/lib/libhf_base.a" \
-		-lisal -lzstd -lcrypto -o "$work/sim"
+	list=""
+	for name in $sources; do
+		case " $* " in *"/$name "*) ;; *) list="$list $source/$name" ;; esac
+	done
+	$compiler $flags $list "$@" $libraries -o "$work/sim"
 }
 
 run() {
@@ -39,7 +67,7 @@ if ! run 400; then
 	exit 1
 fi
 failed=0
-for patch in "$source"/tests/sim/mutations/*.patch; do
+for patch in "$source/tests/sim/mutations/$program"/*.patch; do
 	name=$(basename "$patch" .patch)
 	[ $# -eq 0 ] || case " $* " in *" $name "*) ;; *) continue ;; esac
 	file=$(sed -n 's|^+++ b/||p' "$patch" | cut -f1)

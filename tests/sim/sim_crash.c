@@ -10,19 +10,16 @@
  *   - the remote copy, read without the gateway, is exactly a prefix of the writes, which reaches
  *     the published recovery point and holds nothing that a sync had not covered (2).
  *
- * Usage: sim_crash [--recoveries N] [--from SEED] [--jobs N] [--seed SEED] [-v]. A failing seed is
- * printed; --seed replays it. */
+ * tests/sim/seeds.h has the command line. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "tests/sim/gateway.h"
 #include "tests/sim/reader.h"
+#include "tests/sim/seeds.h"
 
 #define LIVES_MAX  20u
 #define DISK_SIZE  (1536u << 10)
@@ -33,9 +30,7 @@ struct totals {
 		remote_checks;
 };
 
-static uint64_t current_seed;
 static bool lazy; /* a seed in which nothing asks for a sync */
-static bool verbose;
 
 static uint32_t below(struct sim *sim, uint32_t bound)
 {
@@ -382,7 +377,6 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 	struct gateway *gateway = sim_keep_alloc(sizeof *gateway);
 	bool good;
 
-	current_seed = seed;
 	lazy = seed % 5 == 0;
 	model_init(model);
 	gateway_init(gateway, sim, model);
@@ -413,103 +407,32 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 /* ---- The program -------------------------------------------------------------------------------
  */
 
-static void aborted(int signal_number)
-{
-	char text[64];
-	int length = snprintf(text, sizeof text, "seed %llu: died of signal %d\n",
-			      (unsigned long long)current_seed, signal_number);
+static struct totals totals;
 
-	if (write(STDOUT_FILENO, text, (size_t)length) < 0)
-		_exit(3);
-	_exit(2);
+static bool run(uint64_t seed, uint64_t *recoveries)
+{
+	uint64_t before = totals.recoveries;
+	bool good = run_seed(seed, &totals);
+
+	*recoveries += totals.recoveries - before;
+	return good;
 }
 
-static void print_totals(const struct totals *totals, uint64_t seeds)
+static void print(uint64_t seeds)
 {
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries: %" PRIu64 " stops, %" PRIu64
 	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
 	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " requests (%" PRIu64
 	       " cancelled), %" PRIu64 " checks of the remote copy\n",
-	       seeds, totals->recoveries, totals->closes, totals->kills, totals->power_cuts,
-	       totals->losses, totals->detaches, totals->moves, totals->requests, totals->cancels,
-	       totals->remote_checks);
-}
-
-struct plan {
-	uint64_t recoveries, seeds, first_seed, step;
-};
-
-/* Exit status: 0, or 1 at the first seed that fails. */
-static int run_plan(const struct plan *plan)
-{
-	struct totals totals = {0};
-	uint64_t count = 0, seed = plan->first_seed;
-
-	for (; count < plan->seeds && totals.recoveries < plan->recoveries; count++) {
-		if (!run_seed(seed, &totals))
-			return 1;
-		if (verbose)
-			print_totals(&totals, count + 1);
-		seed += plan->step;
-	}
-	print_totals(&totals, count);
-	return 0;
-}
-
-/* The same work by `jobs` processes, each with seeds of its own. */
-static int run_jobs(struct plan plan, unsigned jobs)
-{
-	int result = 0, status;
-
-	plan.step = jobs;
-	plan.recoveries = (plan.recoveries + jobs - 1) / jobs;
-	for (unsigned i = 0; i < jobs; i++) {
-		pid_t child = fork();
-
-		if (child == 0) {
-			result = run_plan(&plan);
-			fflush(stdout);
-			_exit(result);
-		}
-		if (child < 0)
-			return 3;
-		plan.first_seed++;
-	}
-	while (wait(&status) > 0)
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-			result = 1;
-	return result;
-}
-
-static bool option(int argc, char **argv, int *i, const char *name, uint64_t *value)
-{
-	if (strcmp(argv[*i], name) != 0 || *i + 1 >= argc)
-		return false;
-	*value = strtoull(argv[++*i], NULL, 10);
-	return true;
+	       seeds, totals.recoveries, totals.closes, totals.kills, totals.power_cuts,
+	       totals.losses, totals.detaches, totals.moves, totals.requests, totals.cancels,
+	       totals.remote_checks);
 }
 
 int main(int argc, char **argv)
 {
-	struct plan plan = {.recoveries = 20000, .seeds = UINT64_MAX, .first_seed = 1, .step = 1};
-	uint64_t jobs = 1;
-
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "-v") == 0) {
-			verbose = true;
-		} else if (option(argc, argv, &i, "--seed", &plan.first_seed)) {
-			plan.seeds = 1;
-		} else if (!option(argc, argv, &i, "--recoveries", &plan.recoveries) &&
-			   !option(argc, argv, &i, "--from", &plan.first_seed) &&
-			   !option(argc, argv, &i, "--jobs", &jobs)) {
-			fprintf(stderr, "usage: sim_crash [--recoveries N] [--from SEED] "
-					"[--jobs N] [--seed SEED] [-v]\n");
-			return 2;
-		}
-	}
-	setenv("HOLDFAST_LOG", "error", 0);
-	hf_log_init("sim_crash");
-	signal(SIGABRT, aborted);
-	signal(SIGSEGV, aborted);
-	return jobs > 1 ? run_jobs(plan, (unsigned)jobs) : run_plan(&plan);
+	return seeds_main(
+		&(struct seeds){
+			.name = "sim_crash", .recoveries = 20000, .run = run, .print = print},
+		argc, argv);
 }

@@ -220,9 +220,9 @@ bool sim_step(struct sim *sim)
 	sim->counts.events++;
 	if (event->host < sim->host_count)
 		sim_select(sim, event->host);
-	sim->running = true;
+	sim->running = event;
 	event->run(event);
-	sim->running = false;
+	sim->running = NULL;
 	sim_events_release(&sim->events, event);
 	return true;
 }
@@ -302,6 +302,13 @@ void sim_power_cut(struct sim *sim, unsigned host)
 	sim_kill(sim, host);
 	for (unsigned i = 0; i < sim->config.disk_count; i++)
 		sim_disk_power_cut(&h->disks[i], &sim->world_rng, sim->config.keep_torn_whole);
+}
+
+void sim_abandon_event(struct sim *sim)
+{
+	if (sim->running)
+		sim_events_release(&sim->events, sim->running);
+	sim->running = NULL;
 }
 
 void sim_disk_replace(struct sim *sim, unsigned host, unsigned disk)

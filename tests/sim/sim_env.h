@@ -82,6 +82,9 @@ uint64_t sim_random_below(struct sim *sim, uint64_t bound);
 void sim_kill(struct sim *sim, unsigned host);
 /* Power fails: as sim_kill, and of what no SYNC covers any subset of sectors is lost. */
 void sim_power_cut(struct sim *sim, unsigned host);
+/* For a test that leaves an event by a long jump, because its process dies in the middle of it:
+ * nothing runs any more. sim_kill or sim_power_cut of that process follows. Harmless outside. */
+void sim_abandon_event(struct sim *sim);
 /* The disk is replaced by an empty one (zeros). Between processes only. */
 void sim_disk_replace(struct sim *sim, unsigned host, unsigned disk);
 

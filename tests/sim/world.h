@@ -25,7 +25,7 @@ struct sim {
 	uint64_t now_ns;
 	int64_t wall_jump_ms;
 	struct sim_events events;
-	bool running; /* an event; nobody dies inside one */
+	struct sim_event *running; /* NULL: nothing; nobody dies inside one */
 	struct sim_rng world_rng, process_rng, test_rng;
 	struct sim_store store;
 	bool store_away;
