@@ -17,15 +17,15 @@ sanitize=$(sed -n 's/^HF_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
 compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
 flags="-std=gnu11 -O1 -g -D_GNU_SOURCE -DHF_VERSION=\"0\" -fno-strict-aliasing -fPIC -I$source"
 [ -z "$sanitize" ] || flags="$flags -fsanitize=$sanitize"
-wraps="malloc calloc realloc free strdup posix_memalign aligned_alloc hf_wlog_append"
-for name in $wraps; do
-	flags="$flags -Wl,--wrap=$name"
+wraps="malloc calloc realloc free strdup posix_memalign aligned_alloc"
+for wrap in $wraps; do
+	flags="$flags -Wl,--wrap=$wrap"
 done
 
 # An object on the command line comes before the archives, so its archive's own copy stays out.
 archives() {
-	for name in "$@"; do
-		printf '%s ' "$build/lib/libhf_$name.a"
+	for library in "$@"; do
+		printf '%s ' "$build/lib/libhf_$library.a"
 	done
 }
 
@@ -34,6 +34,7 @@ case $program in
 sim_crash)
 	sources="tests/sim/sim_crash.c tests/sim/seeds.c"
 	libraries="$(archives sim_gateway core cache remote sim base) -lisal -lzstd -lcrypto"
+	flags="$flags -Wl,--wrap=hf_wlog_append"
 	;;
 sim_ring)
 	sources="tests/sim/sim_ring.c tests/sim/ring_world.c tests/sim/seeds.c
@@ -42,16 +43,16 @@ sim_ring)
 	libraries="$(archives ring_client core cache remote sim base) -lisal -lzstd -lcrypto -luv -luring"
 	wraps=$(sed -n '/# sim_ring wraps/,/)/p' "$source/tests/sim/CMakeLists.txt" | tr -d '#()' |
 		sed 's/sim_ring wraps//; s/set *ring_wraps//')
-	for name in $wraps; do
-		flags="$flags -Wl,--wrap=$name"
+	for wrap in $wraps; do
+		flags="$flags -Wl,--wrap=$wrap"
 	done
 	;;
 esac
 
 simulator() {
 	list=""
-	for name in $sources; do
-		case " $* " in *"/$name "*) ;; *) list="$list $source/$name" ;; esac
+	for part in $sources; do
+		case " $* " in *"/$part "*) ;; *) list="$list $source/$part" ;; esac
 	done
 	$compiler $flags $list "$@" $libraries -o "$work/sim"
 }

@@ -28,6 +28,7 @@
 #define PATIENCE_NS  (600 * HF_NS_PER_S)
 #define MAPPINGS_MAX 64u
 #define RINGS_MAX    64u
+#define TIER_BYTES   (128u << 10) /* less than the pages in use */
 
 struct volumed {
 	uv_loop_t loop;
@@ -327,6 +328,14 @@ static void volume_changed(void *context, uint64_t volume)
 		hf_ring_host_volume_changed(world->volumed->host, volume);
 }
 
+static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+{
+	struct ring_world *world = context;
+
+	if (world->volumed && world->volumed->host)
+		hf_ring_host_range_changed(world->volumed->host, volume, offset, length);
+}
+
 static void alarmed(void *context, uint64_t volume, const char *text)
 {
 	ring_world_fail(context, "alarm of volume %llu: %s", (unsigned long long)volume, text);
@@ -375,6 +384,7 @@ static void core_config(struct ring_world *world, struct hf_core_config *config)
 	config->context = world;
 	config->volume_changed = volume_changed;
 	config->alarm = alarmed;
+	config->range_changed = range_changed;
 }
 
 /* One start in eight is cut short somewhere in its recovery. */
@@ -415,7 +425,9 @@ bool ring_world_boot_volumed(struct ring_world *world)
 	if (hf_ring_host_open(&(struct hf_ring_host_config){.loop = &world->volumed->loop,
 							    .core = world->volumed->core,
 							    .path = socket_path,
-							    .tgt_uid = HF_RING_HOST_NO_UID},
+							    .tgt_uid = HF_RING_HOST_NO_UID,
+							    .tier_bytes = TIER_BYTES,
+							    .tier_rings = 1},
 			      &world->volumed->host, &message) != 0)
 		ring_world_fail(world, "listening: %s", message.text);
 	running = RING_NOBODY;

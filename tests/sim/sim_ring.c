@@ -9,7 +9,8 @@
  *     the first look by the next tgtd on, whatever it saw stays (nothing of a dead ring lands
  * late);
  *   - power fails: what was answered holds (invariant 1);
- *   - a command that is answered as not in time happened before, or never does.
+ *   - a command that is answered as not in time happened before, or never does;
+ *   - the memory tier shows what a read through the ring would, at any moment.
  *
  * tests/sim/seeds.h has the command line. */
 #include <inttypes.h>
@@ -50,7 +51,7 @@ struct initiator {
 	struct page pages[RING_WORLD_VOLUMES][PAGES];
 	uint32_t next_stamp;
 	unsigned under_way, depth;
-	uint64_t requests, late;
+	uint64_t requests, late, inline_reads;
 };
 
 static uint64_t below(struct initiator *initiator, uint64_t bound)
@@ -60,18 +61,27 @@ static uint64_t below(struct initiator *initiator, uint64_t bound)
 
 /* ---- Payload --------------------------------------------------------------------------------- */
 
-static uint64_t word(const struct op *op, uint32_t stamp, size_t index)
+static uint64_t word(unsigned volume, unsigned number, uint32_t stamp, size_t index)
 {
 	if (stamp == 0)
 		return 0;
-	return (uint64_t)stamp << 32 | (uint64_t)op->volume << 28 | (uint64_t)op->number << 16 |
-	       index;
+	return (uint64_t)stamp << 32 | (uint64_t)volume << 28 | (uint64_t)number << 16 | index;
 }
 
 static void fill_page(const struct op *op, uint32_t stamp, uint64_t *to)
 {
 	for (size_t i = 0; i < WORDS; i++)
-		to[i] = word(op, stamp, i);
+		to[i] = word(op->volume, op->number, stamp, i);
+}
+
+/* The page's one stamp; false: parts of several. */
+static bool stamp_of(unsigned volume, unsigned number, const uint64_t *words, uint32_t *stamp)
+{
+	*stamp = (uint32_t)(words[0] >> 32);
+	for (size_t i = 0; i < WORDS; i++)
+		if (words[i] != word(volume, number, *stamp, i))
+			return false;
+	return true;
 }
 
 static void fill(struct hf_shim_request *request, void *slot)
@@ -99,9 +109,7 @@ static void take(struct hf_shim_request *request, const void *slot)
 	uint64_t words[WORDS];
 
 	memcpy(words, slot, sizeof words);
-	op->got = (uint32_t)(words[0] >> 32);
-	for (size_t i = 0; i < WORDS; i++)
-		op->torn |= words[i] != word(op, op->got, i);
+	op->torn = !stamp_of(op->volume, op->number, words, &op->got);
 }
 
 /* ---- Answers --------------------------------------------------------------------------------- */
@@ -114,20 +122,23 @@ static void page_holds(struct page *page, uint32_t stamp)
 
 static bool page_may_hold(const struct page *page, uint32_t stamp)
 {
-	return page->stamps[0] == stamp || (page->stamp_count == 2 && page->stamps[1] == stamp);
+	return page->stamps[0] == stamp || (page->stamp_count == 2 && page->stamps[1] == stamp) ||
+	       (page->busy && page->writing && page->next_stamp == stamp);
 }
 
-static void read_answered(struct op *op)
+/* A look at a page; from now on it holds what was seen. */
+static void page_seen(struct initiator *initiator, unsigned volume, unsigned number, bool whole,
+		      uint32_t stamp)
 {
-	struct ring_world *world = op->initiator->world;
+	struct page *page = &initiator->pages[volume][number];
 
-	if (op->torn)
-		ring_world_fail(world, "page %u of volume %u holds parts of two writes", op->number,
-				op->volume);
-	else if (!page_may_hold(op->page, op->got))
-		ring_world_fail(world, "page %u of volume %u holds %u, not %u", op->number,
-				op->volume, op->got, op->page->stamps[0]);
-	page_holds(op->page, op->got);
+	if (!whole)
+		ring_world_fail(initiator->world, "page %u of volume %u holds parts of two writes",
+				number, volume);
+	else if (!page_may_hold(page, stamp))
+		ring_world_fail(initiator->world, "page %u of volume %u holds %u, not %u", number,
+				volume, stamp, page->stamps[0]);
+	page_holds(page, stamp);
 }
 
 /* What was under way happened or it did not: the next look tells. */
@@ -161,7 +172,7 @@ static void answered(struct hf_shim_request *request)
 		ring_world_fail(initiator->world, "operation %d on page %u of volume %u: %s",
 				op->op, op->number, op->volume, hf_err_name(request->status));
 	} else if (op->op == HF_OP_READ) {
-		read_answered(op);
+		page_seen(initiator, op->volume, op->number, !op->torn, op->got);
 	} else if (op->page) {
 		page_holds(op->page, op->to);
 	}
@@ -246,14 +257,33 @@ static void submit_to(struct initiator *initiator, unsigned volume, struct page 
 	hf_shim_submit(request);
 }
 
+/* The memory tier, if it has the page: as good as any read, also while a write is under way. */
+static void look_inline(struct initiator *initiator, unsigned volume, unsigned number)
+{
+	uint64_t words[WORDS];
+	uint32_t stamp;
+	bool whole;
+
+	if (!hf_shim_read_inline(initiator->world->luns[volume], (uint64_t)number * PAGE_BYTES,
+				 PAGE_BYTES, words))
+		return;
+	initiator->inline_reads++;
+	whole = stamp_of(volume, number, words, &stamp);
+	page_seen(initiator, volume, number, whole, stamp);
+}
+
 static void submit(struct initiator *initiator)
 {
 	unsigned volume = (unsigned)below(initiator, RING_WORLD_VOLUMES);
-	struct page *page = &initiator->pages[volume][below(initiator, PAGES)];
+	unsigned hot = below(initiator, 2) ? PAGES : 3;
+	struct page *page = &initiator->pages[volume][below(initiator, hot)];
 
-	if (!initiator->world->shim || initiator->under_way >= initiator->depth || page->busy)
+	if (!initiator->world->shim)
 		return;
 	sim_select(initiator->world->sim, 1);
+	look_inline(initiator, volume, (unsigned)(page - initiator->pages[volume]));
+	if (initiator->under_way >= initiator->depth || page->busy)
+		return;
 	submit_to(initiator, volume, below(initiator, 24) == 0 ? NULL : page);
 }
 
@@ -361,7 +391,7 @@ static void look_at_all(struct initiator *initiator)
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static struct {
-	uint64_t boots, requests, late, kills_at[KILL_POINTS];
+	uint64_t boots, requests, late, inline_reads, kills_at[KILL_POINTS];
 } totals;
 
 static void add_totals(const struct initiator *initiator)
@@ -369,6 +399,7 @@ static void add_totals(const struct initiator *initiator)
 	totals.boots += initiator->world->boots;
 	totals.requests += initiator->requests;
 	totals.late += initiator->late;
+	totals.inline_reads += initiator->inline_reads;
 	for (unsigned i = 0; i < KILL_POINTS; i++)
 		totals.kills_at[i] += initiator->world->kills_at[i];
 }
@@ -408,8 +439,8 @@ static bool run(uint64_t seed, uint64_t *recoveries)
 static void print(uint64_t seeds)
 {
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries, %" PRIu64 " requests (%" PRIu64
-	       " late); deaths before a step of volumed:",
-	       seeds, totals.boots, totals.requests, totals.late);
+	       " late), %" PRIu64 " reads inline; deaths before a step of volumed:",
+	       seeds, totals.boots, totals.requests, totals.late, totals.inline_reads);
 	for (unsigned i = V_WELCOMES; i < KILL_POINTS; i++)
 		printf("%s %" PRIu64, i == S_PLACES ? "; of the shim:" : "", totals.kills_at[i]);
 	printf("\n");
