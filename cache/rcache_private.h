@@ -15,7 +15,7 @@
 #include "cache/rcache_format.h"
 
 #define HF_RCACHE_MAGIC 0x48465243u
-#define HF_RCACHE_BATCH 16u /* chunks written at once */
+#define HF_RCACHE_BATCH 64u /* chunks written at once */
 #define HF_RCACHE_PENDING_MAX                                                                      \
 	64u                     /* chunks that wait for the disk; more are kept in memory only     \
 				 */
@@ -43,9 +43,7 @@ struct rcache_write {
 struct rcache_run {
 	struct hf_rcache *cache;
 	struct hf_disk_io io;
-	struct iovec iov[HF_RCACHE_BATCH];
-	struct rcache_write *writes[HF_RCACHE_BATCH];
-	unsigned count;
+	unsigned first, count; /* of the batch */
 };
 
 struct hf_rcache {
@@ -67,6 +65,8 @@ struct hf_rcache {
 
 	struct hf_list pending, writing; /* rcache_write */
 	unsigned pending_count;
+	struct rcache_write *batch[HF_RCACHE_BATCH]; /* by slot */
+	struct iovec batch_iov[HF_RCACHE_BATCH];
 	struct rcache_run runs[HF_RCACHE_BATCH];
 	unsigned runs_under_way;
 

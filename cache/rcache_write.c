@@ -1,4 +1,4 @@
-/* Chunks on their way to the cache's disk: up to 64 wait while a batch of up to 16 is being
+/* Chunks on their way to the cache's disk: up to 192 wait while a batch of up to 64 is being
  * written, one batch at a time, sorted by slot, neighbours in one write. Slots are given out in the
  * order in which they became free, so that what came together lies together. Nothing is synced: a
  * write that was lost shows by its checksum. A chunk that is being written is served from here and
@@ -83,7 +83,7 @@ static void run_written(struct hf_disk_io *io)
 
 	HF_CHECK_MAGIC(cache, HF_RCACHE_MAGIC);
 	for (unsigned i = 0; i < run->count; i++)
-		write_ended(cache, run->writes[i], io->status);
+		write_ended(cache, cache->batch[run->first + i], io->status);
 	cache->errors = io->status ? cache->errors + 1 : 0;
 	if (cache->state == RCACHE_READY &&
 	    (io->status == HF_ENOSPC || cache->errors >= ERRORS_MAX))
@@ -105,60 +105,60 @@ static size_t whole_blocks(uint32_t length)
 	return (length + HF_RCACHEFMT_BLOCK - 1) / HF_RCACHEFMT_BLOCK * HF_RCACHEFMT_BLOCK;
 }
 
-static void run_add(struct rcache_run *run, struct rcache_write *write)
+static void run_begin(struct hf_rcache *cache, struct rcache_run *run, unsigned first)
 {
-	run->iov[run->count] = (struct iovec){.iov_base = write->block->bytes,
-					      .iov_len = whole_blocks(write->block->length)};
-	run->writes[run->count++] = write;
+	*run = (struct rcache_run){
+		.cache = cache,
+		.first = first,
+		.io = {.op = HF_DISK_WRITE,
+		       .disk = cache->disk_number,
+		       .offset = cache->super.slots_offset +
+				 (uint64_t)cache->batch[first]->slot * HF_RCACHEFMT_SLOT_BYTES,
+		       .iov = &cache->batch_iov[first],
+		       .done = run_written},
+	};
 }
 
-static bool continues(const struct rcache_run *run, const struct rcache_write *write)
+/* Whether the batch's write `at` goes on where the one before it ends. */
+static bool continues(const struct hf_rcache *cache, unsigned at)
 {
-	return run->count > 0 && run->writes[run->count - 1]->slot + 1 == write->slot &&
-	       run->iov[run->count - 1].iov_len == HF_RCACHEFMT_SLOT_BYTES;
+	return at > 0 && cache->batch[at - 1]->slot + 1 == cache->batch[at]->slot &&
+	       cache->batch_iov[at - 1].iov_len == HF_RCACHEFMT_SLOT_BYTES;
 }
 
-static unsigned make_runs(struct hf_rcache *cache, struct rcache_write **writes, unsigned count)
+static unsigned make_runs(struct hf_rcache *cache, unsigned count)
 {
 	unsigned runs = 0;
 
 	for (unsigned i = 0; i < count; i++) {
-		if (runs == 0 || !continues(&cache->runs[runs - 1], writes[i])) {
-			struct rcache_run *run = &cache->runs[runs++];
+		const struct rcache_block *block = cache->batch[i]->block;
 
-			run->cache = cache;
-			run->count = 0;
-			run->io = (struct hf_disk_io){
-				.op = HF_DISK_WRITE,
-				.disk = cache->disk_number,
-				.offset = cache->super.slots_offset +
-					  (uint64_t)writes[i]->slot * HF_RCACHEFMT_SLOT_BYTES,
-				.iov = run->iov,
-				.done = run_written,
-			};
-		}
-		run_add(&cache->runs[runs - 1], writes[i]);
+		cache->batch_iov[i] = (struct iovec){.iov_base = block->bytes,
+						     .iov_len = whole_blocks(block->length)};
+		if (!continues(cache, i))
+			run_begin(cache, &cache->runs[runs++], i);
+		cache->runs[runs - 1].count++;
 	}
 	return runs;
 }
 
 void hf_rcache_write_step(struct hf_rcache *cache)
 {
-	struct rcache_write *writes[HF_RCACHE_BATCH];
 	unsigned count = 0, runs;
 
 	if (cache->state != RCACHE_READY || cache->runs_under_way > 0)
 		return;
 	while (count < HF_RCACHE_BATCH && !hf_list_empty(&cache->pending)) {
-		writes[count] = hf_container_of(hf_list_pop_front(&cache->pending),
-						struct rcache_write, link);
-		hf_list_push_back(&cache->writing, &writes[count++]->link);
+		struct hf_list *link = hf_list_pop_front(&cache->pending);
+
+		hf_list_push_back(&cache->writing, link);
+		cache->batch[count++] = hf_container_of(link, struct rcache_write, link);
 	}
 	if (count == 0)
 		return;
 	cache->pending_count -= count;
-	qsort(writes, count, sizeof(*writes), by_slot);
-	runs = make_runs(cache, writes, count);
+	qsort(cache->batch, count, sizeof(struct rcache_write *), by_slot);
+	runs = make_runs(cache, count);
 	cache->runs_under_way = runs;
 	for (unsigned i = 0; i < runs; i++) {
 		cache->runs[i].io.iov_count = cache->runs[i].count;

@@ -168,6 +168,29 @@ static json_t *volume_json(const Holdfast__VolumedVolume *volume)
 	return said;
 }
 
+static json_t *cache_json(const Holdfast__VolumedCache *cache)
+{
+	json_t *said = json_object();
+
+	set(said, "memory_bytes", cache->memory_bytes);
+	set(said, "memory_limit_bytes", cache->memory_limit_bytes);
+	set(said, "memory_hits", cache->memory_hits);
+	set(said, "memory_hit_bytes", cache->memory_hit_bytes);
+	set(said, "disk_bytes", cache->disk_bytes);
+	set(said, "disk_limit_bytes", cache->disk_limit_bytes);
+	set(said, "disk_hits", cache->disk_hits);
+	set(said, "disk_hit_bytes", cache->disk_hit_bytes);
+	set(said, "disk_written_bytes", cache->disk_written_bytes);
+	set(said, "misses", cache->misses);
+	set(said, "evictions", cache->evictions);
+	set(said, "damaged", cache->damaged);
+	set(said, "recovered_chunks", cache->recovered_chunks);
+	set(said, "index_bytes", cache->index_bytes);
+	json_object_set_new(said, "loading", json_boolean(cache->loading));
+	json_object_set_new(said, "disk_lost", json_boolean(cache->disk_lost));
+	return said;
+}
+
 static json_t *volumed_json(const Holdfast__VolumedStatus *status)
 {
 	json_t *said = json_object(), *volumes = json_array();
@@ -181,6 +204,8 @@ static json_t *volumed_json(const Holdfast__VolumedStatus *status)
 	set(said, "memory_tier_bytes", status->memory_tier_bytes);
 	set(said, "memory_tier_used_bytes", status->memory_tier_used_bytes);
 	json_object_set_new(said, "store_reachable", json_boolean(status->store_reachable));
+	if (status->cache)
+		json_object_set_new(said, "read_cache", cache_json(status->cache));
 	set(said, "requests_under_way", status->requests_under_way);
 	set(said, "uploads_under_way", status->uploads_under_way);
 	set(said, "rings", status->rings);
@@ -238,6 +263,19 @@ static void print_agent(const Holdfast__ConsoleStatus *status)
 	print_line("last error", status->last_error);
 }
 
+static void print_cache(const Holdfast__VolumedCache *cache)
+{
+	uint64_t hits = cache->memory_hits + cache->disk_hits;
+
+	printf("%-12s %.1f of %.1f MiB on disk%s, %.1f of %.1f MiB in memory", "read cache",
+	       (double)cache->disk_bytes / (1 << 20), (double)cache->disk_limit_bytes / (1 << 20),
+	       cache->disk_lost ? " (given up)" : "", (double)cache->memory_bytes / (1 << 20),
+	       (double)cache->memory_limit_bytes / (1 << 20));
+	if (hits + cache->misses > 0)
+		printf(", %.1f %% hits", 100.0 * (double)hits / (double)(hits + cache->misses));
+	putchar('\n');
+}
+
 static void print_volumed(const Holdfast__VolumedStatus *status)
 {
 	char text[HF_ID_TEXT_MAX];
@@ -246,6 +284,8 @@ static void print_volumed(const Holdfast__VolumedStatus *status)
 	printf("%-12s %.1f of %.1f MiB free\n", "buffer",
 	       (double)status->log_free_bytes / (1 << 20),
 	       (double)status->log_total_bytes / (1 << 20));
+	if (status->cache)
+		print_cache(status->cache);
 	for (size_t i = 0; i < status->n_alarms; i++)
 		print_line("alarm", status->alarms[i]);
 	if (status->n_volumes == 0)

@@ -33,6 +33,9 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	    "of a read that needs the store; below the initiators'", 100, 600000),
 	KEY(NUMBER, claims_look_ms, "2000", "between looks at the claims", 10, 3600000),
 	KEY(SIZE, cache_size, "64MiB", "memory for chunks that were fetched", 1u << 20, 1ull << 40),
+	KEY(TEXT, cache_file, "", "the read cache's disk tier; empty: STATE_DIR/cache"),
+	KEY(SIZE, cache_disk_size, "4GiB", "of it, at most half of what is free; 0: none", 0,
+	    1ull << 44),
 	KEY(SIZE, memory_tier, "64MiB", "memory from which tgtd answers reads itself; 0: none", 0,
 	    1ull << 40),
 	KEY(NUMBER, memory_tier_rings, "1", "tgtd that share it, the first to come", 1, 32),
@@ -65,12 +68,29 @@ static int check_paths(const struct hf_volumed_config *c, struct hf_errmsg *mess
 		return hf_fail(message, HF_EINVAL, "ring_dir must be absolute");
 	if (strlen(c->ring_dir) + strlen("/ring.sock") >= sizeof address->sun_path)
 		return hf_fail(message, HF_EINVAL, "ring_dir is too long");
+	if (c->cache_file[0] && c->cache_file[0] != '/')
+		return hf_fail(message, HF_EINVAL, "cache_file must be absolute");
 	if (strlen(c->run_dir) + strlen("/volumed.sock") >= sizeof address->sun_path)
 		return hf_fail(message, HF_EINVAL,
 			       "run_dir is too long: the path of a socket holds %zu bytes",
 			       sizeof address->sun_path - 1);
-	if (strlen(c->state_dir) > PATH_MAX - 128 || strlen(c->log_file) > PATH_MAX - 128)
-		return hf_fail(message, HF_EINVAL, "state_dir or log_file is too long");
+	if (strlen(c->state_dir) > PATH_MAX - 128 || strlen(c->log_file) > PATH_MAX - 128 ||
+	    strlen(c->cache_file) > PATH_MAX - 128)
+		return hf_fail(message, HF_EINVAL, "state_dir, log_file or cache_file is too long");
+	return 0;
+}
+
+/* An empty path becomes STATE_DIR/NAME. */
+static int fill_path(const struct hf_volumed_config *c, char **path, const char *name,
+		     struct hf_errmsg *message)
+{
+	if ((*path)[0])
+		return 0;
+	free(*path);
+	if (asprintf(path, "%s/%s", c->state_dir, name) < 0) {
+		*path = NULL;
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	}
 	return 0;
 }
 
@@ -81,12 +101,9 @@ int hf_volumed_check_config(void *context, struct hf_errmsg *message)
 
 	if (!err)
 		err = check_segments(config, message);
-	if (err || config->log_file[0])
-		return err;
-	free(config->log_file);
-	if (asprintf(&config->log_file, "%s/log", config->state_dir) < 0) {
-		config->log_file = NULL;
-		return hf_fail(message, HF_ENOMEM, "out of memory");
-	}
-	return 0;
+	if (!err)
+		err = fill_path(config, &config->log_file, "log", message);
+	if (!err)
+		err = fill_path(config, &config->cache_file, "cache", message);
+	return err;
 }

@@ -140,6 +140,31 @@ static void fill_alarms(const struct hf_alarms *alarms, Holdfast__VolumedStatus 
 		status->alarms[status->n_alarms++] = copy_text(hf_alarms_get(alarms, i));
 }
 
+static Holdfast__VolumedCache *new_cache(const struct hf_rcache_stats *from)
+{
+	Holdfast__VolumedCache *out = malloc(sizeof *out);
+
+	HF_ASSERT(out);
+	holdfast__volumed_cache__init(out);
+	out->memory_bytes = from->memory_bytes;
+	out->memory_limit_bytes = from->memory_limit_bytes;
+	out->memory_hits = from->memory_hits;
+	out->memory_hit_bytes = from->memory_hit_bytes;
+	out->disk_bytes = from->disk_bytes;
+	out->disk_limit_bytes = from->disk_limit_bytes;
+	out->disk_hits = from->disk_hits;
+	out->disk_hit_bytes = from->disk_hit_bytes;
+	out->disk_written_bytes = from->disk_written_bytes;
+	out->misses = from->misses;
+	out->evictions = from->evictions;
+	out->damaged = from->damaged;
+	out->recovered_chunks = from->recovered_chunks;
+	out->index_bytes = from->index_bytes;
+	out->loading = from->loading;
+	out->disk_lost = from->disk_lost;
+	return out;
+}
+
 Holdfast__VolumedStatus *hf_status_create(const struct hf_status_source *source)
 {
 	Holdfast__VolumedStatus *status = malloc(sizeof *status);
@@ -150,6 +175,7 @@ Holdfast__VolumedStatus *hf_status_create(const struct hf_status_source *source)
 	hf_core_status(source->core, &core);
 	status->log_total_bytes = core.log_total_bytes;
 	status->log_free_bytes = core.log_free_bytes;
+	status->cache = new_cache(&core.cache);
 	status->log_written_bytes = core.log_written_bytes;
 	status->store_reachable = source->store_in_use && core.store_reachable;
 	status->requests_under_way = core.requests_under_way;

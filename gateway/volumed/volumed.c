@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "gateway/volumed/cachefile.h"
 #include "gateway/volumed/control.h"
 #include "gateway/volumed/logfile.h"
 #include "gateway/volumed/steps.h"
@@ -29,6 +30,7 @@ struct volumed {
 	struct hf_state state;
 	struct hf_volumes *volumes;
 	struct hf_logfile log;
+	struct hf_cachefile cache;
 	struct hf_env_uv *env;
 	struct hf_store_setting *store;
 	struct hf_wlog_format format;
@@ -98,13 +100,48 @@ static void log_file_down(struct hf_steps *steps, void *context)
 	hf_steps_next(steps, 0, NULL);
 }
 
+/* ---- cache file ---- */
+
+/* Without it reads of what is not hot cost a fetch, and nothing else. */
+static void cache_file_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	const struct hf_volumed_config *config = volumed->config;
+	struct hf_errmsg message = {""};
+
+	if (hf_cachefile_open(config->cache_file, config->cache_disk_size, &volumed->cache,
+			      &message) != 0)
+		hf_warn("the read cache has no disk: %s", message.text);
+	else if (volumed->cache.size_bytes < config->cache_disk_size)
+		hf_warn("%s has %llu bytes, not cache_disk_size: at most half of what is free",
+			config->cache_file, (unsigned long long)volumed->cache.size_bytes);
+	hf_steps_next(steps, 0, NULL);
+}
+
+static void cache_file_down(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+
+	hf_cachefile_close(&volumed->cache);
+	hf_steps_next(steps, 0, NULL);
+}
+
 /* ---- environment ---- */
+
+enum { LOG_DISK, CACHE_DISK, DISKS };
 
 static void env_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
-	struct hf_env_uv_disk disk = {.fd = volumed->log.fd, .size_bytes = volumed->log.size_bytes};
-	struct hf_env_uv_config config = {.loop = &volumed->loop, .disks = &disk, .disk_count = 1};
+	struct hf_env_uv_disk disks[DISKS] = {
+		[LOG_DISK] = {.fd = volumed->log.fd, .size_bytes = volumed->log.size_bytes},
+		[CACHE_DISK] = {.fd = volumed->cache.fd, .size_bytes = volumed->cache.size_bytes},
+	};
+	struct hf_env_uv_config config = {
+		.loop = &volumed->loop,
+		.disks = disks,
+		.disk_count = volumed->cache.fd < 0 ? CACHE_DISK : DISKS,
+	};
 	struct hf_errmsg message = {""};
 	int err = hf_env_uv_open(&config, &volumed->env, &message);
 
@@ -234,6 +271,7 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .read_deadline_ms = config->read_deadline_ms,
 			   .claims_look_ms = config->claims_look_ms,
 			   .cache_bytes = config->cache_size,
+			   .cache_disk = volumed->cache.fd < 0 ? 0 : CACHE_DISK,
 			   .requests_max = (unsigned)config->requests,
 			   .context = volumed,
 			   .volume_changed = volume_changed,
@@ -354,6 +392,7 @@ static void control_down(struct hf_steps *steps, void *context)
 static const struct hf_step table[] = {
 	{"state folder", state_up, state_down},
 	{"log file", log_file_up, log_file_down},
+	{"cache file", cache_file_up, cache_file_down},
 	{"environment", env_up, env_down},
 	{"log format", format_up, NULL},
 	{"recovery", core_up, core_down},

@@ -14,8 +14,10 @@ struct hf_volumed_config {
 	uint64_t segment_size; /* bytes, of a log that is made */
 	uint64_t object_size;  /* bytes, the rest as in struct hf_core_config; 0: its default */
 	uint64_t object_timer_ms, uploads, read_deadline_ms, claims_look_ms;
-	uint64_t cache_size;  /* bytes */
-	uint64_t memory_tier; /* bytes; 0: none */
+	uint64_t cache_size;      /* bytes */
+	char *cache_file;         /* empty: STATE_DIR/cache */
+	uint64_t cache_disk_size; /* bytes; 0: none */
+	uint64_t memory_tier;     /* bytes; 0: none */
 	uint64_t memory_tier_rings;
 	uint64_t requests;
 	uint64_t tgt_uid; /* may connect to ring.sock beside root and the own uid; 0: none */
@@ -23,7 +25,8 @@ struct hf_volumed_config {
 
 extern const struct hf_conf_key hf_volumed_keys[];
 
-/* What the table of keys cannot say, of a struct hf_volumed_config; fills in log_file. 0 or
+/* What the table of keys cannot say, of a struct hf_volumed_config; fills in log_file and
+ * cache_file. 0 or
  * HF_EINVAL, HF_ENOMEM. */
 int hf_volumed_check_config(void *config, struct hf_errmsg *message);
 

@@ -151,6 +151,28 @@ static json_t *volume_json(const Holdfast__VolumedVolume *volume)
 	return json;
 }
 
+static json_t *cache_json(const Holdfast__VolumedCache *cache)
+{
+	json_t *json = json_object();
+
+#define NUMBER(field) json_object_set_new(json, #field, json_integer((json_int_t)cache->field))
+	NUMBER(memory_bytes);
+	NUMBER(memory_hits);
+	NUMBER(memory_hit_bytes);
+	NUMBER(disk_bytes);
+	NUMBER(disk_limit_bytes);
+	NUMBER(disk_hits);
+	NUMBER(disk_hit_bytes);
+	NUMBER(disk_written_bytes);
+	NUMBER(misses);
+	NUMBER(damaged);
+	NUMBER(recovered_chunks);
+	NUMBER(loading);
+	NUMBER(disk_lost);
+#undef NUMBER
+	return json;
+}
+
 static json_t *status_json(const Holdfast__VolumedStatus *status)
 {
 	json_t *json = json_object(), *volumes = json_array(), *alarms = json_array();
@@ -172,6 +194,7 @@ static json_t *status_json(const Holdfast__VolumedStatus *status)
 	for (size_t i = 0; i < status->n_alarms; i++)
 		json_array_append_new(alarms, json_string(status->alarms[i]));
 	json_object_set_new(json, "volumes", volumes);
+	json_object_set_new(json, "cache", cache_json(status->cache));
 	json_object_set_new(json, "alarms", alarms);
 	return json;
 }
