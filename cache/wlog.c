@@ -51,6 +51,7 @@ void hf_wlog_provide(struct hf_wlog *log)
 	if (log->state_capacity > HF_WLOG_STATE_MAX)
 		log->state_capacity = HF_WLOG_STATE_MAX;
 	log->state_bytes = wlog_must(malloc(log->state_capacity));
+	hf_wlog_keep_open(&log->keep, log->config.keep_bytes);
 }
 
 static void free_batches(struct hf_list *batches)
@@ -81,6 +82,7 @@ void hf_wlog_destroy(struct hf_wlog *log)
 	free_batches(&log->unsynced);
 	free_batches(&log->pool);
 	hf_wlog_reads_free(log);
+	hf_wlog_keep_close(&log->keep);
 	free(log->slots);
 	free(log->live);
 	free(log->entries);

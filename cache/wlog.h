@@ -131,6 +131,8 @@ struct hf_wlog_config {
 	/* Segments that ordinary appends leave free: the last for recovery, the others for control
 	 * records. 0: 2, the least. */
 	unsigned reserve_segments;
+	/* Memory for the payload that was written last: reads of it need no disk. 0: none. */
+	uint64_t keep_bytes;
 };
 
 /* Formats the disk: superblock, empty table, zero-filled segments. `uuid` is the log's new name.

@@ -153,6 +153,7 @@ void hf_wlog_became_durable(struct hf_wlog *log, uint64_t through)
 	while ((link = hf_list_pop_front(&covered)) != NULL) {
 		struct wlog_batch *batch = hf_container_of(link, struct wlog_batch, link);
 
+		hf_wlog_keep_put(&log->keep, batch);
 		hf_wlog_batch_done(batch, true, 0);
 		hf_wlog_batch_put(log, batch);
 	}

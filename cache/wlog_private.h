@@ -91,6 +91,20 @@ struct wlog_load { /* wlog_open.c */
 	void (*next)(struct hf_wlog *log, int status);
 };
 
+/* Payload that is durable and still in memory (wlog_keep.c). */
+struct wlog_kept {
+	uint64_t serial,
+		at; /* at: counts all bytes ever put; its place is the rest by size_bytes */
+	uint32_t unit, units; /* in the segment */
+};
+
+struct wlog_keep {
+	uint8_t *bytes;
+	uint64_t size_bytes, end;  /* 0: nothing is kept */
+	struct wlog_kept *entries; /* a circle, oldest at `first` */
+	uint32_t capacity, first, count;
+};
+
 /* How long the next batch waits for more appends (wlog_commit.c). */
 struct wlog_fill {
 	uint64_t started_ns, ended_ns; /* of the last commit */
@@ -158,6 +172,7 @@ struct hf_wlog {
 	struct hf_timer soon_timer;
 	struct hf_list ended_appends, ended_reads;
 	struct hf_list read_pool;
+	struct wlog_keep keep;
 	unsigned reads_under_way;
 	bool closing;
 	void (*closed)(void *context);
@@ -268,6 +283,16 @@ void hf_wlog_batch_done(struct wlog_batch *batch, bool all, int status);
 void hf_wlog_end_flushes(struct hf_wlog *log);
 /* Everything in `unsynced` is covered up to `through`. */
 void hf_wlog_became_durable(struct hf_wlog *log, uint64_t through);
+
+/* ---- wlog_keep.c ----------------------------------------------------------------------------- */
+
+void hf_wlog_keep_open(struct wlog_keep *keep, uint64_t size_bytes);
+void hf_wlog_keep_close(struct wlog_keep *keep);
+/* Takes a copy of the payload of a batch that lies where its spot says, durable. */
+void hf_wlog_keep_put(struct wlog_keep *keep, const struct wlog_batch *batch);
+/* The payload at this place, if all of it is kept; NULL. Valid until the next put. */
+const uint8_t *hf_wlog_keep_find(const struct wlog_keep *keep, const struct hf_place *place,
+				 uint64_t units);
 
 /* ---- wlog_relocate.c ------------------------------------------------------------------------- */
 

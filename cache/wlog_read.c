@@ -1,7 +1,7 @@
 /* Reads of the write log: whole pieces from the disk, each checked against its CRC (invariant 8);
  * the units that a piece has before and after the caller's range go to buffers of the operation.
  * What is not durable yet is copied from memory at once, since its place on disk is not to be
- * trusted before a sync. */
+ * trusted before a sync; what became durable of late, to spare the disk. */
 #include "base/crc32c.h"
 #include "cache/wlog_private.h"
 
@@ -207,6 +207,17 @@ static bool read_unsynced(struct hf_wlog *log, struct hf_wlog_read *read)
 	return false;
 }
 
+static bool read_kept(struct hf_wlog *log, struct hf_wlog_read *read)
+{
+	const uint8_t *payload = hf_wlog_keep_find(&log->keep, &read->place, read->length);
+
+	if (!payload)
+		return false;
+	memcpy(read->buffer, payload, read->length * HF_UNIT);
+	end_soon(log, read, 0);
+	return true;
+}
+
 void hf_wlog_read(struct hf_wlog *log, struct hf_wlog_read *read)
 {
 	struct wlog_segment *segment;
@@ -228,10 +239,11 @@ void hf_wlog_read(struct hf_wlog *log, struct hf_wlog_read *read)
 	op = op_get(log);
 	op->read = read;
 	op->segment = segment;
-	if (plan(op, read)) {
+	if (!plan(op, read))
+		end_soon(log, read, HF_ENOENT);
+	else if (!read_kept(log, read)) {
 		disk_read(log, segment, op);
 		return;
 	}
 	hf_list_push_back(&log->read_pool, &op->link);
-	end_soon(log, read, HF_ENOENT);
 }

@@ -308,6 +308,7 @@ void hf_core_open_start(struct hf_core_open *open)
 		log->open.config.env = core->env;
 		log->open.config.disk = log->disk;
 		log->open.config.owner = &log->owner;
+		log->open.config.keep_bytes = core->config.log_memory_bytes / count;
 		log->open.opened = log_opened;
 		hf_wlog_open_start(&log->open);
 	}

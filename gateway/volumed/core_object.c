@@ -9,7 +9,7 @@
 #define OBJECT_MAGIC     0x48464f42u
 #define PIECE_MAGIC      0x48464f50u
 #define PIECE_UNITS_MAX  2048u /* 1 MiB a read */
-#define PIECES_UNDER_WAY 16u
+#define PIECES_UNDER_WAY 64u
 #define PIECE_ERRORS_MAX 3u /* HF_EIO: try again so often before it counts as lost */
 #define RESTARTS_MAX     8u
 

@@ -3,6 +3,7 @@
 #include "gateway/volumed/volumed.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,6 +273,7 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .claims_look_ms = config->claims_look_ms,
 			   .cache_bytes = config->cache_size,
 			   .cache_disk = volumed->cache.fd < 0 ? 0 : CACHE_DISK,
+			   .log_memory_bytes = config->log_memory,
 			   .requests_max = (unsigned)config->requests,
 			   .context = volumed,
 			   .volume_changed = volume_changed,
@@ -428,6 +430,10 @@ int hf_volumed_run(const struct hf_volumed_config *config)
 	int status;
 
 	HF_ASSERT(volumed);
+	/* Objects of 16 MiB come and go several times a second: their pages are not to be given
+	 * back and faulted in anew each time. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 	volumed->config = config;
 	snprintf(volumed->ring_path, SOCKET_PATH_BYTES, "%s/ring.sock",
 		 config->ring_dir[0] ? config->ring_dir : config->run_dir);

@@ -458,6 +458,7 @@ static bool open_log(bool may_die)
 	open->config.env = sim_env(sim, 0);
 	open->config.owner = &owner;
 	open->config.idle_sync_ms = 5;
+	open->config.keep_bytes = sim_random(sim) % 3 * (24u << 10);
 	open->opened = open_done;
 	hf_wlog_open_start(open);
 	while (!opened && steps-- > 0)

@@ -193,6 +193,46 @@ static void test_reads_give_any_part_and_neighbours_as_one(void **state)
 	world_end(&world);
 }
 
+static uint64_t disk_reads(struct world *world)
+{
+	struct sim_counts counts;
+
+	sim_counts(world->sim, &counts);
+	return counts.reads;
+}
+
+/* What was logged last is read without the disk, what left the memory from the disk, and what was
+ * recycled not at all. */
+static void test_recent_payload_is_read_from_memory(void **state)
+{
+	enum { COUNT = 40, UNITS = 16 };
+	struct world_append appends[COUNT];
+	struct world world;
+	uint64_t before;
+
+	(void)state;
+	world_begin(&world, 4, 40);
+	world.keep_bytes = 64u << 10;
+	world_open(&world);
+	for (int i = 0; i < COUNT; i++) {
+		world_append(&world, &appends[i], 1000 + 100 * i, UNITS, WORLD_DURABLE);
+		world_wait(&world, &appends[i].done);
+	}
+	before = disk_reads(&world);
+	for (int i = COUNT - 7; i < COUNT; i++)
+		for (unsigned from = 0; from < UNITS; from += 5)
+			assert_int_equal(world_read(&world, 1000 + 100 * i + from,
+						    appends[i].record.place, from, UNITS - from),
+					 0);
+	assert_int_equal(disk_reads(&world), before);
+	assert_int_equal(world_read(&world, 7, appends[COUNT - 1].record.place, 0, 1), HF_ENOENT);
+	for (int i = 0; i < COUNT - 8; i++)
+		assert_int_equal(
+			world_read(&world, 1000 + 100 * i, appends[i].record.place, 0, UNITS), 0);
+	assert_int_equal(disk_reads(&world), before + COUNT - 8);
+	world_end(&world);
+}
+
 static void test_recycling_waits_for_readers_and_frees_space(void **state)
 {
 	static struct world_append appends[60];
@@ -523,6 +563,7 @@ int main(void)
 		cmocka_unit_test(test_write_cache_is_done_before_the_sync_and_kept_by_a_flush),
 		cmocka_unit_test(test_idle_log_syncs_and_then_marks_what_is_durable),
 		cmocka_unit_test(test_reads_give_any_part_and_neighbours_as_one),
+		cmocka_unit_test(test_recent_payload_is_read_from_memory),
 		cmocka_unit_test(test_recycling_waits_for_readers_and_frees_space),
 		cmocka_unit_test(test_full_log_makes_appends_wait_but_records_control),
 		cmocka_unit_test(test_full_log_survives_restarts),

@@ -163,6 +163,7 @@ static void open_start(struct world *world)
 	open->config.owner = &owner;
 	owner.context = world;
 	open->config.idle_sync_ms = 50;
+	open->config.keep_bytes = world->keep_bytes;
 	open->opened = opened;
 	hf_wlog_open_start(open);
 	assert_false(world->flag);

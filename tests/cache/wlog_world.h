@@ -15,6 +15,7 @@
 struct world {
 	struct sim *sim;
 	struct hf_wlog *log;
+	uint64_t keep_bytes; /* for the next open */
 	unsigned alarms, moved;
 	unsigned recovered; /* DATA records */
 	unsigned refused;   /* recovered DATA records that read as HF_ECORRUPT */

@@ -105,6 +105,8 @@ bool gateway_boot(struct gateway *gateway)
 	config->claims_look_ms = 40;
 	config->cache_bytes = 14u << 10; /* one chunk: most hits are the disk's */
 	config->cache_disk = GATEWAY_CACHE_DISK;
+	/* Little, so that some of it is still there and some is not; or nothing. */
+	config->log_memory_bytes = sim_random(gateway->sim) % 3 * (48u << 10);
 	config->requests_max = 16;
 	config->context = gateway;
 	config->alarm = alarmed;
