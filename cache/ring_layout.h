@@ -22,6 +22,7 @@
 #define HF_RING_TRANSFER_MAX     (8u << 20)   /* bytes of one request's payload */
 #define HF_RING_VOLUMES_MAX      256u         /* LUNs of one tgtd */
 #define HF_RING_UNMAP_RANGES_MAX 256u         /* in one UNMAP */
+#define HF_RING_KEEP_MAX         65536u       /* bytes of one KEEP */
 
 /* What a request asks for. Offsets and lengths in bytes, multiples of 512. Numbers are shared by
  * two binaries that may differ in age: only add. */
@@ -37,6 +38,8 @@ enum hf_op {
 	HF_OP_LBA_STATUS = 8,        /* answer is hf_ring_lba_status[] in the payload space */
 	HF_OP_VERIFY = 9,            /* read and check against the checksums, no payload */
 	HF_OP_CANCEL = 10, /* `offset` is the id to cancel, of the same volume; ends after it */
+	HF_OP_KEEP = 11,   /* payload is kept for the volume's shims, in place of the last one */
+	HF_OP_RECALL = 12, /* answer is what was kept last, in the payload space */
 };
 
 #define HF_REQUEST_FUA 0x1u /* durable before it ends, whatever the write cache says */

@@ -202,6 +202,7 @@ static int lun_open(struct tgt_lu *lu, char *path, int *fd, uint64_t *size_bytes
 	}
 	if (lun->ring || open_ring() != 0)
 		return -EIO;
+	hf_reservations_forget(&lun->reservations);
 	*fd = -1;
 	*size_bytes = lun->size_bytes;
 	hf_lun_set_size(lu, lun->size_bytes); /* hf_lun_changed compares with it */
@@ -226,6 +227,7 @@ static void lun_close(struct tgt_lu *lu)
 static void lun_exit(struct tgt_lu *lu)
 {
 	lun_close(lu);
+	hf_reservations_forget(&hf_lun_of(lu)->reservations);
 }
 
 /* Commands come through the LUN's dispatch table; only what tgt still routes itself lands here. */

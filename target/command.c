@@ -9,7 +9,6 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "base/log.h"
 #include "target/cdb.h"
 #include "target/tgt_calls.h"
 
@@ -25,7 +24,6 @@ struct sense {
 #define PARAMETER_LIST_BYTES ((struct sense){0x05, 0x1a00})
 #define LBA_OUT_OF_RANGE     ((struct sense){0x05, 0x2100})
 #define WRITE_PROTECTED      ((struct sense){0x07, 0x2700})
-#define NO_MEDIUM            ((struct sense){0x02, 0x3a00})
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -68,9 +66,23 @@ static int check_condition(struct tgt_cmd *cmd, struct sense sense, const uint64
 	return SAM_CHECK_CONDITION;
 }
 
+void hf_command_end(struct tgt_cmd *cmd, int result)
+{
+	hf_tgt.target_cmd_io_done(cmd, result);
+}
+
+void hf_command_failed(struct tgt_cmd *cmd, int err)
+{
+	struct sense sense;
+
+	hf_err_sense(err, &sense.key, &sense.asc);
+	hf_command_end(cmd, check_condition(cmd, sense, NULL));
+}
+
 static void command_done(struct hf_shim_request *request)
 {
 	struct tgt_cmd *cmd = request->owner;
+	struct hf_lun *lun = hf_lun_of(cmd->lu);
 	struct sense sense;
 	int result = SAM_GOOD;
 
@@ -81,7 +93,9 @@ static void command_done(struct hf_shim_request *request)
 		result = check_condition(cmd, sense,
 					 request->status == HF_EMISCOMPARE ? &request->info : NULL);
 	}
-	hf_tgt.target_cmd_io_done(cmd, result);
+	hf_command_end(cmd, result);
+	if (lun->reservations.before)
+		hf_reservations_command_ended(lun);
 }
 
 /* ---- Payload, each way ---- */
@@ -202,7 +216,7 @@ static void take_lba_status(struct hf_shim_request *request, const void *slot)
 
 /* ---- Into the ring ---- */
 
-static int submit(struct tgt_cmd *cmd, const struct hf_shim_request *wanted)
+int hf_command_submit(struct tgt_cmd *cmd, const struct hf_shim_request *wanted)
 {
 	struct hf_shim_request *request = hf_shim_request_get(hf_lun_of(cmd->lu)->ring);
 
@@ -215,16 +229,27 @@ static int submit(struct tgt_cmd *cmd, const struct hf_shim_request *wanted)
 	request->data_length = wanted->data_length;
 	request->fill = wanted->fill;
 	request->take = wanted->take;
-	request->done = command_done;
+	request->done = wanted->done ? wanted->done : command_done;
 	request->owner = cmd;
-	cmd->state |= TGT_CMD_ASYNC_BIT;
 	hf_shim_submit(request);
-	return SAM_GOOD;
+	return HF_COMMAND_PENDING;
 }
 
 static int refuse(struct tgt_cmd *cmd, struct sense sense)
 {
 	return check_condition(cmd, sense, NULL);
+}
+
+int hf_command_refuse(struct tgt_cmd *cmd, uint8_t key, uint16_t asc)
+{
+	return refuse(cmd, (struct sense){key, asc});
+}
+
+int hf_command_gave(struct tgt_cmd *cmd, uint64_t bytes)
+{
+	set_residual(&cmd->in, bytes);
+	cmd->sense_length = 0;
+	return SAM_GOOD;
 }
 
 static int good(struct tgt_cmd *cmd)
@@ -258,13 +283,13 @@ static int perform_read(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 	set_residual(&cmd->in, bytes_of(cmd, cdb));
 	if (wanted == 0 || read_inline(cmd, cdb->lba << cmd->lu->block_shift, whole))
 		return SAM_GOOD;
-	return submit(cmd, &(struct hf_shim_request){
-				   .op = HF_OP_READ,
-				   .offset = cdb->lba << cmd->lu->block_shift,
-				   .length = whole,
-				   .data_length = (uint32_t)whole,
-				   .take = take_in,
-			   });
+	return hf_command_submit(cmd, &(struct hf_shim_request){
+					      .op = HF_OP_READ,
+					      .offset = cdb->lba << cmd->lu->block_shift,
+					      .length = whole,
+					      .data_length = (uint32_t)whole,
+					      .take = take_in,
+				      });
 }
 
 /* Only whole blocks that the initiator gave are written. */
@@ -278,14 +303,14 @@ static int perform_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 	set_residual(&cmd->out, bytes_of(cmd, cdb));
 	if (given == 0)
 		return SAM_GOOD;
-	return submit(cmd, &(struct hf_shim_request){
-				   .op = HF_OP_WRITE,
-				   .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
-				   .offset = cdb->lba << cmd->lu->block_shift,
-				   .length = given,
-				   .data_length = (uint32_t)given,
-				   .fill = fill_out,
-			   });
+	return hf_command_submit(cmd, &(struct hf_shim_request){
+					      .op = HF_OP_WRITE,
+					      .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
+					      .offset = cdb->lba << cmd->lu->block_shift,
+					      .length = given,
+					      .data_length = (uint32_t)given,
+					      .fill = fill_out,
+				      });
 }
 
 /* SBC-3 5.43. Without a number of blocks it reaches to the end of the medium. With UNMAP the blocks
@@ -310,7 +335,7 @@ static int perform_write_same(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 		request.data_length = block_bytes(cmd);
 		request.fill = fill_out;
 	}
-	return submit(cmd, &request);
+	return hf_command_submit(cmd, &request);
 }
 
 static int perform_compare_and_write(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
@@ -323,14 +348,14 @@ static int perform_compare_and_write(struct tgt_cmd *cmd, const struct hf_cdb *c
 		return refuse(cmd, INVALID_FIELD);
 	if (bytes == 0)
 		return good(cmd);
-	return submit(cmd, &(struct hf_shim_request){
-				   .op = HF_OP_COMPARE_AND_WRITE,
-				   .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
-				   .offset = cdb->lba << cmd->lu->block_shift,
-				   .length = bytes,
-				   .data_length = (uint32_t)(2 * bytes),
-				   .fill = fill_out,
-			   });
+	return hf_command_submit(cmd, &(struct hf_shim_request){
+					      .op = HF_OP_COMPARE_AND_WRITE,
+					      .flags = cdb->force_unit ? HF_REQUEST_FUA : 0,
+					      .offset = cdb->lba << cmd->lu->block_shift,
+					      .length = bytes,
+					      .data_length = (uint32_t)(2 * bytes),
+					      .fill = fill_out,
+				      });
 }
 
 /* BYTCHK 00b: the medium against its checksums; 01b: against the data given; 11b: each block
@@ -355,7 +380,7 @@ static int perform_verify(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 		request.data_length = (uint32_t)bytes;
 		request.take = take_compare;
 	}
-	return submit(cmd, &request);
+	return hf_command_submit(cmd, &request);
 }
 
 /* Checks the parameter list (SBC-3 5.28) and counts the ranges that are not empty. */
@@ -398,11 +423,12 @@ static int perform_unmap(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 		return refuse(cmd, sense);
 	if (ranges == 0)
 		return good(cmd);
-	return submit(cmd, &(struct hf_shim_request){
-				   .op = HF_OP_UNMAP,
-				   .data_length = ranges * (uint32_t)sizeof(struct hf_ring_range),
-				   .fill = fill_ranges,
-			   });
+	return hf_command_submit(
+		cmd, &(struct hf_shim_request){
+			     .op = HF_OP_UNMAP,
+			     .data_length = ranges * (uint32_t)sizeof(struct hf_ring_range),
+			     .fill = fill_ranges,
+		     });
 }
 
 static int perform_lba_status(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
@@ -415,7 +441,7 @@ static int perform_lba_status(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 		return refuse(cmd, LBA_OUT_OF_RANGE);
 	if (room < 8)
 		return refuse(cmd, INVALID_FIELD);
-	return submit(
+	return hf_command_submit(
 		cmd, &(struct hf_shim_request){
 			     .op = HF_OP_LBA_STATUS,
 			     .offset = offset,
@@ -429,7 +455,7 @@ static int perform_lba_status(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 static int perform_synchronize(struct tgt_cmd *cmd)
 {
 	set_residual(&cmd->in, 0);
-	return submit(cmd, &(struct hf_shim_request){.op = HF_OP_FLUSH});
+	return hf_command_submit(cmd, &(struct hf_shim_request){.op = HF_OP_FLUSH});
 }
 
 /* ---- Checks that all share ---- */
@@ -460,30 +486,11 @@ static struct sense check(const struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 	return NONE;
 }
 
-/* A tgtd whose commands look different is told so in its log, and its initiators BUSY. */
-static bool is_understood(const struct tgt_cmd *cmd)
-{
-	static bool understood, reported;
-
-	understood = understood || hf_tgt_check_cmd(cmd);
-	if (!understood && !reported)
-		hf_error("this tgtd's commands are laid out in another way: refused");
-	reported = !understood;
-	return understood;
-}
-
-int hf_command_perform(int host_no, struct tgt_cmd *cmd)
+int hf_command_medium(struct tgt_cmd *cmd)
 {
 	struct hf_cdb cdb;
 	struct sense sense;
 
-	(void)host_no;
-	if (!is_understood(cmd))
-		return SAM_BUSY;
-	if (hf_tgt.device_reserved(cmd))
-		return SAM_RESERVATION_CONFLICT;
-	if (!hf_lun_of(cmd->lu)->ring) /* made without a path, or taken off line */
-		return refuse(cmd, NO_MEDIUM);
 	hf_cdb_decode(cmd->cdb, &cdb);
 	sense = check(cmd, &cdb);
 	if (sense.key)

@@ -39,18 +39,16 @@ static void take_dispatch(struct tgt_lu *lu)
 {
 	static const uint8_t codes[] = {0x08, 0x28, 0xa8, 0x88, 0x0a, 0x2a, 0xaa, 0x8a,
 					0x2e, 0xae, 0x8e, 0x41, 0x93, 0x89, 0x2f, 0xaf,
-					0x8f, 0x35, 0x91, 0x34, 0x90, 0x42};
+					0x8f, 0x35, 0x91, 0x34, 0x90, 0x42, 0x5e, 0x5f};
+	/* FORMAT UNIT, MODE SELECT and SENSE, START STOP, SEND DIAGNOSTIC, PREVENT ALLOW, RESERVE
+	 * and RELEASE: tgt's, but a reservation keeps them out. */
+	static const uint8_t guarded[] = {0x04, 0x15, 0x55, 0x1a, 0x5a,
+					  0x1b, 0x1d, 0x1e, 0x16, 0x17};
 	struct tgt_operation *ops = lu->device_type.ops;
 
 	override(lu, codes, sizeof codes);
-	/* What a reservation keeps out: tgt wires these as harmless, but they write. */
-	ops[0x89].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
-	ops[0x8e].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
-	ops[0x2e].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
-	ops[0xae].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
-	ops[0x41].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
-	ops[0x93].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
-	ops[0x42].pr_conflict_bits = ops[0x8a].pr_conflict_bits;
+	for (unsigned i = 0; i < sizeof guarded; i++)
+		hf_command_guard(lu, guarded[i]);
 	service_actions[0].perform = ops[0x9e].service_actions[0].perform;
 	ops[0x9e].service_actions = service_actions;
 }
@@ -138,8 +136,10 @@ void hf_lun_changed(void *owner, uint64_t size_bytes, uint32_t flags)
 	struct tgt_lu *lu = lun->lu;
 
 	lu->attributes.online = !(flags & HF_VOLUME_NOT_READY);
-	if (flags & HF_VOLUME_NOT_READY)
+	if (flags & HF_VOLUME_NOT_READY) {
+		hf_reservations_forget(&lun->reservations);
 		return;
+	}
 	set_write_cache(lu, flags & HF_VOLUME_WRITE_CACHE);
 	if (size_bytes <= lu->size) {
 		if (size_bytes < lu->size)

@@ -387,6 +387,21 @@ int hf_shim_lun_open(struct hf_shim *shim, uint64_t volume,
 	return 0;
 }
 
+bool hf_shim_lun_any(struct hf_shim_lun *lun,
+		     bool (*is)(const struct hf_shim_request *request, void *context),
+		     void *context)
+{
+	struct hf_list *const lists[] = {&lun->waiting, &lun->resubmit, &lun->flying};
+
+	for (unsigned i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+		hf_list_for_each (link, lists[i]) {
+			if (is(queued(link), context))
+				return true;
+		}
+	}
+	return false;
+}
+
 static void lun_free(struct hf_shim_lun *lun)
 {
 	struct hf_shim *shim = lun->shim;

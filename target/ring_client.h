@@ -100,6 +100,10 @@ void hf_shim_submit(struct hf_shim_request *request);
 /* Reads from the session's memory tier, at once; false: it is not there, and what `to` holds is
  * nothing. Overtakes what is under way, as SIMPLE tasks may. Bytes, multiples of 8. */
 bool hf_shim_read_inline(const struct hf_shim_lun *lun, uint64_t offset, uint64_t length, void *to);
+/* Is there an unfinished request of the LUN for which `is` holds? */
+bool hf_shim_lun_any(struct hf_shim_lun *lun,
+		     bool (*is)(const struct hf_shim_request *request, void *context),
+		     void *context);
 
 /* Shows what was placed to volumed: one store and one wake for all of it. */
 void hf_shim_flush(struct hf_shim *shim);

@@ -12,6 +12,7 @@
 
 struct tgt_lu;
 struct tgt_cmd;
+struct tgt_nexus;
 
 struct tgt_list {
 	struct tgt_list *next, *prev;
@@ -163,7 +164,7 @@ struct tgt_cmd {
 	unsigned char sense[252];
 	int sense_length;
 	struct tgt_list backing_store_list;
-	void *nexus;
+	struct tgt_nexus *nexus;
 	struct tgt_nexus_lu *nexus_lu;
 };
 _Static_assert(sizeof(struct tgt_cmd) == 480, "scsi_cmd");
@@ -178,9 +179,20 @@ _Static_assert(offsetof(struct tgt_cmd, sense) == 192, "scsi_cmd");
 _Static_assert(offsetof(struct tgt_cmd, sense_length) == 444, "scsi_cmd");
 _Static_assert(offsetof(struct tgt_cmd, backing_store_list) == 448, "scsi_cmd");
 
+/* A session. */
+struct tgt_nexus {
+	uint64_t id;
+	long created; /* seconds */
+};
+
+/* A session's view of a LUN. */
 struct tgt_nexus_lu {
 	struct tgt_lu *lu;
+	uint64_t nexus_id;
+	uint64_t statistics[8];
+	struct tgt_list nexus_siblings, lu_siblings; /* lu_siblings: in tgt_lu.nexus_list */
 };
+_Static_assert(offsetof(struct tgt_nexus_lu, lu_siblings) == 96, "it_nexus_lu_info");
 
 struct tgt_event {
 	void (*handler)(struct tgt_event *event);

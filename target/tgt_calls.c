@@ -35,7 +35,9 @@ static int find_symbols(struct hf_errmsg *message)
 		S(sense_data_build_with_info),
 		S(find_mode_page),
 		S(ua_sense_add_other_it_nexus),
+		S(ua_sense_add_it_nexus),
 		S(device_reserved),
+		S(iscsi_transportid),
 #undef S
 	};
 
@@ -97,6 +99,7 @@ int hf_tgt_check_lu(const struct tgt_lu *lu, const struct tgt_bst *bst, struct h
 bool hf_tgt_check_cmd(const struct tgt_cmd *cmd)
 {
 	return cmd->lu && cmd->lu->perform == hf_tgt.target_cmd_perform && cmd->nexus_lu &&
-	       cmd->nexus_lu->lu == cmd->lu && cmd->cdb && cmd->cdb_length >= 16 &&
+	       cmd->nexus_lu->lu == cmd->lu && cmd->nexus_lu->nexus_id == cmd->nexus_id &&
+	       cmd->nexus && cmd->nexus->id == cmd->nexus_id && cmd->cdb && cmd->cdb_length >= 16 &&
 	       cmd->sense_length == 0;
 }

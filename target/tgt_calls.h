@@ -27,7 +27,9 @@ struct hf_tgt_calls {
 					   uint64_t info);
 	struct tgt_mode_page *(*find_mode_page)(struct tgt_lu *lu, uint8_t code, uint8_t subcode);
 	void (*ua_sense_add_other_it_nexus)(uint64_t nexus_id, struct tgt_lu *lu, uint16_t asc);
+	void (*ua_sense_add_it_nexus)(uint64_t nexus_id, struct tgt_lu *lu, uint16_t asc);
 	int (*device_reserved)(struct tgt_cmd *cmd);
+	int (*iscsi_transportid)(int tid, uint64_t nexus_id, char *id, int bytes);
 };
 
 extern struct hf_tgt_calls hf_tgt;

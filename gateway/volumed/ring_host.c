@@ -34,6 +34,7 @@ struct ring {
 struct hf_ring_host {
 	uv_loop_t *loop;
 	struct hf_core *core;
+	const struct hf_ring_keeper *keeper;
 	uid_t tgt_uid;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int socket;
@@ -60,6 +61,11 @@ struct hf_core *hf_ring_host_core(struct hf_ring_host *host)
 struct hf_ring_tiers *hf_ring_host_tiers(const struct hf_ring_host *host)
 {
 	return host->tiers;
+}
+
+const struct hf_ring_keeper *hf_ring_host_keeper(struct hf_ring_host *host)
+{
+	return host->keeper;
 }
 
 uv_loop_t *hf_ring_host_loop(struct hf_ring_host *host)
@@ -446,6 +452,7 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
 		return hf_fail(message, HF_ENOMEM, "no memory for the ring's host");
 	host->loop = config->loop;
 	host->core = config->core;
+	host->keeper = config->keeper;
 	host->tgt_uid = config->tgt_uid;
 	strcpy(host->path, config->path);
 	hf_list_init(&host->sessions);

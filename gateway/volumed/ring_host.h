@@ -16,13 +16,25 @@
 
 struct hf_ring_host;
 
+/* Who keeps a volume's bytes for its shims (KEEP and RECALL): they outlive tgtd and volumed, and go
+ * with the volume's detachment. */
+struct hf_ring_keeper {
+	void *context;
+	/* What was kept last, valid until the loop turns; none is 0 bytes. 0 or why not. */
+	int (*recall)(void *context, uint64_t volume, const void **bytes, uint32_t *length);
+	/* Copies what it needs. `done` exactly once, later or from inside: 0 when it is durable. */
+	void (*keep)(void *context, uint64_t volume, const void *bytes, uint32_t length,
+		     void (*done)(void *owner, int status), void *owner);
+};
+
 struct hf_ring_host_config {
 	uv_loop_t *loop;
 	struct hf_core *core; /* stays open until the host is closed */
 	const char *path;     /* of the socket, at most 107 bytes; a stale one is replaced */
-	uid_t tgt_uid;        /* may connect beside root and the own uid; or HF_RING_HOST_NO_UID */
-	uint64_t tier_bytes;  /* of all memory tiers together; 0: none */
-	unsigned tier_rings;  /* that share them, the first to come; each an equal part */
+	const struct hf_ring_keeper *keeper; /* NULL: KEEP and RECALL are not offered */
+	uid_t tgt_uid;       /* may connect beside root and the own uid; or HF_RING_HOST_NO_UID */
+	uint64_t tier_bytes; /* of all memory tiers together; 0: none */
+	unsigned tier_rings; /* that share them, the first to come; each an equal part */
 };
 
 /* Listens. 0, or HF_EINVAL (path), HF_EBUSY (another process listens there), HF_EIO with the reason

@@ -153,6 +153,13 @@ void hf_ring_requests_cancel(struct hf_ring_session *session);
 /* Wakes the shim if completions were placed since the last time. */
 void hf_ring_requests_wake(struct hf_ring_session *session);
 
+/* ring_host_keep.c */
+/* KEEP, which is under way like a request of the core: `request->core.done` ends it. */
+void hf_ring_keep(struct hf_ring_session *session, struct hf_ring_request *request);
+/* RECALL: answers at once, with a status and the bytes written to the payload. */
+int hf_ring_recall(struct hf_ring_session *session, const struct hf_ring_submission *submission,
+		   uint32_t *given);
+
 /* ring_host_tier.c */
 struct hf_ring_tiers *hf_ring_tiers_create(uint64_t bytes, unsigned rings);
 /* No session has one any more. */
@@ -173,6 +180,7 @@ void hf_ring_tier_filled(struct hf_ring_session *session, uint32_t handle,
 
 /* ring_host.c */
 struct hf_ring_tiers *hf_ring_host_tiers(const struct hf_ring_host *host);
+const struct hf_ring_keeper *hf_ring_host_keeper(struct hf_ring_host *host);
 struct hf_core *hf_ring_host_core(struct hf_ring_host *host);
 uv_loop_t *hf_ring_host_loop(struct hf_ring_host *host);
 /* A connection was made: takes the session into the host's list, making room if need be. */

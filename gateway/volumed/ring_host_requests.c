@@ -133,6 +133,10 @@ static bool payload_fits(const struct hf_ring_submission *submission)
 		       payload <= HF_RING_UNMAP_RANGES_MAX * sizeof(struct hf_ring_range);
 	case HF_OP_LBA_STATUS:
 		return length != 0 && payload >= sizeof(struct hf_ring_lba_status);
+	case HF_OP_KEEP:
+		return length == 0 && payload != 0 && payload <= HF_RING_KEEP_MAX;
+	case HF_OP_RECALL:
+		return length == 0 && payload == HF_RING_KEEP_MAX;
 	case HF_OP_ZERO:
 	case HF_OP_VERIFY:
 		return length != 0 && payload == 0;
@@ -146,7 +150,7 @@ static int check_submission(const struct hf_ring_submission *submission)
 {
 	uint64_t pages = pages_of(submission->data_length);
 
-	if (submission->op < HF_OP_READ || submission->op > HF_OP_CANCEL)
+	if (submission->op < HF_OP_READ || submission->op > HF_OP_RECALL)
 		return HF_EUNSUPPORTED;
 	if (submission->flags & ~HF_REQUEST_FUA)
 		return HF_EUNSUPPORTED;
@@ -186,7 +190,8 @@ static void cancel_one(struct hf_ring_session *session, struct hf_ring_request *
 	}
 	hf_list_remove(&cancel->link);
 	hf_list_push_back(&target->cancels, &cancel->link);
-	hf_core_cancel(hf_ring_host_core(session->host), &target->core);
+	if (target->core.op != HF_OP_KEEP)
+		hf_core_cancel(hf_ring_host_core(session->host), &target->core);
 }
 
 static void execute(struct hf_ring_session *session, struct hf_ring_request *request,
@@ -221,7 +226,18 @@ static void execute(struct hf_ring_session *session, struct hf_ring_request *req
 	binding->under_way++;
 	hf_list_remove(&request->link);
 	hf_list_push_back(&session->buckets[submission->id % HF_RING_BUCKETS], &request->link);
-	hf_core_submit(hf_ring_host_core(session->host), &request->core);
+	if (submission->op == HF_OP_KEEP)
+		hf_ring_keep(session, request);
+	else
+		hf_core_submit(hf_ring_host_core(session->host), &request->core);
+}
+
+static void recall(struct hf_ring_session *session, const struct hf_ring_submission *submission)
+{
+	struct hf_ring_completion completion = {.id = submission->id};
+
+	completion.status = hf_ring_recall(session, submission, &completion.data_length);
+	complete(session, &completion);
 }
 
 static void take_one(struct hf_ring_session *session, const struct hf_ring_submission *submission)
@@ -245,6 +261,10 @@ static void take_one(struct hf_ring_session *session, const struct hf_ring_submi
 		err = HF_EINVAL;
 	if (err) {
 		answer(session, submission->id, err);
+		return;
+	}
+	if (submission->op == HF_OP_RECALL) {
+		recall(session, submission);
 		return;
 	}
 	if (hf_list_empty(&session->free_requests)) {
@@ -306,7 +326,7 @@ void hf_ring_requests_cancel(struct hf_ring_session *session)
 {
 	session->cancelling = true;
 	for (unsigned i = 0; i < HF_RING_ENTRIES; i++) {
-		if (session->requests[i].busy)
+		if (session->requests[i].busy && session->requests[i].core.op != HF_OP_KEEP)
 			hf_core_cancel(hf_ring_host_core(session->host),
 				       &session->requests[i].core);
 	}

@@ -1,5 +1,5 @@
 /* The folder STATE_DIR (state.h): `lock`, `store`, `store-ca-*.pem`, `volumes/vol-*`,
- * `keys/vol-*.key`. */
+ * `keys/vol-*.key`, `kept/vol-*`. */
 #include "gateway/volumed/state.h"
 
 #include <dirent.h>
@@ -28,7 +28,7 @@
 
 static int make_folders(struct hf_state *state, struct hf_errmsg *message)
 {
-	static const char *const folders[] = {"volumes", "keys"};
+	static const char *const folders[] = {"volumes", "keys", "kept"};
 
 	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
 		if (mkdirat(state->folder_fd, folders[i], 0700) != 0 && errno != EEXIST)
@@ -152,7 +152,9 @@ int hf_state_forget_volume(const struct hf_state *state, uint64_t volume, struct
 	int err;
 
 	volume_names(volume, name, key_name);
-	err = hf_state_file_remove(state->folder_fd, name, message);
+	err = hf_state_forget_kept(state, volume, message);
+	if (!err)
+		err = hf_state_file_remove(state->folder_fd, name, message);
 	return err ? err : hf_state_file_remove(state->folder_fd, key_name, message);
 }
 
@@ -220,6 +222,47 @@ int hf_state_each_volume(const struct hf_state *state,
 	}
 	closedir(folder);
 	return 0;
+}
+
+/* ---- What shims left here ---- */
+
+static const char *kept_name(uint64_t volume, char name[NAME_BYTES])
+{
+	char id[HF_ID_TEXT_MAX];
+
+	snprintf(name, NAME_BYTES, "kept/%s", hf_id_format(HF_ID_VOLUME, volume, id));
+	return name;
+}
+
+int hf_state_save_kept(const struct hf_state *state, uint64_t volume, const void *bytes,
+		       size_t length, struct hf_errmsg *message)
+{
+	char name[NAME_BYTES];
+
+	return hf_state_file_save(state->folder_fd, kept_name(volume, name), 0, bytes, length,
+				  message);
+}
+
+int hf_state_load_kept(const struct hf_state *state, uint64_t volume, void **bytes, size_t *length,
+		       struct hf_errmsg *message)
+{
+	char name[NAME_BYTES];
+	uint32_t flags;
+	uint8_t *body = NULL;
+	int err = hf_state_file_load(state->folder_fd, kept_name(volume, name), &flags, &body,
+				     length, message);
+
+	*bytes = body;
+	if (err)
+		*length = 0;
+	return err == HF_ENOENT ? 0 : err;
+}
+
+int hf_state_forget_kept(const struct hf_state *state, uint64_t volume, struct hf_errmsg *message)
+{
+	char name[NAME_BYTES];
+
+	return hf_state_file_remove(state->folder_fd, kept_name(volume, name), message);
 }
 
 /* ---- The store ---- */

@@ -36,6 +36,16 @@ int hf_state_each_volume(const struct hf_state *state,
 				      const struct hf_errmsg *why),
 			 void *context, struct hf_errmsg *message);
 
+/* Bytes that a volume's shims left here (ring_host.h, hf_ring_keeper). Durable when it returns. */
+int hf_state_save_kept(const struct hf_state *state, uint64_t volume, const void *bytes,
+		       size_t length, struct hf_errmsg *message);
+/* `bytes` is malloc'ed, NULL if nothing was kept (`length` 0, which is success). 0, HF_ECORRUPT, …
+ */
+int hf_state_load_kept(const struct hf_state *state, uint64_t volume, void **bytes, size_t *length,
+		       struct hf_errmsg *message);
+/* Absent is success. */
+int hf_state_forget_kept(const struct hf_state *state, uint64_t volume, struct hf_errmsg *message);
+
 int hf_state_save_store(const struct hf_state *state, const Holdfast__VolumedStore *store,
 			struct hf_errmsg *message);
 /* HF_ENOENT: never set; HF_ECORRUPT. The store is to be freed with hf_control_store_free. */

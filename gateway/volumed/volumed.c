@@ -37,6 +37,7 @@ struct volumed {
 	struct hf_wlog_format format;
 	struct hf_core_open open;
 	struct hf_core *core;
+	struct hf_ring_keeper keeper;
 	struct hf_ring_host *rings;
 	struct hf_control *control;
 };
@@ -328,6 +329,21 @@ static void volumes_up(struct hf_steps *steps, void *context)
 
 /* ---- sockets ---- */
 
+static int recall(void *context, uint64_t volume, const void **bytes, uint32_t *length)
+{
+	const struct volumed *volumed = context;
+
+	return hf_volumes_recall(volumed->volumes, volume, bytes, length);
+}
+
+static void keep(void *context, uint64_t volume, const void *bytes, uint32_t length,
+		 void (*done)(void *owner, int status), void *owner)
+{
+	struct volumed *volumed = context;
+
+	hf_volumes_keep(volumed->volumes, volume, bytes, length, done, owner);
+}
+
 static void rings_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
@@ -337,12 +353,17 @@ static void rings_up(struct hf_steps *steps, void *context)
 		.loop = &volumed->loop,
 		.core = volumed->core,
 		.path = volumed->ring_path,
+		.keeper = &volumed->keeper,
 		.tgt_uid = uid ? (uid_t)uid : HF_RING_HOST_NO_UID,
 		.tier_bytes = config->memory_tier,
 		.tier_rings = (unsigned)config->memory_tier_rings,
 	};
 	struct hf_errmsg message = {""};
-	int err = hf_ring_host_open(&host, &volumed->rings, &message);
+	int err;
+
+	volumed->keeper =
+		(struct hf_ring_keeper){.context = volumed, .recall = recall, .keep = keep};
+	err = hf_ring_host_open(&host, &volumed->rings, &message);
 
 	hf_steps_next(steps, err, &message);
 }

@@ -3,7 +3,8 @@
  *
  *   attach   core attach, then state (attached, create off: the key ring is there now) and key file
  *   detach   core detach, then state (detached: kept for a later removal)
- *   remove   core delete, then both files are removed */
+ *   remove   core delete, then its files are removed
+ *   keep     nothing in the core; then what the shim left is written */
 #include "gateway/volumed/volumes.h"
 
 #include <stdlib.h>
@@ -29,6 +30,9 @@ struct change {
 	struct hf_errmsg message;
 	void (*done)(void *context, int status, const struct hf_errmsg *message);
 	void *context;
+	void *kept; /* a KEEP's, in place of a verb */
+	uint32_t kept_bytes;
+	void (*kept_done)(void *owner, int status);
 };
 
 struct hf_volumes {
@@ -84,11 +88,20 @@ static struct hf_known_volume *remember(struct hf_volumes *volumes,
 	return known;
 }
 
+static void replace_kept(struct hf_known_volume *known, void *bytes, uint32_t length)
+{
+	free(known->kept);
+	known->kept = bytes;
+	known->kept_bytes = length;
+	known->kept_error = 0;
+}
+
 static void forget(struct hf_known_volume *known)
 {
 	if (!known)
 		return;
 	hf_list_remove(&known->link);
+	free(known->kept);
 	explicit_bzero(known, sizeof *known);
 	free(known);
 }
@@ -105,7 +118,11 @@ static void finish(struct change *change)
 	if (change->status)
 		hf_warn("%s: %s: %s", hf_id_format(HF_ID_VOLUME, change->core.config.volume, id),
 			hf_err_name(change->status), change->message.text);
-	change->done(change->context, change->status, &change->message);
+	free(change->kept);
+	if (change->kept_done)
+		change->kept_done(change->context, change->status);
+	else
+		change->done(change->context, change->status, &change->message);
 	explicit_bzero(change, sizeof *change);
 	free(change);
 }
@@ -116,11 +133,38 @@ static void save_run(struct hf_work *work)
 	const struct hf_state *state = change->volumes->state;
 	struct hf_volume_config *config = &change->core.config;
 
+	if (change->kept) {
+		change->status = hf_state_save_kept(state, config->volume, change->kept,
+						    change->kept_bytes, &change->message);
+		return;
+	}
+	if (change->verb == HF_CONTROL_DETACH)
+		change->status = hf_state_forget_kept(state, config->volume, &change->message);
+	if (change->status)
+		return;
 	if (change->verb == HF_CONTROL_REMOVE)
 		change->status = hf_state_forget_volume(state, config->volume, &change->message);
 	else
 		change->status = hf_state_save_volume(
 			state, config, change->verb == HF_CONTROL_DETACH, &change->message);
+}
+
+/* What is remembered follows what was saved. */
+static void saved(struct change *change)
+{
+	struct hf_volumes *volumes = change->volumes;
+	struct hf_known_volume *known = find(volumes, change->core.config.volume);
+
+	if (change->kept) {
+		replace_kept(known, change->kept, change->kept_bytes);
+		change->kept = NULL;
+	} else if (change->verb == HF_CONTROL_REMOVE) {
+		forget(known);
+	} else {
+		known = remember(volumes, &change->core.config, change->verb == HF_CONTROL_DETACH);
+		if (known->detached)
+			replace_kept(known, NULL, 0);
+	}
 }
 
 static void save_done(struct hf_work *work)
@@ -130,10 +174,8 @@ static void save_done(struct hf_work *work)
 
 	HF_CHECK_MAGIC(change, CHANGE_MAGIC);
 	volumes->saving = false;
-	if (!change->status && change->verb == HF_CONTROL_REMOVE)
-		forget(find(volumes, change->core.config.volume));
-	else if (!change->status)
-		remember(volumes, &change->core.config, change->verb == HF_CONTROL_DETACH);
+	if (!change->status)
+		saved(change);
 	finish(change);
 	advance(volumes);
 }
@@ -198,6 +240,10 @@ static void start_remove(struct change *change)
 
 static void start(struct change *change)
 {
+	if (change->kept) {
+		change->phase = WAITING_TO_SAVE;
+		return;
+	}
 	change->phase = IN_CORE;
 	change->core.done = core_done;
 	if (change->verb == HF_CONTROL_ATTACH)
@@ -296,6 +342,76 @@ void hf_volumes_change(struct hf_volumes *volumes, const struct hf_control_reque
 	advance(volumes);
 }
 
+/* ---- What shims leave here ---- */
+
+/* Attached, and nothing is under way that ends that. */
+static bool is_staying(const struct hf_volumes *volumes, uint64_t volume)
+{
+	const struct hf_known_volume *known = find(volumes, volume);
+
+	hf_list_for_each (link, &volumes->changes) {
+		const struct change *change = hf_container_of(link, struct change, link);
+
+		if (change->core.config.volume == volume && !change->kept &&
+		    change->verb != HF_CONTROL_ATTACH)
+			return false;
+	}
+	return known && !known->detached && !volumes->stopping;
+}
+
+void hf_volumes_keep(struct hf_volumes *volumes, uint64_t volume, const void *bytes,
+		     uint32_t length, void (*done)(void *owner, int status), void *owner)
+{
+	struct change *change;
+
+	if (!is_staying(volumes, volume) || volumes->change_count >= HF_CHANGES_MAX) {
+		done(owner, HF_ENOTREADY);
+		return;
+	}
+	change = calloc(1, sizeof *change);
+	if (change)
+		change->kept = malloc(length);
+	if (!change || !change->kept) {
+		free(change);
+		done(owner, HF_ENOMEM);
+		return;
+	}
+	memcpy(change->kept, bytes, length);
+	change->kept_bytes = length;
+	change->magic = CHANGE_MAGIC;
+	change->phase = WAITING;
+	change->volumes = volumes;
+	change->core.config.volume = volume;
+	change->kept_done = done;
+	change->context = owner;
+	volumes->change_count++;
+	hf_list_push_back(&volumes->changes, &change->link);
+	advance(volumes);
+}
+
+int hf_volumes_recall(const struct hf_volumes *volumes, uint64_t volume, const void **bytes,
+		      uint32_t *length)
+{
+	const struct hf_known_volume *known = find(volumes, volume);
+
+	*bytes = known ? known->kept : NULL;
+	*length = known ? known->kept_bytes : 0;
+	return known ? known->kept_error : 0;
+}
+
+static void restore_kept(struct hf_volumes *volumes, struct hf_known_volume *known)
+{
+	struct hf_errmsg why = {""};
+	void *bytes;
+	size_t length;
+	int err = hf_state_load_kept(volumes->state, known->config.volume, &bytes, &length, &why);
+
+	replace_kept(known, bytes, (uint32_t)length);
+	known->kept_error = err;
+	if (err)
+		hf_alarm_raise(volumes->alarms, known->config.volume, why.text);
+}
+
 /* ---- Life ---- */
 
 struct hf_volumes *hf_volumes_create(const struct hf_state *state, struct hf_alarms *alarms)
@@ -334,6 +450,8 @@ static void restore_one(void *context, int status, const struct hf_volume_config
 	struct hf_known_volume *known = remember(volumes, config, detached);
 	struct hf_control_request request = {.verb = HF_CONTROL_ATTACH, .config = *config};
 
+	if (!detached)
+		restore_kept(volumes, known);
 	if (status) {
 		known->error = status;
 		known->reason = *why;

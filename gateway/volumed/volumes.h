@@ -17,6 +17,9 @@ struct hf_known_volume {
 	struct hf_list link;
 	struct hf_volume_config config;
 	bool detached;
+	void *kept; /* what its shims left here, `kept_bytes` of it */
+	uint32_t kept_bytes;
+	int kept_error; /* why that cannot be read */
 	int error; /* why it is not served: its state file, or its attach at the start, failed */
 	struct hf_errmsg reason;
 };
@@ -32,6 +35,14 @@ int hf_volumes_restore(struct hf_volumes *volumes, struct hf_errmsg *message);
 void hf_volumes_change(struct hf_volumes *volumes, const struct hf_control_request *request,
 		       void (*done)(void *context, int status, const struct hf_errmsg *message),
 		       void *context);
+
+/* What a volume's shims left here: replaced, durably, and looked at. It goes with the volume's
+ * detachment, because sessions and keys of another gateway's tgtd are others. HF_ENOTREADY: the
+ * volume is not attached. `done` as above; the bytes are valid until the loop turns. */
+void hf_volumes_keep(struct hf_volumes *volumes, uint64_t volume, const void *bytes,
+		     uint32_t length, void (*done)(void *owner, int status), void *owner);
+int hf_volumes_recall(const struct hf_volumes *volumes, uint64_t volume, const void **bytes,
+		      uint32_t *length);
 
 /* Ends what waits with HF_ECANCELED and takes nothing more; what is in the core ends with it. */
 void hf_volumes_stop(struct hf_volumes *volumes);

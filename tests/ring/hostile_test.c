@@ -177,7 +177,7 @@ static void descriptors_that_lie(void **state)
 	ASK(HF_EACCES, s.volume = HF_RING_VOLUMES_MAX);
 	ASK(HF_EACCES, s.volume = UINT32_MAX);
 	ASK(HF_EUNSUPPORTED, s.op = 0);
-	ASK(HF_EUNSUPPORTED, s.op = 11);
+	ASK(HF_EUNSUPPORTED, s.op = HF_OP_RECALL + 1);
 	ASK(HF_EUNSUPPORTED, s.op = UINT32_MAX);
 	ASK(HF_EUNSUPPORTED, s.flags = 2);
 	ASK(HF_EINVAL, s.data_page = HF_RING_DATA_BYTES / HF_RING_PAGE);
@@ -201,6 +201,10 @@ static void descriptors_that_lie(void **state)
 	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 16 * (HF_RING_UNMAP_RANGES_MAX + 1));
 	ASK(HF_EINVAL, s.op = HF_OP_LBA_STATUS; s.data_length = 8);
 	ASK(HF_EINVAL, s.op = HF_OP_FLUSH);
+	ASK(HF_EINVAL, s.op = HF_OP_KEEP);
+	ASK(HF_EINVAL, s.op = HF_OP_KEEP; s.length = 0; s.data_length = HF_RING_KEEP_MAX + 1);
+	ASK(HF_EINVAL, s.op = HF_OP_KEEP; s.length = 0; s.data_length = 0);
+	ASK(HF_EINVAL, s.op = HF_OP_RECALL; s.length = 0);
 	ASK(0, s.op = HF_OP_CANCEL; s.offset = 12345); /* of nothing */
 	ASK(0, (void)s);
 	header_of(&hostile)->oldest_unfinished = hostile.next_id + 5;
@@ -339,7 +343,7 @@ static void make_noise(struct hostile *hostile)
 		if (noise() % 8)
 			submission.id = hostile->next_id++;
 		if (noise() % 4)
-			submission.op = 1 + noise() % 10;
+			submission.op = 1 + noise() % HF_OP_RECALL;
 		if (noise() % 4)
 			submission.volume = hostile->handle;
 		if (noise() % 4)

@@ -56,6 +56,8 @@ NEVER_CALLED(sense_data_build)
 NEVER_CALLED(sense_data_build_with_info)
 NEVER_CALLED(find_mode_page)
 NEVER_CALLED(ua_sense_add_other_it_nexus)
+NEVER_CALLED(ua_sense_add_it_nexus)
+NEVER_CALLED(iscsi_transportid)
 #ifndef LACKS_A_FUNCTION
 NEVER_CALLED(device_reserved)
 #endif
