@@ -44,9 +44,19 @@ static bool node_has(const struct hf_dir_node *node, unsigned index)
 	return node->present >> index & 1;
 }
 
+/* Without the processor's instruction, which not every x86-64 has, the compiler would call a
+ * function. */
+static unsigned count_bits(uint64_t bits)
+{
+	bits -= bits >> 1 & 0x5555555555555555u;
+	bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
+	bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+	return (unsigned)(bits * 0x0101010101010101u >> 56);
+}
+
 static struct hf_slot *node_slot(struct hf_dir_node *node, unsigned index)
 {
-	return &node->slots[__builtin_popcountll(node->present & bits_below(index))];
+	return &node->slots[count_bits(node->present & bits_below(index))];
 }
 
 /* The slot becomes a node without children that says what the slot said. */
@@ -81,7 +91,7 @@ static int node_reserve(struct hf_extmap *map, struct hf_slot *slot, unsigned co
 /* Makes room for a child that is not there, and gives it unfilled. The node has capacity. */
 static struct hf_slot *node_add(struct hf_dir_node *node, unsigned index)
 {
-	unsigned count = (unsigned)__builtin_popcountll(node->present);
+	unsigned count = count_bits(node->present);
 	struct hf_slot *slot = node_slot(node, index);
 
 	HF_ASSERT(count < node->capacity && !node_has(node, index));
@@ -95,7 +105,7 @@ static void node_remove(struct hf_extmap *map, struct hf_slot *at, unsigned inde
 {
 	struct hf_dir_node *node = at->child, *smaller;
 	struct hf_slot *slot = node_slot(node, index);
-	unsigned count = (unsigned)__builtin_popcountll(node->present) - 1;
+	unsigned count = count_bits(node->present) - 1;
 
 	if (!(slot->flags & HF_SLOT_UNIFORM))
 		hf_slot_clear(map, slot);
@@ -222,7 +232,7 @@ struct hf_slot *hf_dir_ensure(struct hf_extmap *map, uint64_t leaf)
 
 		if ((slot->flags & HF_SLOT_UNIFORM) && make_node(map, slot))
 			return NULL;
-		count = (unsigned)__builtin_popcountll(slot->child->present);
+		count = count_bits(slot->child->present);
 		if (!node_has(slot->child, index) && node_reserve(map, slot, count + 1))
 			return NULL;
 		slot = node_child(map, slot->child, index, level - 1);
@@ -273,7 +283,7 @@ static int reserve_below(struct hf_extmap *map, struct hf_slot *slot, unsigned l
 	}
 	wanted = slot->child->present |
 		 (slot->child->fill == uniform ? 0 : wanted & ~bits_below(span.low));
-	if (node_reserve(map, slot, (unsigned)__builtin_popcountll(wanted)))
+	if (node_reserve(map, slot, count_bits(wanted)))
 		return HF_ENOMEM;
 	for (unsigned i = 0; i < 2; i++) {
 		struct hf_dir_node *node = slot->child;

@@ -76,7 +76,7 @@ bool hf_run_continues(const struct hf_run *a, const struct hf_run *b)
  * two cache lines where bisecting touches five. Never worse than twice bisecting. */
 static unsigned starts_through(const uint8_t *runs, unsigned count, uint32_t unit)
 {
-	unsigned low = 0, high = count, step = 1;
+	unsigned low = 0, high = count, step = 0;
 	unsigned probe = (unsigned)((uint64_t)count * unit >> START_BITS);
 
 	while (low < high) {
@@ -94,7 +94,7 @@ static unsigned starts_through(const uint8_t *runs, unsigned count, uint32_t uni
 		else
 			probe = low + half;
 		if (step < count)
-			step *= 4;
+			step = 4 * step + 1;
 	}
 	return low;
 }
