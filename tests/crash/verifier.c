@@ -1,8 +1,9 @@
 /* An initiator that writes, reads and verifies all the time, for tests that kill processes under
  * it. Usage: verifier PORTAL TARGET LUN keep|reconnect.
  *
- * It keeps DEPTH commands under way: overlapping writes and reads of a few hot blocks, checked
- * against model.h, and COMPARE AND WRITE on counters of which it is the only writer. On each line
+ * It keeps DEPTH commands under way: overlapping writes and reads of a few blocks, half of the
+ * commands reads of a few among them, which tgtd may answer from memory; all checked against
+ * model.h, and COMPARE AND WRITE on counters of which it is the only writer. On each line
  * "check" on standard input it lets everything under way end, reads every block, prints one JSON
  * line of what it saw since the last, and goes on; on end of input it does so a last time and
  * ends. Commands time out after 30 s. With "keep" a lost session or any failed command is a
@@ -32,6 +33,7 @@
 #define COUNTER_LBA       ((uint64_t)MODEL_BLOCKS * 8 + 2048)
 #define LBA_BYTES         512u
 #define BLOCKS_MAX        8u /* of one write or read */
+#define HOT_BLOCKS        24u
 #define COMMAND_TIMEOUT_S 30
 
 enum kind { READ, WRITE, COMPARE_AND_WRITE, COUNTER_READ };
@@ -226,6 +228,11 @@ static void start_block_command(struct client *c, struct command *command)
 	command->kind = next_random(c) % 4 ? WRITE : READ;
 	command->count = 1 + (unsigned)(next_random(c) % BLOCKS_MAX);
 	command->block = (unsigned)(next_random(c) % (MODEL_BLOCKS - command->count + 1));
+	if (next_random(c) % 2) {
+		command->kind = READ;
+		command->count = 1 + (unsigned)(next_random(c) % 2);
+		command->block = (unsigned)(next_random(c) % HOT_BLOCKS);
+	}
 	if (c->draining) { /* the last word of this round: every block, once */
 		command->kind = READ;
 		command->count = BLOCKS_MAX;

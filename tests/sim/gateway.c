@@ -36,13 +36,29 @@ static void alarmed(void *context, uint64_t volume, const char *text)
 			   text);
 }
 
+static void volume_changed(void *context, uint64_t volume)
+{
+	sim_tier_volume_changed(&((struct gateway *)context)->tier, volume);
+}
+
+static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+{
+	sim_tier_range_changed(&((struct gateway *)context)->tier, volume, offset, length);
+}
+
 void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model)
 {
 	memset(gateway, 0, sizeof *gateway);
 	gateway->sim = sim;
 	gateway->model = model;
 	gateway->ring[0] = 1;
+	sim_tier_init(&gateway->tier, model);
 	listening = model;
+}
+
+void gateway_free(struct gateway *gateway)
+{
+	sim_tier_free(&gateway->tier);
 }
 
 /* ---- The process -------------------------------------------------------------------------------
@@ -110,6 +126,8 @@ bool gateway_boot(struct gateway *gateway)
 	config->requests_max = 16;
 	config->context = gateway;
 	config->alarm = alarmed;
+	config->volume_changed = volume_changed;
+	config->range_changed = range_changed;
 	gateway->open.opened = core_opened;
 	gateway->opened = false;
 	sim_select(gateway->sim, HOST);
@@ -124,6 +142,8 @@ bool gateway_boot(struct gateway *gateway)
 			   gateway->open.message.text);
 	else if (gateway->dead_ring[0] != 0)
 		hf_core_ring_forget(gateway->core, gateway->dead_ring);
+	if (gateway->core)
+		sim_tier_start(&gateway->tier);
 	memset(gateway->dead_ring, 0, sizeof gateway->dead_ring);
 	return gateway->core != NULL;
 }
@@ -271,7 +291,8 @@ bool gateway_close(struct gateway *gateway)
 	hf_core_close(gateway->core, core_closed, NULL);
 	if (!sim_wait_flag(gateway->sim, &close_done, PATIENCE_NS))
 		model_fail(gateway->model, "closing hangs");
-	else if (sim_heap_count(gateway->sim, HOST) != 0)
+	sim_tier_stop(&gateway->tier);
+	if (close_done && sim_heap_count(gateway->sim, HOST) != 0)
 		model_fail(gateway->model, "closing leaves %zu bytes of memory",
 			   sim_heap_count(gateway->sim, HOST));
 	gateway->closing = false;
@@ -281,6 +302,7 @@ bool gateway_close(struct gateway *gateway)
 void gateway_died(struct gateway *gateway, bool ring_dies)
 {
 	gateway->core = NULL;
+	sim_tier_died(&gateway->tier);
 	gateway->undelivered = 0;
 	gateway->cancelling = NULL;
 	if (ring_dies) {
@@ -326,6 +348,38 @@ static void request_done(struct hf_request *request)
 	model_ended(gateway->model, op);
 }
 
+static void op_release(struct model_op *op)
+{
+	op->delivered = true;
+	sim_keep_free(op->data);
+	sim_keep_free(op->before);
+	op->data = NULL;
+	op->before = NULL;
+}
+
+static void request_verified(struct hf_request *request, const void *bytes)
+{
+	struct gateway *gateway = request->owner;
+
+	sim_tier_verified(&gateway->tier, hf_container_of(request, struct model_op, request),
+			  bytes);
+}
+
+/* As the shim does: what the memory tier has is answered at once. */
+static bool answered_inline(struct gateway *gateway, struct model_op *op)
+{
+	if (op->op != HF_OP_READ)
+		return false;
+	if (!sim_tier_read(&gateway->tier, op)) {
+		sim_tier_begin(&gateway->tier, op);
+		op->request.verified = request_verified;
+		return false;
+	}
+	gateway->undelivered++;
+	model_ended(gateway->model, op);
+	return true;
+}
+
 void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived)
 {
 	struct hf_request *request = &op->request;
@@ -347,7 +401,36 @@ void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived)
 	op->window = gateway->flight[0]->stamp;
 	model_submitted(gateway->model, op, survived);
 	sim_select(gateway->sim, HOST);
-	hf_core_submit(gateway->core, request);
+	if (!answered_inline(gateway, op))
+		hf_core_submit(gateway->core, request);
+}
+
+static void check_tier_block(struct gateway *gateway, struct model_op *op)
+{
+	struct model *model = gateway->model;
+
+	op->window =
+		gateway->flight_count > 0 ? gateway->flight[0]->stamp : (uint32_t)model->op_count;
+	if (!sim_tier_read(&gateway->tier, op))
+		return;
+	model_submitted(model, op, false);
+	model_ended(model, op);
+	sim_keep_free(op->before);
+}
+
+/* Requests that the core never hears of have no stamp. */
+void gateway_check_tier(struct gateway *gateway)
+{
+	struct model_op op = {.op = HF_OP_READ, .range_count = 1};
+
+	op.data = sim_keep_alloc((size_t)8 * HF_UNIT);
+	for (unsigned v = 0; v < gateway->model->volume_count; v++)
+		for (uint32_t lba = 0; lba < gateway->model->volumes[v].units; lba += 8) {
+			op.volume = (uint8_t)v;
+			op.ranges[0] = (struct model_range){.lba = lba, .length = 8};
+			check_tier_block(gateway, &op);
+		}
+	sim_keep_free(op.data);
 }
 
 void gateway_submit_cancelled(struct gateway *gateway, struct model_op *op)
@@ -358,15 +441,6 @@ void gateway_submit_cancelled(struct gateway *gateway, struct model_op *op)
 	gateway_submit(gateway, op, false);
 	sim_select(gateway->sim, HOST);
 	hf_core_cancel(gateway->core, &op->request);
-}
-
-static void op_release(struct model_op *op)
-{
-	op->delivered = true;
-	sim_keep_free(op->data);
-	sim_keep_free(op->before);
-	op->data = NULL;
-	op->before = NULL;
 }
 
 void gateway_deliver(struct gateway *gateway, bool all)

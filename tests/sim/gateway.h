@@ -6,6 +6,7 @@
 
 #include "tests/sim/model.h"
 #include "tests/sim/sim_env.h"
+#include "tests/sim/tier.h"
 
 #define GATEWAY_DEPTH_MAX 24u /* requests that the shim has under way */
 
@@ -23,6 +24,7 @@ struct gateway {
 	struct hf_core *core; /* NULL between processes */
 	struct hf_core_open open;
 	bool opened;
+	struct sim_tier tier;
 	uint8_t ring[16], dead_ring[16]; /* dead_ring: to be forgotten at the next start */
 	/* What the shim has submitted and not seen the end of, by id. */
 	struct model_op *flight[GATEWAY_DEPTH_MAX];
@@ -40,6 +42,7 @@ struct gateway {
 };
 
 void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model);
+void gateway_free(struct gateway *gateway);
 /* A new, empty log on its disk. */
 void gateway_format(struct gateway *gateway, unsigned log);
 /* Starts the process and waits until its core is open. */
@@ -64,6 +67,9 @@ bool gateway_close(struct gateway *gateway);
 void gateway_died(struct gateway *gateway, bool ring_dies);
 
 void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived);
+/* READs that the memory tier alone answers, of every block, also while the process is dead: each is
+ * checked as any other read. */
+void gateway_check_tier(struct gateway *gateway);
 /* Submits and cancels at once; nothing else may be submitted until it has ended: either as it
  * would have, or HF_ECANCELED and then not executed. */
 void gateway_submit_cancelled(struct gateway *gateway, struct model_op *op);

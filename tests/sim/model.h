@@ -46,6 +46,7 @@ struct model_op {
 	uint64_t submitted, done_at; /* ticks */
 	uint64_t promise;            /* FLUSH: sequence that is durable when it ends */
 	uint32_t window;             /* READ: no older op was under way when it was submitted */
+	uint64_t tier_moment;        /* READ: the memory tier's, when it was submitted */
 	uint32_t *before;            /* READ: `behind` of its range at submission */
 };
 

@@ -33,7 +33,7 @@ archives() {
 case $program in
 sim_crash)
 	sources="tests/sim/sim_crash.c tests/sim/seeds.c"
-	libraries="$(archives sim_gateway core cache remote sim base) -lisal -lzstd -lcrypto"
+	libraries="$(archives sim_gateway core cache ring_client remote sim base) -lisal -lzstd -lcrypto"
 	flags="$flags -Wl,--wrap=hf_wlog_append"
 	;;
 sim_ring)

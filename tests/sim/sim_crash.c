@@ -27,7 +27,7 @@
 
 struct totals {
 	uint64_t moves, recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
-		remote_checks;
+		remote_checks, tier_hits;
 };
 
 static bool lazy; /* a seed in which nothing asks for a sync */
@@ -51,6 +51,19 @@ static struct model_range random_range(struct sim *sim, const struct model_volum
 		range.lba = below(sim, 24);
 	else
 		range.lba = below(sim, volume->units - range.length + 1);
+	return range;
+}
+
+/* Half of the reads are of whole blocks, so that some come into the memory tier and are found
+ * there. */
+static struct model_range random_read(struct sim *sim, const struct model_volume *volume)
+{
+	struct model_range range = random_range(sim, volume, 20);
+
+	if (below(sim, 2) == 0)
+		return range;
+	range.length = 8 * (1 + below(sim, 2));
+	range.lba = 8 * below(sim, below(sim, 3) > 0 ? 3 : volume->units / 8 - 1);
 	return range;
 }
 
@@ -122,6 +135,8 @@ static struct model_op *random_request(struct sim *sim, struct model *model)
 	op->data_length = op->ranges[0].length * HF_UNIT;
 	switch (op->op) {
 	case HF_OP_READ:
+		op->ranges[0] = random_read(sim, volume);
+		op->data_length = op->ranges[0].length * HF_UNIT;
 		op->data = sim_keep_alloc(op->data_length);
 		break;
 	case HF_OP_WRITE:
@@ -184,6 +199,8 @@ static void live(struct gateway *gateway, struct totals *totals)
 				     below(sim, gateway->log_count));
 			totals->moves++;
 		}
+		if (below(sim, 128) == 0)
+			gateway_check_tier(gateway);
 	}
 	gateway_note_points(gateway);
 	if (outage && below(sim, 2) == 0)
@@ -263,6 +280,7 @@ static void die(struct gateway *gateway, struct totals *totals)
 		rot_cache(sim);
 	if (how < 8)
 		gateway_close(gateway);
+	gateway_check_tier(gateway); /* the shim has not noticed yet */
 	if (how < 40) {
 		sim_kill(sim, 0);
 		gateway_died(gateway, false);
@@ -318,6 +336,7 @@ static void leave_and_return(struct gateway *gateway, struct totals *totals)
 	}
 	if (!gateway_detach_wait(gateway, index))
 		return;
+	sim_tier_check_gone(&gateway->tier, index);
 	if (!force) {
 		volume->published = volume->promised = volume->base_sequence + volume->count;
 		model_settle(volume, volume->published);
@@ -395,9 +414,11 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 		}
 	good = model->problem[0] == '\0';
 	totals->cancels += gateway->cancels;
+	totals->tier_hits += gateway->tier.hits;
 	if (!good)
 		printf("seed %llu: %s\n", (unsigned long long)seed, model->problem);
 	sim_destroy(sim);
+	gateway_free(gateway);
 	model_free(model);
 	sim_keep_free(model);
 	sim_keep_free(gateway);
@@ -423,10 +444,11 @@ static void print(uint64_t seeds)
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries: %" PRIu64 " stops, %" PRIu64
 	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
 	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " requests (%" PRIu64
-	       " cancelled), %" PRIu64 " checks of the remote copy\n",
+	       " cancelled), %" PRIu64 " checks of the remote copy, %" PRIu64
+	       " reads from the memory tier\n",
 	       seeds, totals.recoveries, totals.closes, totals.kills, totals.power_cuts,
 	       totals.losses, totals.detaches, totals.moves, totals.requests, totals.cancels,
-	       totals.remote_checks);
+	       totals.remote_checks, totals.tier_hits);
 }
 
 int main(int argc, char **argv)
