@@ -199,7 +199,7 @@ static int say_hello(struct hf_activation *activation, const struct hf_stream *s
 {
 	Holdfast__ActivateHello hello = HOLDFAST__ACTIVATE_HELLO__INIT;
 	uint8_t proof[HF_SIGNATURE_BYTES], binding[HF_BINDING_BYTES];
-	char host[256] = "", version[] = HF_VERSION;
+	char host[256] = "", version[] = HF_VERSION, portal[128];
 	int err;
 
 	gethostname(host, sizeof host - 1);
@@ -208,7 +208,9 @@ static int say_hello(struct hf_activation *activation, const struct hf_stream *s
 	hello.request = (ProtobufCBinaryData){activation->request_length, activation->request};
 	hello.host = host;
 	hello.version = version;
-	hello.portal = (char *)(uintptr_t)activation->config.portal;
+	snprintf(portal, sizeof portal, "%.*s", (int)strcspn(activation->config.portal, ", "),
+		 activation->config.portal);
+	hello.portal = portal;
 	err = hf_stream_binding(stream, binding);
 	if (!err)
 		err = hf_hello_prove(activation->config.identity, &hello, binding, proof);

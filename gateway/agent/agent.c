@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "gateway/agent/agent_internal.h"
+#include "gateway/agent/sources.h"
 #include "net/daemon.h"
 #include "net/dial.h"
 
@@ -27,7 +28,7 @@ const struct hf_conf_key hf_agent_keys[] = {
 	KEY(run_dir, NULL, "folder of the sockets agent.sock, volumed.sock and broker.sock"),
 	KEY(state_dir, NULL, "folder of keys, certificate and the last document; private"),
 	KEY(activation, NULL, "host:port of the provider's activation endpoint"),
-	KEY(portal, NULL, "addr:port of the iSCSI portal"),
+	KEY(portal, NULL, "addr:port of the iSCSI portal; of several tgtd: addr:port, addr:port …"),
 	KEY(provider, "", "host:port of the provider, instead of those it named itself"),
 	{.name = "local_uid",
 	 .type = HF_CONF_NUMBER,
@@ -52,6 +53,26 @@ static int check_endpoint(const char *key, const char *text, struct hf_errmsg *m
 	return 0;
 }
 
+static int check_portals(const char *portals, struct hf_errmsg *message)
+{
+	char *copy = strdup(portals), *rest = copy, *portal;
+	unsigned count = 0;
+	int err = copy ? 0 : hf_fail(message, HF_ENOMEM, "out of memory");
+
+	while (!err && (portal = strsep(&rest, ", ")) != NULL) {
+		if (!*portal)
+			continue;
+		err = check_endpoint("portal", portal, message);
+		if (!err && ++count > HF_TGTDS_MAX)
+			err = hf_fail(message, HF_EINVAL, "portal names more than %u",
+				      HF_TGTDS_MAX);
+	}
+	free(copy);
+	if (!err && count == 0)
+		err = hf_fail(message, HF_EINVAL, "portal names none");
+	return err;
+}
+
 int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg *message)
 {
 	int err = 0;
@@ -64,7 +85,7 @@ int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg
 		return hf_fail(message, HF_EINVAL, "state_dir is too long");
 	err = check_endpoint("activation", config->activation, message);
 	if (!err)
-		err = check_endpoint("portal", config->portal, message);
+		err = check_portals(config->portal, message);
 	if (!err && config->provider[0])
 		err = check_endpoint("provider", config->provider, message);
 	return err;
@@ -179,7 +200,7 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 	struct hf_reconciler_config reconciler = {.loop = agent->loop,
 						  .run_dir = agent->config->run_dir,
 						  .local_uid = (uid_t)agent->config->local_uid,
-						  .portal = agent->config->portal,
+						  .portals = agent->config->portal,
 						  .kept = &agent->kept,
 						  .sealing = &agent->sealing,
 						  .changed = on_volumes_changed,

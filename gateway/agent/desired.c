@@ -15,6 +15,24 @@ static void take(struct hf_desired *desired, struct hf_document *document)
 	hf_document_free(old);
 }
 
+/* Before the document itself: a crash between the two leaves one that comes again. */
+static int keep_newest(struct hf_desired *desired, const struct hf_document *document,
+		       struct hf_errmsg *message)
+{
+	struct hf_kept_newest newest = {.incarnation = document->content->incarnation,
+					.generation = document->content->generation,
+					.sequence = document->sequence};
+	int err;
+
+	memcpy(newest.hash, document->hash, HF_HASH_BYTES);
+	if (memcmp(&newest, &desired->newest, sizeof newest) == 0)
+		return 0;
+	err = hf_kept_set_newest(desired->kept, &newest, message);
+	if (!err)
+		desired->newest = newest;
+	return err;
+}
+
 void hf_desired_load(struct hf_desired *desired)
 {
 	struct hf_document *document;
@@ -22,6 +40,7 @@ void hf_desired_load(struct hf_desired *desired)
 	Holdfast__Signed *packet;
 	int err = hf_kept_document(desired->kept, &packet, &message);
 
+	hf_kept_newest(desired->kept, &desired->newest);
 	if (err == HF_ENOENT)
 		return;
 	if (!err) {
@@ -39,6 +58,10 @@ void hf_desired_load(struct hf_desired *desired)
 	}
 	hf_info("serving document (%" PRIu64 ", %" PRIu64 ") as it was kept",
 		document->content->incarnation, document->content->generation);
+	/* Taken by a version that did not keep it apart. */
+	if (hf_document_check_newest(&desired->newest, document, &message) == 0 &&
+	    keep_newest(desired, document, &message) != 0)
+		hf_warn("%s", message.text);
 	take(desired, document);
 }
 
@@ -52,6 +75,10 @@ int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
 	if (err)
 		return err;
 	err = hf_document_check(desired->current, document, message);
+	if (!err)
+		err = hf_document_check_newest(&desired->newest, document, message);
+	if (!err)
+		err = keep_newest(desired, document, message);
 	if (!err)
 		err = hf_kept_set_document(desired->kept, packet, message);
 	if (err) {

@@ -13,6 +13,7 @@ struct hf_desired {
 	uint8_t signer_key[HF_KEY_BYTES]; /* pinned at activation */
 	uint64_t tenant, gateway;
 	struct hf_document *current; /* NULL: none yet */
+	struct hf_kept_newest newest;
 };
 
 /* Takes up the document that was kept, if there is one. A damaged one is told and left out: the

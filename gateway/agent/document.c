@@ -7,6 +7,7 @@
 
 #include "base/ids.h"
 #include "gateway/agent/access.h"
+#include "gateway/agent/kept.h"
 
 #define SIZE_UNIT     4096u
 #define HF_BLOCK_SIZE 512u
@@ -180,6 +181,19 @@ static int check_order(const struct hf_document *current, const struct hf_docume
 static uint32_t block_size(const Holdfast__Volume *entry)
 {
 	return entry->block_size ? entry->block_size : HF_BLOCK_SIZE;
+}
+
+int hf_document_check_newest(const struct hf_kept_newest *newest, const struct hf_document *next,
+			     struct hf_errmsg *message)
+{
+	Holdfast__Document content = {.incarnation = newest->incarnation,
+				      .generation = newest->generation};
+	struct hf_document known = {.sequence = newest->sequence, .content = &content};
+	int err;
+
+	memcpy(known.hash, newest->hash, HF_HASH_BYTES);
+	err = check_order(&known, next, message);
+	return err == HF_EEXIST ? 0 : err; /* the very same, which was lost here */
 }
 
 static int check_kept(const Holdfast__Document *current, const Holdfast__Document *next,

@@ -33,6 +33,12 @@ void hf_document_free(struct hf_document *document);
 int hf_document_check(const struct hf_document *current, const struct hf_document *next,
 		      struct hf_errmsg *message);
 
+/* May `next` come after the newest that was ever taken, if all that is known of that one is this?
+ * HF_ESTALE, HF_EINVAL and why. */
+struct hf_kept_newest;
+int hf_document_check_newest(const struct hf_kept_newest *newest, const struct hf_document *next,
+			     struct hf_errmsg *message);
+
 const Holdfast__Volume *hf_document_volume(const Holdfast__Document *document, uint64_t volume);
 const Holdfast__Tombstone *hf_document_tombstone(const Holdfast__Document *document,
 						 uint64_t volume);

@@ -13,13 +13,14 @@
 
 #define HEADER_BYTES 24u
 #define ACCESS_ENTRY 16u
+#define PLACE_ENTRY  12u
+#define NEWEST_BYTES (24u + HF_HASH_BYTES)
 
 static const char magic[8] = {'h', 'f', 'k', 'e', 'p', 't', '-', '1'};
 static const char *const names[] = {
-	[HF_KEPT_ACTIVATED] = "activated",
-	[HF_KEPT_DOCUMENT] = "document",
-	[HF_KEPT_EPOCH] = "epoch",
-	[HF_KEPT_ACCESS] = "access",
+	[HF_KEPT_ACTIVATED] = "activated", [HF_KEPT_DOCUMENT] = "document",
+	[HF_KEPT_EPOCH] = "epoch",         [HF_KEPT_ACCESS] = "access",
+	[HF_KEPT_PLACES] = "places",       [HF_KEPT_NEWEST] = "newest",
 };
 
 static uint32_t checksum(const uint8_t *header, const uint8_t *body, size_t length)
@@ -46,14 +47,15 @@ static void path_of(const struct hf_kept *kept, const char *name, char path[PATH
 }
 
 /* The whole file, malloc'ed, with its body checked. */
-static int read_kept(const struct hf_kept *kept, enum hf_kept_kind kind, uint8_t **file,
-		     const uint8_t **body, size_t *body_length, struct hf_errmsg *message)
+static int read_named(const struct hf_kept *kept, const char *name, enum hf_kept_kind kind,
+		      uint8_t **file, const uint8_t **body, size_t *body_length,
+		      struct hf_errmsg *message)
 {
 	char path[PATH_MAX];
 	size_t length;
 	int err;
 
-	path_of(kept, names[kind], path);
+	path_of(kept, name, path);
 	err = hf_file_read(path, HF_KEPT_MAX + HEADER_BYTES, file, &length, message);
 	if (err)
 		return err;
@@ -65,14 +67,14 @@ static int read_kept(const struct hf_kept *kept, enum hf_kept_kind kind, uint8_t
 	return 0;
 }
 
-static int write_kept(const struct hf_kept *kept, enum hf_kept_kind kind, const uint8_t *body,
-		      size_t length, struct hf_errmsg *message)
+static int write_named(const struct hf_kept *kept, const char *name, enum hf_kept_kind kind,
+		       const uint8_t *body, size_t length, struct hf_errmsg *message)
 {
 	char path[PATH_MAX];
 	uint8_t *file;
 	int err;
 
-	path_of(kept, names[kind], path);
+	path_of(kept, name, path);
 	if (length > HF_KEPT_MAX)
 		return hf_fail(message, HF_ETOOBIG, "%s: larger than %u bytes", path, HF_KEPT_MAX);
 	file = calloc(1, HEADER_BYTES + length);
@@ -87,6 +89,18 @@ static int write_kept(const struct hf_kept *kept, enum hf_kept_kind kind, const 
 	err = hf_file_replace(path, file, HEADER_BYTES + length, 0600, message);
 	free(file);
 	return err;
+}
+
+static int read_kept(const struct hf_kept *kept, enum hf_kept_kind kind, uint8_t **file,
+		     const uint8_t **body, size_t *body_length, struct hf_errmsg *message)
+{
+	return read_named(kept, names[kind], kind, file, body, body_length, message);
+}
+
+static int write_kept(const struct hf_kept *kept, enum hf_kept_kind kind, const uint8_t *body,
+		      size_t length, struct hf_errmsg *message)
+{
+	return write_named(kept, names[kind], kind, body, length, message);
 }
 
 int hf_kept_keys(const struct hf_kept *kept, struct hf_sign_key *identity,
@@ -201,16 +215,28 @@ int hf_kept_set_epoch(const struct hf_kept *kept, uint64_t epoch, struct hf_errm
 	return write_kept(kept, HF_KEPT_EPOCH, body, sizeof body, message);
 }
 
+/* ---- Lists ---- */
+
+static const char *access_name(unsigned tgtd, char name[16])
+{
+	if (tgtd == 0)
+		return names[HF_KEPT_ACCESS];
+	snprintf(name, 16, "%s-%u", names[HF_KEPT_ACCESS], tgtd + 1);
+	return name;
+}
+
 /* u32 length of boot, boot, then {u64 volume, u64 version} … */
-size_t hf_kept_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
-		      struct hf_kept_access *list, size_t capacity)
+size_t hf_kept_access(const struct hf_kept *kept, unsigned tgtd, const uint8_t *boot,
+		      size_t boot_length, struct hf_kept_access *list, size_t capacity)
 {
 	struct hf_errmsg message;
 	const uint8_t *body;
 	uint8_t *file;
 	size_t length, count = 0, at;
+	char name[16];
 
-	if (read_kept(kept, HF_KEPT_ACCESS, &file, &body, &length, &message) != 0)
+	if (read_named(kept, access_name(tgtd, name), HF_KEPT_ACCESS, &file, &body, &length,
+		       &message) != 0)
 		return 0;
 	at = 4 + boot_length;
 	if (length >= at && hf_get_le32(body) == boot_length &&
@@ -223,11 +249,13 @@ size_t hf_kept_access(const struct hf_kept *kept, const uint8_t *boot, size_t bo
 	return count;
 }
 
-int hf_kept_set_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
-		       const struct hf_kept_access *list, size_t count, struct hf_errmsg *message)
+int hf_kept_set_access(const struct hf_kept *kept, unsigned tgtd, const uint8_t *boot,
+		       size_t boot_length, const struct hf_kept_access *list, size_t count,
+		       struct hf_errmsg *message)
 {
 	size_t length = 4 + boot_length + count * ACCESS_ENTRY;
 	uint8_t *body = malloc(length), *at = body;
+	char name[16];
 	int err;
 
 	if (!body)
@@ -241,7 +269,81 @@ int hf_kept_set_access(const struct hf_kept *kept, const uint8_t *boot, size_t b
 		hf_put_le64(at, list[i].volume);
 		hf_put_le64(at + 8, list[i].version);
 	}
-	err = write_kept(kept, HF_KEPT_ACCESS, body, length, message);
+	err = write_named(kept, access_name(tgtd, name), HF_KEPT_ACCESS, body, length, message);
 	free(body);
 	return err;
+}
+
+/* {u64 volume, u32 tgtd} … */
+size_t hf_kept_places(const struct hf_kept *kept, struct hf_kept_place *list, size_t capacity)
+{
+	struct hf_errmsg message;
+	const uint8_t *body;
+	uint8_t *file;
+	size_t length, count = 0;
+	int err = read_kept(kept, HF_KEPT_PLACES, &file, &body, &length, &message);
+
+	if (err && err != HF_ENOENT)
+		hf_warn("%s", message.text);
+	if (err)
+		return 0;
+	for (size_t at = 0; at + PLACE_ENTRY <= length && count < capacity; at += PLACE_ENTRY) {
+		list[count].volume = hf_get_le64(body + at);
+		list[count++].tgtd = hf_get_le32(body + at + 8);
+	}
+	free(file);
+	return count;
+}
+
+int hf_kept_set_places(const struct hf_kept *kept, const struct hf_kept_place *list, size_t count,
+		       struct hf_errmsg *message)
+{
+	uint8_t *body = malloc(count * PLACE_ENTRY + 1);
+	int err;
+
+	if (!body)
+		return hf_fail(message, HF_ENOMEM, "places: out of memory");
+	for (size_t i = 0; i < count; i++) {
+		hf_put_le64(body + i * PLACE_ENTRY, list[i].volume);
+		hf_put_le32(body + i * PLACE_ENTRY + 8, list[i].tgtd);
+	}
+	err = write_kept(kept, HF_KEPT_PLACES, body, count * PLACE_ENTRY, message);
+	free(body);
+	return err;
+}
+
+/* ---- The newest document ---- */
+
+void hf_kept_newest(const struct hf_kept *kept, struct hf_kept_newest *newest)
+{
+	struct hf_errmsg message;
+	const uint8_t *body;
+	uint8_t *file;
+	size_t length;
+	int err = read_kept(kept, HF_KEPT_NEWEST, &file, &body, &length, &message);
+
+	memset(newest, 0, sizeof *newest);
+	if (err && err != HF_ENOENT)
+		hf_warn("%s", message.text);
+	if (err)
+		return;
+	if (length == NEWEST_BYTES) {
+		newest->incarnation = hf_get_le64(body);
+		newest->generation = hf_get_le64(body + 8);
+		newest->sequence = hf_get_le64(body + 16);
+		memcpy(newest->hash, body + 24, HF_HASH_BYTES);
+	}
+	free(file);
+}
+
+int hf_kept_set_newest(const struct hf_kept *kept, const struct hf_kept_newest *newest,
+		       struct hf_errmsg *message)
+{
+	uint8_t body[NEWEST_BYTES];
+
+	hf_put_le64(body, newest->incarnation);
+	hf_put_le64(body + 8, newest->generation);
+	hf_put_le64(body + 16, newest->sequence);
+	memcpy(body + 24, newest->hash, HF_HASH_BYTES);
+	return write_kept(kept, HF_KEPT_NEWEST, body, sizeof body, message);
 }

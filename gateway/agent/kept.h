@@ -44,17 +44,40 @@ int hf_kept_set_epoch(const struct hf_kept *kept, uint64_t epoch, struct hf_errm
 struct hf_kept_access {
 	uint64_t volume, version;
 };
-size_t hf_kept_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
-		      struct hf_kept_access *list, size_t capacity);
-int hf_kept_set_access(const struct hf_kept *kept, const uint8_t *boot, size_t boot_length,
-		       const struct hf_kept_access *list, size_t count, struct hf_errmsg *message);
+/* `tgtd`: which of them. */
+size_t hf_kept_access(const struct hf_kept *kept, unsigned tgtd, const uint8_t *boot,
+		      size_t boot_length, struct hf_kept_access *list, size_t capacity);
+int hf_kept_set_access(const struct hf_kept *kept, unsigned tgtd, const uint8_t *boot,
+		       size_t boot_length, const struct hf_kept_access *list, size_t count,
+		       struct hf_errmsg *message);
+
+/* Which tgtd a volume is on, so that it is found at the same portal after a restart. */
+struct hf_kept_place {
+	uint64_t volume;
+	uint32_t tgtd;
+};
+size_t hf_kept_places(const struct hf_kept *kept, struct hf_kept_place *list, size_t capacity);
+int hf_kept_set_places(const struct hf_kept *kept, const struct hf_kept_place *list, size_t count,
+		       struct hf_errmsg *message);
+
+/* The newest document that was ever taken, apart from the document itself: should that be damaged,
+ * an older one is refused all the same. All zero if there is none, or if the file is damaged. */
+struct hf_kept_newest {
+	uint64_t incarnation, generation, sequence;
+	uint8_t hash[HF_HASH_BYTES];
+};
+void hf_kept_newest(const struct hf_kept *kept, struct hf_kept_newest *newest);
+int hf_kept_set_newest(const struct hf_kept *kept, const struct hf_kept_newest *newest,
+		       struct hf_errmsg *message);
 
 /* The file format, for tests and the fuzzer: checks and gives the body inside `bytes`. */
 enum hf_kept_kind {
 	HF_KEPT_ACTIVATED = 1,
 	HF_KEPT_DOCUMENT = 2,
 	HF_KEPT_EPOCH = 3,
-	HF_KEPT_ACCESS = 4,
+	HF_KEPT_ACCESS = 4, /* `access`, of the second tgtd `access-2` and so on */
+	HF_KEPT_PLACES = 5,
+	HF_KEPT_NEWEST = 6,
 };
 int hf_kept_parse(const uint8_t *bytes, size_t length, enum hf_kept_kind kind, const uint8_t **body,
 		  size_t *body_length);

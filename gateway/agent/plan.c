@@ -8,6 +8,8 @@
 #include "gateway/agent/document.h"
 #include "gateway/volumed/core.h"
 
+#define TARGETS_MAX 4096u /* that are looked at; a broker lists no more */
+
 static const struct {
 	const char *text;
 	enum hf_step undo;
@@ -39,18 +41,47 @@ enum hf_step hf_step_undo(enum hf_step step)
 
 const Holdfast__VolumedVolume *hf_actual_volume(const struct hf_actual *actual, uint64_t volume)
 {
-	for (size_t i = 0; actual->volumed && i < actual->volumed->n_volumes; i++)
-		if (actual->volumed->volumes[i]->volume == volume)
-			return actual->volumed->volumes[i];
+	size_t low = 0, high = actual->volumed ? actual->volumed->n_volumes : 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const Holdfast__VolumedVolume *found = actual->volumed->volumes[middle];
+
+		if (found->volume == volume)
+			return found;
+		if (found->volume < volume)
+			low = middle + 1;
+		else
+			high = middle;
+	}
 	return NULL;
+}
+
+/* n_targets if there is none of this name. */
+static size_t target_index(const Holdfast__BrokerState *state, const char *iqn)
+{
+	size_t low = 0, high = state->n_targets;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(state->targets[middle]->iqn, iqn);
+
+		if (order == 0)
+			return middle;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return state->n_targets;
 }
 
 const Holdfast__BrokerTargetState *hf_actual_target(const struct hf_actual *actual, const char *iqn)
 {
-	for (size_t i = 0; actual->target && i < actual->target->n_targets; i++)
-		if (strcmp(actual->target->targets[i]->iqn, iqn) == 0)
-			return actual->target->targets[i];
-	return NULL;
+	size_t index = actual->target ? target_index(actual->target, iqn) : 0;
+
+	return actual->target && index < actual->target->n_targets ? actual->target->targets[index]
+								   : NULL;
 }
 
 const Holdfast__BrokerLunState *hf_target_lun(const Holdfast__BrokerTargetState *target,
@@ -219,18 +250,29 @@ void hf_plan_tombstone(const Holdfast__Tombstone *tombstone, const struct hf_don
 		plan->waiting = true;
 }
 
-const char *hf_plan_stray_target(const Holdfast__Document *document, const struct hf_actual *actual)
+const char *hf_plan_stray_target(const Holdfast__Document *document, const struct hf_actual *actual,
+				 bool (*is_here)(void *context, uint64_t volume), void *context)
 {
-	for (size_t i = 0; actual->target && i < actual->target->n_targets; i++) {
-		const Holdfast__BrokerTargetState *target = actual->target->targets[i];
-		bool wanted = false;
+	const Holdfast__BrokerState *state = actual->target;
+	bool wanted[TARGETS_MAX] = {false};
 
-		for (size_t j = 0; j < document->n_volumes && !wanted; j++)
-			wanted = strcmp(document->volumes[j]->target, target->iqn) == 0;
-		for (size_t j = 0; j < document->n_tombstones && !wanted; j++)
-			wanted = hf_target_lun(target, document->tombstones[j]->volume) != NULL;
-		if (!wanted)
-			return target->iqn;
+	if (!state)
+		return NULL;
+	for (size_t i = 0; i < document->n_volumes; i++) {
+		size_t index = target_index(state, document->volumes[i]->target);
+
+		if (index < TARGETS_MAX &&
+		    (!is_here || is_here(context, document->volumes[i]->volume)))
+			wanted[index] = true;
+	}
+	for (size_t i = 0; i < state->n_targets && i < TARGETS_MAX; i++) {
+		bool leaving = false;
+
+		for (size_t j = 0; j < document->n_tombstones && !wanted[i] && !leaving; j++)
+			leaving = hf_target_lun(state->targets[i],
+						document->tombstones[j]->volume) != NULL;
+		if (!wanted[i] && !leaving)
+			return state->targets[i]->iqn;
 	}
 	return NULL;
 }

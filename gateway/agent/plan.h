@@ -48,7 +48,7 @@ struct hf_done {
 	uint64_t removed_version;
 };
 
-/* What is there. */
+/* What is there, of volumed and of one tgtd: volumes by number, targets by name (sources.h). */
 struct hf_actual {
 	bool volumed_known, target_known; /* else the rest of it is the last that was seen */
 	const Holdfast__VolumedStatus *volumed;
@@ -79,10 +79,11 @@ void hf_plan_volume(const Holdfast__Volume *entry, const struct hf_done *done,
 void hf_plan_tombstone(const Holdfast__Tombstone *tombstone, const struct hf_done *done,
 		       const struct hf_actual *actual, struct hf_plan *plan);
 
-/* A target that is in tgtd and belongs to no entry: its name, or NULL. One whose LUN is of a
- * tombstone is not among them: it goes by that volume's plan. */
-const char *hf_plan_stray_target(const Holdfast__Document *document,
-				 const struct hf_actual *actual);
+/* A target that is in tgtd and belongs to no entry whose place is there (`is_here`; NULL: all are):
+ * its name, or NULL. One whose LUN is of a tombstone is not among them: it goes by that volume's
+ * plan. */
+const char *hf_plan_stray_target(const Holdfast__Document *document, const struct hf_actual *actual,
+				 bool (*is_here)(void *context, uint64_t volume), void *context);
 
 /* ---- Portals ---- */
 

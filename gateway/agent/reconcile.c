@@ -39,26 +39,62 @@ void hf_retry_clear(struct hf_retry *retry)
 
 struct hf_member *hf_reconciler_member(struct hf_reconciler *reconciler, uint64_t volume)
 {
-	hf_list_for_each (at, &reconciler->members) {
-		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+	size_t low = 0, high = reconciler->member_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		struct hf_member *member = reconciler->by_volume[middle];
 
 		if (member->volume == volume)
 			return member;
+		if (member->volume < volume)
+			low = middle + 1;
+		else
+			high = middle;
 	}
 	return NULL;
 }
 
-static void keep_member(struct hf_reconciler *reconciler, uint64_t volume, uint64_t version,
-			bool is_tombstone)
+static int by_number(const void *a, const void *b)
 {
+	const struct hf_member *const *x = a, *const *y = b;
+
+	return (*x)->volume < (*y)->volume ? -1 : (*x)->volume > (*y)->volume;
+}
+
+static void sort_members(struct hf_reconciler *reconciler)
+{
+	size_t count = 0;
+
+	hf_list_for_each (at, &reconciler->members)
+		count++;
+	free(reconciler->by_volume);
+	reconciler->by_volume = calloc(count + 1, sizeof(struct hf_member *));
+	HF_ASSERT(reconciler->by_volume);
+	reconciler->member_count = 0;
+	hf_list_for_each (at, &reconciler->members)
+		reconciler->by_volume[reconciler->member_count++] =
+			hf_container_of(at, struct hf_member, link);
+	qsort(reconciler->by_volume, count, sizeof(struct hf_member *), by_number);
+}
+
+static void keep_member(struct hf_reconciler *reconciler, const Holdfast__Volume *entry,
+			const Holdfast__Tombstone *tombstone)
+{
+	uint64_t volume = entry ? entry->volume : tombstone->volume;
+	uint64_t version = entry ? entry->version : tombstone->version;
 	struct hf_member *member = hf_reconciler_member(reconciler, volume);
+	bool is_tombstone = entry == NULL;
 
 	if (!member) {
 		member = calloc(1, sizeof *member);
 		HF_ASSERT(member);
 		member->volume = volume;
+		member->tgtd = HF_NOWHERE;
 		hf_list_push_back(&reconciler->members, &member->link);
 	}
+	member->entry = entry;
+	member->tombstone = tombstone;
 	if (member->version == version && member->is_tombstone == is_tombstone)
 		return;
 	member->version = version;
@@ -84,6 +120,7 @@ static void drop_members(struct hf_reconciler *reconciler)
 		hf_list_remove(&member->link);
 		free(member);
 	}
+	sort_members(reconciler);
 }
 
 void hf_reconciler_set_document(struct hf_reconciler *reconciler, uint64_t tenant,
@@ -94,17 +131,17 @@ void hf_reconciler_set_document(struct hf_reconciler *reconciler, uint64_t tenan
 	reconciler->document = document;
 	drop_members(reconciler);
 	for (size_t i = 0; i < document->n_volumes; i++)
-		keep_member(reconciler, document->volumes[i]->volume, document->volumes[i]->version,
-			    false);
+		keep_member(reconciler, document->volumes[i], NULL);
 	for (size_t i = 0; i < document->n_tombstones; i++)
-		keep_member(reconciler, document->tombstones[i]->volume,
-			    document->tombstones[i]->version, true);
+		keep_member(reconciler, NULL, document->tombstones[i]);
+	sort_members(reconciler);
 	hf_sources_ask_now(&reconciler->sources);
 	hf_reconciler_run(reconciler);
 }
 
 /* A new agent takes over what an earlier one did in this run of tgtd. */
-static void restore_access(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+static void restore_access(struct hf_reconciler *reconciler, unsigned tgtd,
+			   const struct hf_actual *actual)
 {
 	struct hf_kept_access *list;
 	size_t count;
@@ -112,28 +149,29 @@ static void restore_access(struct hf_reconciler *reconciler, const struct hf_act
 
 	if (!actual->target || actual->target->boot.len > HF_BOOT_MAX)
 		return;
-	hf_list_for_each (at, &reconciler->members)
-		wanted = wanted || !hf_container_of(at, struct hf_member, link)->restored;
+	for (size_t i = 0; i < reconciler->member_count; i++)
+		wanted = wanted || (reconciler->by_volume[i]->tgtd == tgtd &&
+				    !reconciler->by_volume[i]->restored);
 	if (!wanted)
 		return;
 	list = calloc(HF_DOCUMENT_VOLUMES_MAX, sizeof *list);
 	HF_ASSERT(list);
-	count = hf_kept_access(reconciler->config.kept, actual->target->boot.data,
+	count = hf_kept_access(reconciler->config.kept, tgtd, actual->target->boot.data,
 			       actual->target->boot.len, list, HF_DOCUMENT_VOLUMES_MAX);
-	hf_list_for_each (at, &reconciler->members) {
-		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+	for (size_t i = 0; i < count; i++) {
+		struct hf_member *member = hf_reconciler_member(reconciler, list[i].volume);
 
-		for (size_t i = 0; i < count && !member->restored; i++) {
-			if (list[i].volume != member->volume)
-				continue;
-			member->done.access_version = list[i].version;
-			member->done.access_boot_length = actual->target->boot.len;
-			if (actual->target->boot.len)
-				memcpy(member->done.access_boot, actual->target->boot.data,
-				       actual->target->boot.len);
-		}
-		member->restored = true;
+		if (!member || member->restored || member->tgtd != tgtd)
+			continue;
+		member->done.access_version = list[i].version;
+		member->done.access_boot_length = actual->target->boot.len;
+		if (actual->target->boot.len)
+			memcpy(member->done.access_boot, actual->target->boot.data,
+			       actual->target->boot.len);
 	}
+	for (size_t i = 0; i < reconciler->member_count; i++)
+		if (reconciler->by_volume[i]->tgtd == tgtd)
+			reconciler->by_volume[i]->restored = true;
 	free(list);
 }
 
@@ -142,20 +180,19 @@ static void restore_access(struct hf_reconciler *reconciler, const struct hf_act
 void hf_reconciler_plan(struct hf_reconciler *reconciler, const struct hf_member *member,
 			const struct hf_actual *actual, struct hf_plan *plan)
 {
-	const Holdfast__Volume *entry = hf_document_volume(reconciler->document, member->volume);
-	const Holdfast__Tombstone *tombstone =
-		hf_document_tombstone(reconciler->document, member->volume);
-
+	(void)reconciler;
 	memset(plan, 0, sizeof *plan);
-	if (entry)
-		hf_plan_volume(entry, &member->done, actual, plan);
-	else if (tombstone)
-		hf_plan_tombstone(tombstone, &member->done, actual, plan);
+	if (member->tgtd == HF_NOWHERE)
+		plan->waiting = true;
+	else if (member->entry)
+		hf_plan_volume(member->entry, &member->done, actual, plan);
+	else if (member->tombstone)
+		hf_plan_tombstone(member->tombstone, &member->done, actual, plan);
 }
 
 static bool is_fresh(const struct hf_reconciler *reconciler, const struct hf_member *member)
 {
-	const struct hf_source *broker = &reconciler->sources.broker;
+	const struct hf_source *broker = &reconciler->sources.brokers[member->tgtd];
 	const struct hf_source *volumed = &reconciler->sources.volumed;
 
 	return (!broker->known || broker->answered > member->after_broker) &&
@@ -165,10 +202,9 @@ static bool is_fresh(const struct hf_reconciler *reconciler, const struct hf_mem
 /* An entry that cannot be served fails by itself. */
 static bool entry_is_bad(struct hf_reconciler *reconciler, struct hf_member *member)
 {
-	const Holdfast__Volume *entry = hf_document_volume(reconciler->document, member->volume);
 	struct hf_errmsg message;
 
-	if (!entry || hf_document_check_entry(entry, &message) == 0)
+	if (!member->entry || hf_document_check_entry(member->entry, &message) == 0)
 		return false;
 	if (!member->retry.error)
 		hf_retry_failed(reconciler, &member->retry, HF_EINVAL, message.text);
@@ -219,7 +255,7 @@ static bool holds_portal(struct hf_reconciler *reconciler, struct hf_member *mem
 	uint64_t now_ms = hf_reconciler_now_ms(reconciler);
 	struct hf_plan plan;
 
-	if (!hf_document_volume(reconciler->document, member->volume))
+	if (!member->entry)
 		return false;
 	if (member->running && hf_step_undo(member->plan.steps[member->at]) == HF_STEP_NONE &&
 	    member->plan.steps[member->at] != HF_STEP_SET_ACCESS)
@@ -237,13 +273,14 @@ static bool holds_portal(struct hf_reconciler *reconciler, struct hf_member *mem
 
 /* ---- What is not of one volume ---- */
 
-static bool chore_may_start(const struct hf_reconciler *reconciler, enum hf_chore chore)
+static bool chore_may_start(const struct hf_reconciler *reconciler, unsigned tgtd,
+			    enum hf_chore chore)
 {
-	const struct hf_chore_state *state = &reconciler->chores[chore];
+	const struct hf_chore_state *state = &reconciler->tgtds[tgtd].chores[chore];
 
 	return !state->running && hf_reconciler_now_ms(reconciler) >= state->retry.at_ms &&
 	       (chore == HF_CHORE_STORE ||
-		reconciler->sources.broker.answered > state->after_broker);
+		reconciler->sources.brokers[tgtd].answered > state->after_broker);
 }
 
 /* True if volumes may be attached: the store is set, or cannot be. */
@@ -257,71 +294,100 @@ static bool store_is_set(struct hf_reconciler *reconciler, const struct hf_actua
 	    reconciler->store_generation == document->generation &&
 	    reconciler->store_incarnation == document->incarnation)
 		return true;
-	if (chore_may_start(reconciler, HF_CHORE_STORE))
-		hf_chore_start(reconciler, HF_CHORE_STORE, NULL);
-	return reconciler->chores[HF_CHORE_STORE].retry.error != 0;
+	if (chore_may_start(reconciler, 0, HF_CHORE_STORE))
+		hf_chore_start(reconciler, 0, HF_CHORE_STORE, NULL);
+	return reconciler->tgtds[0].chores[HF_CHORE_STORE].retry.error != 0;
 }
 
-/* True if no portal but ours is open. */
-static bool portals_are_clean(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+/* True if no portal but its own is open. */
+static bool portals_are_clean(struct hf_reconciler *reconciler, unsigned tgtd,
+			      const struct hf_actual *actual)
 {
-	const char *stray = hf_plan_stray_portal(actual, reconciler->config.portal);
+	const char *stray = hf_plan_stray_portal(actual, reconciler->tgtds[tgtd].portal);
 
 	if (!actual->target_known || !stray) {
-		hf_retry_clear(&reconciler->chores[HF_CHORE_STRAY_PORTAL].retry);
+		hf_retry_clear(&reconciler->tgtds[tgtd].chores[HF_CHORE_STRAY_PORTAL].retry);
 		return true;
 	}
-	if (chore_may_start(reconciler, HF_CHORE_STRAY_PORTAL))
-		hf_chore_start(reconciler, HF_CHORE_STRAY_PORTAL, stray);
+	if (chore_may_start(reconciler, tgtd, HF_CHORE_STRAY_PORTAL))
+		hf_chore_start(reconciler, tgtd, HF_CHORE_STRAY_PORTAL, stray);
 	return false;
 }
 
-static void remove_stray_target(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+struct place {
+	struct hf_reconciler *reconciler;
+	unsigned tgtd;
+};
+
+/* One that has no place yet may turn out to be here. */
+static bool is_here(void *context, uint64_t volume)
 {
-	const char *stray = hf_plan_stray_target(reconciler->document, actual);
+	struct place *place = context;
+	const struct hf_member *member = hf_reconciler_member(place->reconciler, volume);
 
-	if (!actual->target_known || !stray ||
-	    reconciler->sources.broker.answered <= reconciler->after_broker)
-		return;
-	/* A target whose LUN a job has just removed belongs to that job. */
-	hf_list_for_each (at, &reconciler->members) {
-		struct hf_member *member = hf_container_of(at, struct hf_member, link);
-
-		if (member->running && strcmp(member->iqn, stray) == 0)
-			return;
-	}
-	if (chore_may_start(reconciler, HF_CHORE_STRAY_TARGET))
-		hf_chore_start(reconciler, HF_CHORE_STRAY_TARGET, stray);
+	return !member || member->tgtd == place->tgtd || member->tgtd == HF_NOWHERE;
 }
 
-static void open_portal(struct hf_reconciler *reconciler, const struct hf_actual *actual)
+static void remove_stray_target(struct hf_reconciler *reconciler, unsigned tgtd,
+				const struct hf_actual *actual)
 {
-	if (!actual->target_known || hf_portal_is_open(actual, reconciler->config.portal) ||
-	    !chore_may_start(reconciler, HF_CHORE_PORTAL))
+	struct place place = {reconciler, tgtd};
+	const char *stray = hf_plan_stray_target(reconciler->document, actual, is_here, &place);
+
+	if (!actual->target_known || !stray ||
+	    reconciler->sources.brokers[tgtd].answered <= reconciler->tgtds[tgtd].after_broker)
 		return;
-	hf_list_for_each (at, &reconciler->members)
-		if (holds_portal(reconciler, hf_container_of(at, struct hf_member, link), actual))
+	/* A target whose LUN a job has just removed belongs to that job. */
+	for (size_t i = 0; i < reconciler->member_count; i++) {
+		const struct hf_member *member = reconciler->by_volume[i];
+
+		if (member->running && member->tgtd == tgtd && strcmp(member->iqn, stray) == 0)
 			return;
-	hf_chore_start(reconciler, HF_CHORE_PORTAL, NULL);
+	}
+	if (chore_may_start(reconciler, tgtd, HF_CHORE_STRAY_TARGET))
+		hf_chore_start(reconciler, tgtd, HF_CHORE_STRAY_TARGET, stray);
+}
+
+static void open_portal(struct hf_reconciler *reconciler, unsigned tgtd,
+			const struct hf_actual *actual)
+{
+	if (!actual->target_known || hf_portal_is_open(actual, reconciler->tgtds[tgtd].portal) ||
+	    !chore_may_start(reconciler, tgtd, HF_CHORE_PORTAL))
+		return;
+	for (size_t i = 0; i < reconciler->member_count; i++) {
+		struct hf_member *member = reconciler->by_volume[i];
+
+		if (member->tgtd == HF_NOWHERE ||
+		    (member->tgtd == tgtd && holds_portal(reconciler, member, actual)))
+			return;
+	}
+	hf_chore_start(reconciler, tgtd, HF_CHORE_PORTAL, NULL);
+}
+
+static void run_tgtd(struct hf_reconciler *reconciler, unsigned tgtd)
+{
+	struct hf_actual actual;
+
+	hf_sources_actual(&reconciler->sources, tgtd, 0, &actual);
+	restore_access(reconciler, tgtd, &actual);
+	if (!portals_are_clean(reconciler, tgtd, &actual))
+		actual.target_known = false;
+	/* A volume is attached with its store, so that its first write already goes there. */
+	if (store_is_set(reconciler, &actual))
+		for (size_t i = 0; i < reconciler->member_count; i++)
+			if (reconciler->by_volume[i]->tgtd == tgtd)
+				plan_member(reconciler, reconciler->by_volume[i], &actual);
+	remove_stray_target(reconciler, tgtd, &actual);
+	open_portal(reconciler, tgtd, &actual);
 }
 
 void hf_reconciler_run(struct hf_reconciler *reconciler)
 {
-	struct hf_actual actual;
-
 	if (!reconciler->document || reconciler->stopping)
 		return;
-	hf_sources_actual(&reconciler->sources, 0, &actual);
-	restore_access(reconciler, &actual);
-	if (!portals_are_clean(reconciler, &actual))
-		actual.target_known = false;
-	/* A volume is attached with its store, so that its first write already goes there. */
-	if (store_is_set(reconciler, &actual))
-		hf_list_for_each_safe (at, &reconciler->members)
-			plan_member(reconciler, hf_container_of(at, struct hf_member, link),
-				    &actual);
-	remove_stray_target(reconciler, &actual);
-	open_portal(reconciler, &actual);
+	hf_places_give(reconciler);
+	for (unsigned i = 0; i < reconciler->sources.tgtd_count; i++)
+		run_tgtd(reconciler, i);
 	if (hf_reconciler_state_changed(reconciler))
 		reconciler->config.changed(reconciler->config.context);
 }
@@ -342,8 +408,9 @@ static void on_sources_changed(void *context, bool anew)
 			member->retry.failures = 0;
 			member->repeats = 0;
 		}
-		for (int i = 0; i < HF_CHORES; i++)
-			reconciler->chores[i].retry.at_ms = 0;
+		for (unsigned t = 0; t < reconciler->sources.tgtd_count; t++)
+			for (int i = 0; i < HF_CHORES; i++)
+				reconciler->tgtds[t].chores[i].retry.at_ms = 0;
 	}
 	hf_reconciler_run(reconciler);
 	if (reconciler->look && (reconciler->sources.volumed.answered >= reconciler->look ||
@@ -361,25 +428,34 @@ void hf_reconciler_look(struct hf_reconciler *reconciler)
 	hf_sources_ask_now(&reconciler->sources);
 }
 
-static uint32_t sources_interval_ms(void *context)
+static bool is_settled(struct hf_reconciler *reconciler, unsigned tgtd)
 {
-	struct hf_reconciler *reconciler = context;
 	struct hf_actual actual;
 	struct hf_plan plan;
 
-	if (!reconciler->document)
-		return SETTLED_MS;
-	hf_sources_actual(&reconciler->sources, 0, &actual);
+	hf_sources_actual(&reconciler->sources, tgtd, 0, &actual);
 	if (!actual.target_known || !actual.volumed_known ||
-	    !hf_portal_is_open(&actual, reconciler->config.portal))
-		return UNSETTLED_MS;
-	hf_list_for_each (at, &reconciler->members) {
-		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+	    !hf_portal_is_open(&actual, reconciler->tgtds[tgtd].portal))
+		return false;
+	for (size_t i = 0; i < reconciler->member_count; i++) {
+		const struct hf_member *member = reconciler->by_volume[i];
 
+		if (member->tgtd != tgtd)
+			continue;
 		hf_reconciler_plan(reconciler, member, &actual, &plan);
 		if ((plan.count || plan.waiting) && !member->retry.error)
-			return UNSETTLED_MS;
+			return false;
 	}
+	return true;
+}
+
+static uint32_t sources_interval_ms(void *context)
+{
+	struct hf_reconciler *reconciler = context;
+
+	for (unsigned i = 0; reconciler->document && i < reconciler->sources.tgtd_count; i++)
+		if (!is_settled(reconciler, i))
+			return UNSETTLED_MS;
 	return SETTLED_MS;
 }
 
@@ -395,6 +471,7 @@ static void part_closed(void *context)
 		return;
 	reconciler->document = NULL;
 	drop_members(reconciler);
+	free(reconciler->by_volume);
 	reconciler->magic = 0;
 	free(reconciler);
 	if (closed)
@@ -410,9 +487,11 @@ void hf_reconciler_close(struct hf_reconciler *reconciler, void (*closed)(void *
 	reconciler->closed = closed;
 	reconciler->closed_context = context;
 	reconciler->open = 1;
-	if (reconciler->broker) {
+	for (unsigned i = 0; i < reconciler->sources.tgtd_count; i++) {
+		if (!reconciler->tgtds[i].broker)
+			continue;
 		reconciler->open++;
-		hf_local_client_close(reconciler->broker, part_closed, reconciler);
+		hf_local_client_close(reconciler->tgtds[i].broker, part_closed, reconciler);
 	}
 	if (reconciler->volumed) {
 		reconciler->open++;
@@ -421,12 +500,58 @@ void hf_reconciler_close(struct hf_reconciler *reconciler, void (*closed)(void *
 	hf_sources_close(&reconciler->sources, part_closed, reconciler);
 }
 
+/* "host:port, host:port" */
+static int read_portals(struct hf_reconciler *reconciler, struct hf_errmsg *message)
+{
+	const char *at = reconciler->config.portals;
+	unsigned count = 0;
+
+	while (*at) {
+		size_t length = strcspn(at, ", ");
+
+		if (length && count == HF_TGTDS_MAX)
+			return hf_fail(message, HF_EINVAL, "more than %u portals", HF_TGTDS_MAX);
+		if (length >= HF_PORTAL_MAX)
+			return hf_fail(message, HF_EINVAL, "a portal is too long");
+		if (length)
+			snprintf(reconciler->tgtds[count++].portal, HF_PORTAL_MAX, "%.*s",
+				 (int)length, at);
+		at += length;
+		at += strspn(at, ", ");
+	}
+	reconciler->sources.tgtd_count = count;
+	return count ? 0 : hf_fail(message, HF_EINVAL, "there is no portal");
+}
+
+static int open_client(struct hf_reconciler *reconciler, const char *path,
+		       struct hf_local_client **client, struct hf_errmsg *message)
+{
+	if (hf_local_client_open(reconciler->config.loop, path, client) != 0)
+		return hf_fail(message, HF_EINVAL, "%s: the path is too long for a socket", path);
+	hf_local_client_trust(*client, reconciler->config.local_uid);
+	return 0;
+}
+
+static int open_clients(struct hf_reconciler *reconciler, struct hf_errmsg *message)
+{
+	const char *run_dir = reconciler->config.run_dir;
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof path, "%s/volumed.sock", run_dir);
+	err = open_client(reconciler, path, &reconciler->volumed, message);
+	for (unsigned i = 0; !err && i < reconciler->sources.tgtd_count; i++) {
+		hf_broker_socket(run_dir, i, path, sizeof path);
+		err = open_client(reconciler, path, &reconciler->tgtds[i].broker, message);
+	}
+	return err;
+}
+
 int hf_reconciler_open(const struct hf_reconciler_config *config, struct hf_reconciler **out,
 		       struct hf_errmsg *message)
 {
 	struct hf_reconciler *reconciler = calloc(1, sizeof *reconciler);
-	char path[256];
-	int err = 0;
+	int err;
 
 	if (!reconciler)
 		return hf_fail(message, HF_ENOMEM, "out of memory");
@@ -436,18 +561,10 @@ int hf_reconciler_open(const struct hf_reconciler_config *config, struct hf_reco
 	reconciler->sources.changed = on_sources_changed;
 	reconciler->sources.interval_ms = sources_interval_ms;
 	reconciler->sources.context = reconciler;
-	snprintf(path, sizeof path, "%s/broker.sock", config->run_dir);
-	err = hf_local_client_open(config->loop, path, &reconciler->broker);
-	snprintf(path, sizeof path, "%s/volumed.sock", config->run_dir);
+	err = read_portals(reconciler, message);
 	if (!err)
-		err = hf_local_client_open(config->loop, path, &reconciler->volumed);
-	if (reconciler->broker)
-		hf_local_client_trust(reconciler->broker, config->local_uid);
-	if (reconciler->volumed)
-		hf_local_client_trust(reconciler->volumed, config->local_uid);
-	if (err)
-		err = hf_fail(message, err, "%s: the path is too long for a socket", path);
-	else
+		err = open_clients(reconciler, message);
+	if (!err)
 		err = hf_sources_open(&reconciler->sources, config->loop, config->run_dir,
 				      config->local_uid, message);
 	if (err) {

@@ -2,6 +2,9 @@
  * difference of every volume is planned (plan.h) and its steps are run, each volume by itself, so
  * that a bad one does not hold back others. Loop's thread.
  *
+ * A gateway has one tgtd or several (places.c says which volume is on which); what follows is said
+ * of each by itself, so that one that is away holds back its own volumes only.
+ *
  * Order: portals that are not ours are closed before any target is made; our portal is opened after
  * all targets that can be made are there. */
 #ifndef HF_GATEWAY_AGENT_RECONCILE_H
@@ -19,8 +22,9 @@ struct hf_reconciler;
 struct hf_reconciler_config {
 	uv_loop_t *loop;
 	const char *run_dir;
-	uid_t local_uid;    /* may serve the sockets there beside root and our own */
-	const char *portal; /* host:port */
+	uid_t local_uid;     /* may serve the sockets there beside root and our own */
+	const char *portals; /* host:port of each tgtd, with commas between; its broker's socket is
+			      * hf_broker_socket of the same number */
 	const struct hf_kept *kept;
 	const struct hf_seal_key *sealing;
 	/* What would be reported has changed. */

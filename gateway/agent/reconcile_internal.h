@@ -1,5 +1,6 @@
 /* What the files of the reconciler share: reconcile.c (when to plan what), reconcile_jobs.c
- * (running steps), reconcile_report.c (what is told). Nobody else includes this. */
+ * (running steps), reconcile_report.c (what is told), places.c (which tgtd). Nobody else includes
+ * this. */
 #ifndef HF_GATEWAY_AGENT_RECONCILE_INTERNAL_H
 #define HF_GATEWAY_AGENT_RECONCILE_INTERNAL_H
 
@@ -11,7 +12,9 @@
 
 #define HF_RECONCILER_MAGIC 0x5245434fu
 #define HF_REASON_MAX       160u
-#define HF_JOBS_MAX         48u   /* volumes whose steps run at once; below volumed's bound of 64 */
+#define HF_JOBS_MAX         48u /* volumes whose steps run at once; below volumed's bound of 64 */
+#define HF_PORTAL_MAX       128u
+#define HF_NOWHERE          UINT32_MAX
 #define HF_GRACE_MS         5000u /* how long a process may be away before it shows in reports */
 
 /* Trouble with something that is tried again. */
@@ -28,6 +31,10 @@ struct hf_member {
 	uint64_t volume;
 	uint64_t version; /* that `retry` is about */
 	bool is_tombstone;
+	/* Of the document in force; one of the two. */
+	const Holdfast__Volume *entry;
+	const Holdfast__Tombstone *tombstone;
+	uint32_t tgtd; /* that it is on; HF_NOWHERE: not known yet */
 	struct hf_done done;
 	struct hf_retry retry;
 
@@ -52,7 +59,7 @@ struct hf_member {
 	uint64_t told_version;
 };
 
-/* Something that is not of one volume, done one at a time. */
+/* Something that is not of one volume: of a tgtd (the store: of the first). */
 enum hf_chore { HF_CHORE_STORE, HF_CHORE_STRAY_PORTAL, HF_CHORE_STRAY_TARGET, HF_CHORE_PORTAL };
 #define HF_CHORES 4
 
@@ -62,18 +69,27 @@ struct hf_chore_state {
 	struct hf_retry retry;
 };
 
+/* One tgtd, by its broker. */
+struct hf_tgtd {
+	char portal[HF_PORTAL_MAX];     /* host:port */
+	struct hf_local_client *broker; /* for changes; questions have their own */
+	uint64_t after_broker;          /* of the last job that ended */
+	struct hf_chore_state chores[HF_CHORES];
+};
+
 struct hf_reconciler {
 	uint32_t magic;
 	struct hf_reconciler_config config;
 	struct hf_sources sources;
-	struct hf_local_client *broker, *volumed; /* for changes; questions have their own */
+	struct hf_local_client *volumed;    /* for changes; questions have their own */
+	struct hf_tgtd tgtds[HF_TGTDS_MAX]; /* as many as sources.tgtd_count */
 	uint64_t tenant;
 	const Holdfast__Document *document; /* NULL: nothing is desired yet */
 	struct hf_list members;
+	struct hf_member **by_volume; /* the same, sorted */
+	size_t member_count;
 	unsigned running;
 	uint64_t last_job;
-	uint64_t after_broker; /* of the last job that ended */
-	struct hf_chore_state chores[HF_CHORES];
 	/* The store was set for this document in this run of volumed. */
 	uint64_t store_generation, store_incarnation, store_pid;
 	uint64_t look; /* number of the question to volumed that somebody waits for; 0: none */
@@ -95,7 +111,7 @@ void hf_reconciler_run(struct hf_reconciler *reconciler);
 void hf_retry_failed(struct hf_reconciler *reconciler, struct hf_retry *retry, int err,
 		     const char *reason);
 void hf_retry_clear(struct hf_retry *retry);
-/* The plan of a member as of now. */
+/* The plan of a member as of now; `actual` is of its tgtd. */
 void hf_reconciler_plan(struct hf_reconciler *reconciler, const struct hf_member *member,
 			const struct hf_actual *actual, struct hf_plan *plan);
 
@@ -104,7 +120,14 @@ void hf_job_start(struct hf_reconciler *reconciler, struct hf_member *member,
 		  const struct hf_plan *plan, const struct hf_actual *actual);
 /* Forgets the job: its answers are dropped. */
 void hf_job_abandon(struct hf_reconciler *reconciler, struct hf_member *member);
-void hf_chore_start(struct hf_reconciler *reconciler, enum hf_chore chore, const char *what);
+void hf_chore_start(struct hf_reconciler *reconciler, unsigned tgtd, enum hf_chore chore,
+		    const char *what);
+
+/* places.c */
+
+/* Gives every member that has none its tgtd: the one that is kept, else the one that has its LUN,
+ * else the one with the fewest volumes; keeps it. Waits until every broker was asked once. */
+void hf_places_give(struct hf_reconciler *reconciler);
 
 /* reconcile_report.c */
 /* True if any volume's state differs from what was last told; remembers it as told. */

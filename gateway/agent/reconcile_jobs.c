@@ -27,6 +27,7 @@ struct ticket {
 	struct hf_reconciler *reconciler;
 	uint64_t volume, job; /* of a member */
 	enum hf_chore chore;  /* job 0: of a chore */
+	unsigned tgtd;
 	bool volumed;
 };
 
@@ -46,7 +47,8 @@ static void stop_running(struct hf_reconciler *reconciler, struct hf_member *mem
 	member->running = member->undoing = false;
 	member->job = 0;
 	reconciler->running--;
-	member->after_broker = reconciler->after_broker = reconciler->sources.broker.started;
+	member->after_broker = reconciler->tgtds[member->tgtd].after_broker =
+		reconciler->sources.brokers[member->tgtd].started;
 	member->after_volumed = reconciler->sources.volumed.started;
 }
 
@@ -94,9 +96,9 @@ static void step_failed(struct hf_reconciler *reconciler, struct hf_member *memb
 
 /* ---- What a step that succeeded leaves behind ---- */
 
-static void keep_access(struct hf_reconciler *reconciler)
+static void keep_access(struct hf_reconciler *reconciler, unsigned tgtd)
 {
-	const Holdfast__BrokerState *target = reconciler->sources.target;
+	const Holdfast__BrokerState *target = reconciler->sources.targets[tgtd];
 	struct hf_kept_access *list = calloc(HF_DOCUMENT_VOLUMES_MAX, sizeof *list);
 	struct hf_errmsg message;
 	size_t count = 0;
@@ -105,22 +107,23 @@ static void keep_access(struct hf_reconciler *reconciler)
 	hf_list_for_each (at, &reconciler->members) {
 		struct hf_member *member = hf_container_of(at, struct hf_member, link);
 
-		if (!member->done.access_version || count == HF_DOCUMENT_VOLUMES_MAX ||
+		if (member->tgtd != tgtd || !member->done.access_version ||
+		    count == HF_DOCUMENT_VOLUMES_MAX ||
 		    member->done.access_boot_length != target->boot.len ||
 		    memcmp(member->done.access_boot, target->boot.data, target->boot.len) != 0)
 			continue;
 		list[count].volume = member->volume;
 		list[count++].version = member->done.access_version;
 	}
-	if (hf_kept_set_access(reconciler->config.kept, target->boot.data, target->boot.len, list,
-			       count, &message) != 0)
+	if (hf_kept_set_access(reconciler->config.kept, tgtd, target->boot.data, target->boot.len,
+			       list, count, &message) != 0)
 		hf_warn("%s", message.text);
 	free(list);
 }
 
 static void note_access(struct hf_reconciler *reconciler, struct hf_member *member)
 {
-	const Holdfast__BrokerState *target = reconciler->sources.target;
+	const Holdfast__BrokerState *target = reconciler->sources.targets[member->tgtd];
 
 	if (!target || target->boot.len > HF_BOOT_MAX)
 		return;
@@ -128,7 +131,7 @@ static void note_access(struct hf_reconciler *reconciler, struct hf_member *memb
 	member->done.access_boot_length = target->boot.len;
 	if (target->boot.len)
 		memcpy(member->done.access_boot, target->boot.data, target->boot.len);
-	keep_access(reconciler);
+	keep_access(reconciler, member->tgtd);
 }
 
 static void note_done(struct hf_reconciler *reconciler, struct hf_member *member)
@@ -229,8 +232,8 @@ static void run_step(struct hf_reconciler *reconciler, struct hf_member *member)
 	struct hf_request_context context = {
 		.tenant = reconciler->tenant,
 		.sealing = reconciler->config.sealing,
-		.entry = hf_document_volume(reconciler->document, member->volume),
-		.tombstone = hf_document_tombstone(reconciler->document, member->volume),
+		.entry = member->entry,
+		.tombstone = member->tombstone,
 		.iqn = member->iqn,
 		.lun = member->lun,
 	};
@@ -249,33 +252,37 @@ static void run_step(struct hf_reconciler *reconciler, struct hf_member *member)
 	ticket = new_ticket(reconciler, hf_step_is_volumeds(step));
 	ticket->volume = member->volume;
 	ticket->job = member->job;
-	hf_local_call(ticket->volumed ? reconciler->volumed : reconciler->broker, bytes, length,
-		      deadline_of(step), on_step_answered, ticket);
+	hf_local_call(ticket->volumed ? reconciler->volumed
+				      : reconciler->tgtds[member->tgtd].broker,
+		      bytes, length, deadline_of(step), on_step_answered, ticket);
 	hf_wipe_free(bytes, length);
 }
 
-static void choose_target(struct hf_reconciler *reconciler, struct hf_member *member,
-			  const struct hf_actual *actual)
+static void choose_target(struct hf_member *member, const struct hf_actual *actual)
 {
-	const Holdfast__Volume *entry = hf_document_volume(reconciler->document, member->volume);
-	const Holdfast__BrokerTargetState *target = hf_actual_target_of(actual, member->volume);
+	const Holdfast__BrokerTargetState *target;
+	const Holdfast__BrokerLunState *lun;
 
 	member->iqn[0] = '\0';
-	member->lun = entry ? entry->lun : 0;
-	if (entry)
-		snprintf(member->iqn, sizeof member->iqn, "%s", entry->target);
-	else if (target)
-		snprintf(member->iqn, sizeof member->iqn, "%s", target->iqn);
-	for (size_t i = 0; !entry && target && i < target->n_luns; i++)
-		if (target->luns[i]->volume == member->volume)
-			member->lun = target->luns[i]->lun;
+	member->lun = member->entry ? member->entry->lun : 0;
+	if (member->entry) {
+		snprintf(member->iqn, sizeof member->iqn, "%s", member->entry->target);
+		return;
+	}
+	target = hf_actual_target_of(actual, member->volume);
+	if (!target)
+		return;
+	snprintf(member->iqn, sizeof member->iqn, "%s", target->iqn);
+	lun = hf_target_lun(target, member->volume);
+	if (lun)
+		member->lun = lun->lun;
 }
 
 void hf_job_start(struct hf_reconciler *reconciler, struct hf_member *member,
 		  const struct hf_plan *plan, const struct hf_actual *actual)
 {
 	HF_ASSERT(!member->running && plan->count > 0);
-	choose_target(reconciler, member, actual);
+	choose_target(member, actual);
 	member->running = true;
 	reconciler->running++;
 	member->plan = *plan;
@@ -294,14 +301,14 @@ static const char *const chore_texts[] = {
 	[HF_CHORE_PORTAL] = "open the portal",
 };
 
-static void end_chore(struct hf_reconciler *reconciler, enum hf_chore chore, int err,
+static void end_chore(struct hf_reconciler *reconciler, unsigned tgtd, enum hf_chore chore, int err,
 		      const char *reason)
 {
-	struct hf_chore_state *state = &reconciler->chores[chore];
+	struct hf_chore_state *state = &reconciler->tgtds[tgtd].chores[chore];
 	char text[HF_REASON_MAX];
 
 	state->running = false;
-	state->after_broker = reconciler->sources.broker.started;
+	state->after_broker = reconciler->sources.brokers[tgtd].started;
 	if (err) {
 		snprintf(text, sizeof text, "%s: %s", chore_texts[chore], reason);
 		hf_warn("%s (%s)", text, hf_err_name(err));
@@ -322,6 +329,7 @@ static void on_chore_answered(void *context, int status, const uint8_t *bytes, s
 	struct ticket *ticket = context;
 	struct hf_reconciler *reconciler = ticket->reconciler;
 	enum hf_chore chore = ticket->chore;
+	unsigned tgtd = ticket->tgtd;
 	struct hf_errmsg message;
 
 	HF_CHECK_MAGIC(ticket, TICKET_MAGIC);
@@ -332,13 +340,13 @@ static void on_chore_answered(void *context, int status, const uint8_t *bytes, s
 	free(ticket);
 	if (reconciler->stopping)
 		return;
-	end_chore(reconciler, chore, status, message.text);
+	end_chore(reconciler, tgtd, chore, status, message.text);
 	hf_sources_ask_now(&reconciler->sources);
 	hf_reconciler_run(reconciler);
 }
 
-static int pack_chore(struct hf_reconciler *reconciler, enum hf_chore chore, const char *what,
-		      uint8_t **bytes, size_t *length, struct hf_errmsg *message)
+static int pack_chore(struct hf_reconciler *reconciler, unsigned tgtd, enum hf_chore chore,
+		      const char *what, uint8_t **bytes, size_t *length, struct hf_errmsg *message)
 {
 	switch (chore) {
 	case HF_CHORE_STORE:
@@ -349,12 +357,13 @@ static int pack_chore(struct hf_reconciler *reconciler, enum hf_chore chore, con
 	case HF_CHORE_STRAY_TARGET:
 		return hf_request_delete_target(what, bytes, length);
 	case HF_CHORE_PORTAL:
-		return hf_request_portal(true, reconciler->config.portal, bytes, length);
+		return hf_request_portal(true, reconciler->tgtds[tgtd].portal, bytes, length);
 	}
 	return HF_EINVAL;
 }
 
-void hf_chore_start(struct hf_reconciler *reconciler, enum hf_chore chore, const char *what)
+void hf_chore_start(struct hf_reconciler *reconciler, unsigned tgtd, enum hf_chore chore,
+		    const char *what)
 {
 	struct hf_errmsg message = {"out of memory"};
 	char portal[128];
@@ -367,15 +376,16 @@ void hf_chore_start(struct hf_reconciler *reconciler, enum hf_chore chore, const
 		snprintf(portal, sizeof portal, "%.*s", (int)strcspn(what, ","), what);
 		what = portal;
 	}
-	err = pack_chore(reconciler, chore, what, &bytes, &length, &message);
+	err = pack_chore(reconciler, tgtd, chore, what, &bytes, &length, &message);
 	if (err) {
-		end_chore(reconciler, chore, err, message.text);
+		end_chore(reconciler, tgtd, chore, err, message.text);
 		return;
 	}
-	reconciler->chores[chore].running = true;
+	reconciler->tgtds[tgtd].chores[chore].running = true;
 	ticket = new_ticket(reconciler, chore == HF_CHORE_STORE);
 	ticket->chore = chore;
-	hf_local_call(ticket->volumed ? reconciler->volumed : reconciler->broker, bytes, length,
-		      BROKER_STEP_MS, on_chore_answered, ticket);
+	ticket->tgtd = tgtd;
+	hf_local_call(ticket->volumed ? reconciler->volumed : reconciler->tgtds[tgtd].broker, bytes,
+		      length, BROKER_STEP_MS, on_chore_answered, ticket);
 	hf_wipe_free(bytes, length);
 }

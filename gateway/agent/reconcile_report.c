@@ -12,30 +12,42 @@
 
 #define ALARMS_MAX 16u
 
-static void fill_volume(struct hf_reconciler *reconciler, struct hf_member *member,
-			const struct hf_actual *actual, Holdfast__VolumeReport *report)
+/* What is there for each tgtd. */
+struct views {
+	struct hf_actual actual[HF_TGTDS_MAX];
+};
+
+static void look(struct hf_reconciler *reconciler, struct views *views)
 {
+	for (unsigned i = 0; i < reconciler->sources.tgtd_count; i++)
+		hf_sources_actual(&reconciler->sources, i, HF_GRACE_MS, &views->actual[i]);
+}
+
+static void fill_volume(struct hf_reconciler *reconciler, struct hf_member *member,
+			const struct views *views, Holdfast__VolumeReport *report)
+{
+	unsigned tgtd = member->tgtd == HF_NOWHERE ? 0 : member->tgtd;
+	const struct hf_actual *actual = &views->actual[tgtd];
+	const char *portal = reconciler->tgtds[tgtd].portal;
 	struct hf_trouble trouble = {member->retry.error, member->retry.reason};
 	struct hf_plan plan;
 
 	hf_reconciler_plan(reconciler, member, actual, &plan);
-	hf_volume_state_of(hf_document_volume(reconciler->document, member->volume),
-			   hf_document_tombstone(reconciler->document, member->volume),
-			   &member->done, actual, &plan,
-			   hf_portal_is_open(actual, reconciler->config.portal), &trouble, report);
+	hf_volume_state_of(member->entry, member->tombstone, &member->done, actual, &plan,
+			   hf_portal_is_open(actual, portal) ? portal : NULL, &trouble, report);
 }
 
 bool hf_reconciler_state_changed(struct hf_reconciler *reconciler)
 {
-	struct hf_actual actual;
+	struct views views;
 	bool changed = false;
 
-	hf_sources_actual(&reconciler->sources, HF_GRACE_MS, &actual);
+	look(reconciler, &views);
 	hf_list_for_each (at, &reconciler->members) {
 		struct hf_member *member = hf_container_of(at, struct hf_member, link);
 		Holdfast__VolumeReport report;
 
-		fill_volume(reconciler, member, &actual, &report);
+		fill_volume(reconciler, member, &views, &report);
 		changed = changed || (int)report.state != member->told_state ||
 			  report.error != member->told_error ||
 			  report.version != member->told_version;
@@ -69,9 +81,10 @@ static void fill_alarms(struct hf_reconciler *reconciler, const struct hf_actual
 
 	report->alarms = calloc(ALARMS_MAX, sizeof *report->alarms);
 	HF_ASSERT(report->alarms);
-	for (int i = 0; i < HF_CHORES; i++)
-		if (reconciler->chores[i].retry.error)
-			add_alarm(report, reconciler->chores[i].retry.reason);
+	for (unsigned t = 0; t < reconciler->sources.tgtd_count; t++)
+		for (int i = 0; i < HF_CHORES; i++)
+			if (reconciler->tgtds[t].chores[i].retry.error)
+				add_alarm(report, reconciler->tgtds[t].chores[i].retry.reason);
 	for (size_t i = 0; actual->volumed && i < actual->volumed->n_volumes; i++) {
 		uint64_t volume = actual->volumed->volumes[i]->volume;
 
@@ -90,19 +103,22 @@ static void fill_alarms(struct hf_reconciler *reconciler, const struct hf_actual
 
 void hf_reconciler_report(struct hf_reconciler *reconciler, Holdfast__Report *report)
 {
-	struct hf_actual actual;
+	const Holdfast__VolumedStatus *volumed = reconciler->sources.status;
+	struct views views;
 	size_t count = 0;
 
 	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
-	hf_sources_actual(&reconciler->sources, HF_GRACE_MS, &actual);
+	look(reconciler, &views);
 	report->volumed_running = reconciler->sources.volumed.known;
-	report->target_running = reconciler->sources.broker.known;
-	if (actual.volumed) {
-		report->buffer_total_bytes = actual.volumed->log_total_bytes;
-		report->buffer_used_bytes =
-			actual.volumed->log_total_bytes - actual.volumed->log_free_bytes;
+	report->target_running = true;
+	for (unsigned i = 0; i < reconciler->sources.tgtd_count; i++)
+		report->target_running =
+			report->target_running && reconciler->sources.brokers[i].known;
+	if (volumed) {
+		report->buffer_total_bytes = volumed->log_total_bytes;
+		report->buffer_used_bytes = volumed->log_total_bytes - volumed->log_free_bytes;
 	}
-	fill_alarms(reconciler, &actual, report);
+	fill_alarms(reconciler, &views.actual[0], report);
 	hf_list_for_each (at, &reconciler->members)
 		count++;
 	report->volumes = calloc(count + 1, sizeof(void *));
@@ -111,9 +127,10 @@ void hf_reconciler_report(struct hf_reconciler *reconciler, Holdfast__Report *re
 		Holdfast__VolumeReport *volume = calloc(1, sizeof *volume);
 
 		HF_ASSERT(volume);
-		fill_volume(reconciler, hf_container_of(at, struct hf_member, link), &actual,
+		fill_volume(reconciler, hf_container_of(at, struct hf_member, link), &views,
 			    volume);
 		volume->reason = copy(volume->reason);
+		volume->portal = copy(volume->portal);
 		report->volumes[report->n_volumes++] = volume;
 	}
 }
@@ -122,6 +139,7 @@ void hf_reconciler_report_free(Holdfast__Report *report)
 {
 	for (size_t i = 0; i < report->n_volumes; i++) {
 		free(report->volumes[i]->reason);
+		free(report->volumes[i]->portal);
 		free(report->volumes[i]);
 	}
 	for (size_t i = 0; i < report->n_alarms; i++)
@@ -141,11 +159,18 @@ size_t hf_reconciler_problems(struct hf_reconciler *reconciler, char **texts, si
 	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
 	if (!reconciler->sources.volumed.known && count < capacity)
 		texts[count++] = copy("volumed does not answer");
-	if (!reconciler->sources.broker.known && count < capacity)
-		texts[count++] = copy("the iSCSI target does not answer");
-	for (int i = 0; i < HF_CHORES && count < capacity; i++)
-		if (reconciler->chores[i].retry.error)
-			texts[count++] = copy(reconciler->chores[i].retry.reason);
+	for (unsigned t = 0; t < reconciler->sources.tgtd_count; t++) {
+		const struct hf_tgtd *tgtd = &reconciler->tgtds[t];
+
+		if (!reconciler->sources.brokers[t].known && count < capacity) {
+			snprintf(text, sizeof text, "the iSCSI target of %s does not answer",
+				 tgtd->portal);
+			texts[count++] = copy(text);
+		}
+		for (int i = 0; i < HF_CHORES && count < capacity; i++)
+			if (tgtd->chores[i].retry.error)
+				texts[count++] = copy(tgtd->chores[i].retry.reason);
+	}
 	hf_list_for_each (at, &reconciler->members) {
 		struct hf_member *member = hf_container_of(at, struct hf_member, link);
 

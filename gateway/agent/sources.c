@@ -3,6 +3,7 @@
 #include "gateway/agent/sources.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -27,6 +28,7 @@ static void finish(struct hf_source *source, bool known, bool anew)
 	struct hf_sources *sources = source->owner;
 
 	source->asking = false;
+	source->tried = true;
 	anew = anew || (known && !source->known);
 	source->known = known;
 	if (known) {
@@ -42,6 +44,20 @@ static void finish(struct hf_source *source, bool known, bool anew)
 	else if (!uv_is_active((uv_handle_t *)&source->timer))
 		ask_later(source, sources->interval_ms(sources->context));
 	source->again = false;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const Holdfast__BrokerTargetState *const *x = a, *const *y = b;
+
+	return strcmp((*x)->iqn, (*y)->iqn);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const Holdfast__VolumedVolume *const *x = a, *const *y = b;
+
+	return (*x)->volume < (*y)->volume ? -1 : (*x)->volume > (*y)->volume;
 }
 
 static bool same_boot(const Holdfast__BrokerState *a, const Holdfast__BrokerState *b)
@@ -60,9 +76,13 @@ static void on_broker(void *context, int status, const uint8_t *bytes, size_t le
 	if (status == 0)
 		answer = holdfast__broker_answer__unpack(NULL, length, bytes);
 	if (answer && answer->error == 0 && answer->state) {
-		anew = !same_boot(sources->target, answer->state);
-		holdfast__broker_state__free_unpacked(sources->target, NULL);
-		sources->target = answer->state;
+		Holdfast__BrokerState **state = &sources->targets[source->tgtd];
+
+		anew = !same_boot(*state, answer->state);
+		holdfast__broker_state__free_unpacked(*state, NULL);
+		*state = answer->state;
+		if ((*state)->n_targets)
+			qsort((*state)->targets, (*state)->n_targets, sizeof(void *), by_name);
 		answer->state = NULL;
 		holdfast__broker_answer__free_unpacked(answer, NULL);
 		finish(source, true, anew);
@@ -85,6 +105,9 @@ static void on_volumed(void *context, int status, const uint8_t *bytes, size_t l
 		anew = !sources->status || sources->status->pid != answer->status->pid;
 		holdfast__volumed_status__free_unpacked(sources->status, NULL);
 		sources->status = answer->status;
+		if (sources->status->n_volumes)
+			qsort(sources->status->volumes, sources->status->n_volumes, sizeof(void *),
+			      by_number);
 		answer->status = NULL;
 		holdfast__volumed_answer__free_unpacked(answer, NULL);
 		finish(source, true, anew);
@@ -122,10 +145,10 @@ static void ask(struct hf_source *source)
 {
 	source->asking = true;
 	source->started++;
-	if (source == &source->owner->broker)
-		ask_broker(source);
-	else
+	if (source == &source->owner->volumed)
 		ask_volumed(source);
+	else
+		ask_broker(source);
 }
 
 /* What is under way may be answered with what was before: then once more. */
@@ -139,7 +162,8 @@ static void ask_now(struct hf_source *source)
 
 void hf_sources_ask_now(struct hf_sources *sources)
 {
-	ask_now(&sources->broker);
+	for (unsigned i = 0; i < sources->tgtd_count; i++)
+		ask_now(&sources->brokers[i]);
 	ask_now(&sources->volumed);
 }
 
@@ -149,11 +173,11 @@ static bool is_known(const struct hf_source *source, uint64_t grace_ms)
 	       (source->answered && uv_now(source->timer.loop) - source->seen_ms < grace_ms);
 }
 
-void hf_sources_actual(const struct hf_sources *sources, uint64_t grace_ms,
+void hf_sources_actual(const struct hf_sources *sources, unsigned tgtd, uint64_t grace_ms,
 		       struct hf_actual *actual)
 {
-	actual->target_known = is_known(&sources->broker, grace_ms);
-	actual->target = sources->target;
+	actual->target_known = is_known(&sources->brokers[tgtd], grace_ms);
+	actual->target = sources->targets[tgtd];
 	actual->volumed_known = is_known(&sources->volumed, grace_ms);
 	actual->volumed = sources->status;
 }
@@ -164,9 +188,11 @@ static void part_closed(struct hf_sources *sources)
 {
 	if (--sources->open)
 		return;
-	holdfast__broker_state__free_unpacked(sources->target, NULL);
+	for (unsigned i = 0; i < sources->tgtd_count; i++) {
+		holdfast__broker_state__free_unpacked(sources->targets[i], NULL);
+		sources->targets[i] = NULL;
+	}
 	holdfast__volumed_status__free_unpacked(sources->status, NULL);
-	sources->target = NULL;
 	sources->status = NULL;
 	sources->closed(sources->closed_context);
 }
@@ -182,11 +208,8 @@ static void on_timer_closed(uv_handle_t *handle)
 }
 
 static int open_source(struct hf_sources *sources, struct hf_source *source, uv_loop_t *loop,
-		       const char *run_dir, const char *name, struct hf_errmsg *message)
+		       const char *path, struct hf_errmsg *message)
 {
-	char path[256];
-
-	snprintf(path, sizeof path, "%s/%s", run_dir, name);
 	source->owner = sources;
 	if (hf_local_client_open(loop, path, &source->client) != 0)
 		return hf_fail(message, HF_EINVAL, "%s: the path is too long for a socket", path);
@@ -196,19 +219,33 @@ static int open_source(struct hf_sources *sources, struct hf_source *source, uv_
 	return 0;
 }
 
+void hf_broker_socket(const char *run_dir, unsigned tgtd, char *path, size_t size)
+{
+	if (tgtd == 0)
+		snprintf(path, size, "%s/broker.sock", run_dir);
+	else
+		snprintf(path, size, "%s/broker-%u.sock", run_dir, tgtd + 1);
+}
+
 int hf_sources_open(struct hf_sources *sources, uv_loop_t *loop, const char *run_dir,
 		    uid_t local_uid, struct hf_errmsg *message)
 {
-	int err = open_source(sources, &sources->broker, loop, run_dir, "broker.sock", message);
+	char path[256];
+	int err;
 
+	snprintf(path, sizeof path, "%s/volumed.sock", run_dir);
+	err = open_source(sources, &sources->volumed, loop, path, message);
 	if (!err)
-		err = open_source(sources, &sources->volumed, loop, run_dir, "volumed.sock",
-				  message);
-	if (!err) {
-		hf_local_client_trust(sources->broker.client, local_uid);
 		hf_local_client_trust(sources->volumed.client, local_uid);
-		hf_sources_ask_now(sources);
+	for (unsigned i = 0; !err && i < sources->tgtd_count; i++) {
+		sources->brokers[i].tgtd = i;
+		hf_broker_socket(run_dir, i, path, sizeof path);
+		err = open_source(sources, &sources->brokers[i], loop, path, message);
+		if (!err)
+			hf_local_client_trust(sources->brokers[i].client, local_uid);
 	}
+	if (!err)
+		hf_sources_ask_now(sources);
 	return err;
 }
 
@@ -227,7 +264,8 @@ void hf_sources_close(struct hf_sources *sources, void (*closed)(void *context),
 	sources->closed = closed;
 	sources->closed_context = context;
 	sources->open++; /* so that it ends below even if nothing was opened */
-	close_source(&sources->broker);
+	for (unsigned i = 0; i < sources->tgtd_count; i++)
+		close_source(&sources->brokers[i]);
 	close_source(&sources->volumed);
 	part_closed(sources);
 }

@@ -207,12 +207,17 @@ static void held(struct hf_uplink *uplink, const Holdfast__Held *message)
 {
 	struct hf_errmsg why;
 
+	if (hf_kept_set_epoch(uplink->config.kept, message->epoch, &why) != 0) {
+		/* After a restart an older connection could be taken for the newest (invariant 5).
+		 */
+		hf_error("the connection's epoch cannot be kept, so it is not used: %s", why.text);
+		hf_session_end(hf_wire_session(uplink->wire), HF_EIO, why.text);
+		return;
+	}
 	uplink->epoch = uplink->highest_epoch = message->epoch;
 	uplink->state = "held";
 	uplink->last_error[0] = '\0';
 	hf_dialler_good(uplink->dialler);
-	if (hf_kept_set_epoch(uplink->config.kept, message->epoch, &why) != 0)
-		hf_warn("%s", why.text);
 	hf_info("held with epoch %" PRIu64 ", ping every %u ms", message->epoch,
 		message->ping_interval_ms);
 }

@@ -43,7 +43,7 @@ static bool is_broken(const Holdfast__VolumedVolume *volume)
 
 static void state_of_attached(const Holdfast__Volume *entry, const struct hf_done *done,
 			      const Holdfast__VolumedVolume *volume, const struct hf_actual *actual,
-			      const struct hf_plan *plan, bool portal_open,
+			      const struct hf_plan *plan, const char *portal,
 			      Holdfast__VolumeReport *report)
 {
 	const Holdfast__BrokerTargetState *target = hf_actual_target(actual, entry->target);
@@ -52,7 +52,7 @@ static void state_of_attached(const Holdfast__Volume *entry, const struct hf_don
 	if (is_broken(volume) && done->attached_version == entry->version) {
 		report->state = HOLDFAST__VOLUME_STATE__VOLUME_FAILED;
 		set_error(report, volume->error ? -volume->error : HF_EFENCED, volume->reason);
-	} else if (plan->count == 0 && !plan->waiting && volume && target && portal_open) {
+	} else if (plan->count == 0 && !plan->waiting && volume && target && portal) {
 		report->state = HOLDFAST__VOLUME_STATE__VOLUME_AVAILABLE;
 		if (volume->error) /* such as: the store is away */
 			set_error(report, -volume->error, volume->reason);
@@ -83,7 +83,7 @@ static void state_of_going(bool tombstone, const struct hf_plan *plan,
 
 void hf_volume_state_of(const Holdfast__Volume *entry, const Holdfast__Tombstone *tombstone,
 			const struct hf_done *done, const struct hf_actual *actual,
-			const struct hf_plan *plan, bool portal_open,
+			const struct hf_plan *plan, const char *portal,
 			const struct hf_trouble *trouble, Holdfast__VolumeReport *report)
 {
 	const Holdfast__BrokerTargetState *target;
@@ -93,13 +93,16 @@ void hf_volume_state_of(const Holdfast__Volume *entry, const Holdfast__Tombstone
 	report->volume = entry ? entry->volume : tombstone->volume;
 	report->version = entry ? entry->version : tombstone->version;
 	volume = hf_actual_volume(actual, report->volume);
-	target = hf_actual_target_of(actual, report->volume);
+	target = entry ? hf_actual_target(actual, entry->target)
+		       : hf_actual_target_of(actual, report->volume);
 	if (volume)
 		copy_numbers(volume, report);
-	if (target)
+	if (target && hf_target_lun(target, report->volume))
 		report->sessions = target->sessions;
+	if (portal && entry && entry->attachment == HOLDFAST__ATTACHMENT__ATTACHED)
+		report->portal = (char *)(uintptr_t)portal;
 	if (entry && entry->attachment == HOLDFAST__ATTACHMENT__ATTACHED)
-		state_of_attached(entry, done, volume, actual, plan, portal_open, report);
+		state_of_attached(entry, done, volume, actual, plan, portal, report);
 	else
 		state_of_going(entry == NULL, plan, report);
 	if (!trouble->error)

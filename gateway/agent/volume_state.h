@@ -11,11 +11,12 @@ struct hf_trouble {
 };
 
 /* Fills in a report of the entry or (entry NULL) the tombstone. `plan` is the present one: what is
- * still to be done is not reported as done. `portal_open`: nobody can log in before it is.
+ * still to be done is not reported as done. `portal`: where its tgtd
+ * listens, NULL while it does not, because nobody can log in before it does.
  * Strings point into the arguments. */
 void hf_volume_state_of(const Holdfast__Volume *entry, const Holdfast__Tombstone *tombstone,
 			const struct hf_done *done, const struct hf_actual *actual,
-			const struct hf_plan *plan, bool portal_open,
+			const struct hf_plan *plan, const char *portal,
 			const struct hf_trouble *trouble, Holdfast__VolumeReport *report);
 
 #endif

@@ -79,6 +79,8 @@ class Lab:
         if not pids:
             raise LabError(f"no lab is running in {self.layout.dir}")
         return {"portal": lay.address(self.spec, "portal"),
+                "portals": [lay.address(self.spec, "portal" + suffix)
+                            for suffix in lay.suffixes(self.spec.get("tgtds", 1))],
                 "provider": lay.address(self.spec, "channel"),
                 "store": self.store["url"],
                 "env": self.env(),
@@ -88,19 +90,22 @@ class Lab:
 
     # ---- up and down
 
-    def up(self, store=None, volumed=None, with_parent=False):
+    def up(self, store=None, volumed=None, with_parent=False, tgtds=None):
         if self.spec and store and store != self.spec["store_kind"]:
             raise LabError(f"{self.layout.dir} was made with --store {self.spec['store_kind']}; "
                            "use another --dir")
+        if self.spec and tgtds and tgtds != self.spec.get("tgtds", 1):
+            raise LabError(f"{self.layout.dir} was made with another number of --tgtds; use "
+                           "another --dir")
         os.makedirs(self.layout.dir, exist_ok=True)
         with open(self.layout.path("lock"), "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self.running():
-                self.start(store, volumed or {}, with_parent)
+                self.start(store, volumed or {}, with_parent, tgtds or 1)
         self.make_ready()
 
-    def start(self, store, volumed, with_parent):
-        self.spec = self.layout.create(store, volumed)
+    def start(self, store, volumed, with_parent, tgtds):
+        self.spec = self.layout.create(store, volumed, tgtds)
         self.store = self.open_store()
         self.spec["store"] = self.store
         lay.write_json(self.layout.spec_file, self.spec)
@@ -177,12 +182,14 @@ def main():
     parser.add_argument("verb", choices=("up", "status", "down"))
     parser.add_argument("--dir", required=True, help="state directory of this lab")
     parser.add_argument("--store", choices=("dir", "s3"), help="for a new lab (default: dir)")
+    parser.add_argument("--tgtds", type=int, choices=range(1, 9), metavar="1…8",
+                        help="of a new lab (default: 1), each with its own portal")
     parser.add_argument("--log-size", default="1GiB", help="of a new lab's upload buffer")
     args = parser.parse_args()
     lab = Lab(args.dir)
     try:
         if args.verb == "up":
-            lab.up(args.store, {"log_size": args.log_size})
+            lab.up(args.store, {"log_size": args.log_size}, tgtds=args.tgtds)
         if args.verb == "down":
             lab.down()
         else:

@@ -73,9 +73,9 @@ class Layout:
     def pids_file(self):
         return self.path("pids.json")
 
-    def create(self, store, volumed):
+    def create(self, store, volumed, tgtds=1):
         """Makes the folders, and on the first call chooses ports; returns the spec. `volumed` are
-        further keys of its configuration, such as log_size."""
+        further keys of its configuration, such as log_size; `tgtds` how many of them there are."""
         for part in ("log", "gateway/agent", "gateway/volumed", "gateway/plugin",
                      "provider/state", "provider/signer", "config"):
             os.makedirs(self.path(part), mode=0o700, exist_ok=True)
@@ -87,8 +87,10 @@ class Layout:
         if os.path.exists(self.spec_file):
             spec = read_json(self.spec_file)
         else:
-            names = ("portal", "boot_portal", "channel", "activation")
-            spec = {"store_kind": store or "dir", "volumed": volumed,
+            names = ["channel", "activation"]
+            for suffix in suffixes(tgtds):
+                names += ["portal" + suffix, "boot_portal" + suffix]
+            spec = {"store_kind": store or "dir", "volumed": volumed, "tgtds": tgtds,
                     "ports": dict(zip(names, free_ports(len(names))))}
             write_json(self.spec_file, spec)
         plugin = self.path("gateway", "plugin")
@@ -100,6 +102,11 @@ class Layout:
         shutil.rmtree(self.run, ignore_errors=True)
 
 
+def suffixes(tgtds):
+    """What tells the parts of several tgtd apart, by their number: "", "-2", "-3" …"""
+    return ["" if number == 1 else f"-{number}" for number in range(1, tgtds + 1)]
+
+
 def address(spec, name):
     return f"127.0.0.1:{spec['ports'][name]}"
 
@@ -108,7 +115,7 @@ def write_configs(layout, spec, store):
     """One configuration file a daemon; `store` is {url, region, access_key, secret_key, ca}."""
     gateway_run = os.path.join(layout.run, "gateway")
     provider_run = os.path.join(layout.run, "provider")
-    control = tgt_control(spec)
+    ring = os.path.join(gateway_run, "ring")
     credentials = layout.path("config", "store-credentials")
     provider = {
         "run_dir": provider_run,
@@ -127,19 +134,24 @@ def write_configs(layout, spec, store):
     configs = {
         "signer": {"run_dir": provider_run, "state_dir": layout.path("provider", "signer")},
         "provider": provider,
-        "volumed": {"run_dir": gateway_run, "ring_dir": os.path.join(gateway_run, "ring"),
+        "volumed": {"run_dir": gateway_run, "ring_dir": ring,
                     "tgt_uid": TGT_UID, "state_dir": layout.path("gateway", "volumed"),
                     **spec["volumed"]},
-        "broker": {"run_dir": gateway_run, "uid": TGT_UID, "gid": TGT_UID,
-                   "tgt_socket": os.path.join(gateway_run, "tgtd", f"tgt.{control}")},
-        "tgtd-box": {**box_config(os.path.join(gateway_run, "tgtd"),
-                                  os.path.join(gateway_run, "ring"),
-                                  layout.path("gateway", "plugin"), control,
-                                  address(spec, "boot_portal")),
-                     "portals": address(spec, "portal")},
         "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),
-                  "activation": address(spec, "activation"), "portal": address(spec, "portal")},
+                  "activation": address(spec, "activation"),
+                  "portal": ", ".join(address(spec, "portal" + suffix)
+                                      for suffix in suffixes(spec.get("tgtds", 1)))},
     }
+    for suffix in suffixes(spec.get("tgtds", 1)):
+        folder = os.path.join(gateway_run, "tgtd" + suffix)
+        control = tgt_control(spec, suffix)
+        configs["tgtd-box" + suffix] = {
+            **box_config(folder, ring, layout.path("gateway", "plugin"), control,
+                         address(spec, "boot_portal" + suffix)),
+            "portals": address(spec, "portal" + suffix)}
+        configs["broker" + suffix] = {
+            "run_dir": gateway_run, "socket": f"broker{suffix}.sock", "uid": TGT_UID,
+            "gid": TGT_UID, "tgt_socket": os.path.join(folder, f"tgt.{control}")}
     for name, values in configs.items():
         write_config(layout.path("config", name + ".conf"), values)
 
@@ -150,9 +162,9 @@ def write_config(path, values):
         f.writelines(f"{key} = {value}\n" for key, value in values.items())
 
 
-def tgt_control(spec):
-    """tgtd's control number: its own for each lab, below tgt's limit of 32767."""
-    return spec["ports"]["portal"] % 32000 + 1
+def tgt_control(spec, suffix=""):
+    """tgtd's control number: its own for each, below tgt's limit of 32767."""
+    return spec["ports"]["portal" + suffix] % 32000 + 1
 
 
 def box_config(folder, ring_dir, plugins, control, boot_portal):
@@ -197,13 +209,15 @@ def tgtd_env(folder, ring_socket):
 def processes(layout, spec):
     """What the supervisor runs, in the order of starting: name, argv, environment, signal that
     stops it."""
-    def daemon(name):
-        config = layout.path("config", name + ".conf")
-        return {"name": "holdfast-" + name, "stop": "TERM", "env": {},
+    def daemon(name, suffix=""):
+        config = layout.path("config", name + suffix + ".conf")
+        return {"name": "holdfast-" + name + suffix, "stop": "TERM", "env": {},
                 "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
 
-    return [daemon("signer"), daemon("provider"), daemon("volumed"),
-            {**daemon("tgtd-box"), "name": "tgtd"}, daemon("broker"), daemon("agent")]
+    tgtds = [one for suffix in suffixes(spec.get("tgtds", 1))
+             for one in ({**daemon("tgtd-box", suffix), "name": "tgtd" + suffix},
+                         daemon("broker", suffix))]
+    return [daemon("signer"), daemon("provider"), daemon("volumed"), *tgtds, daemon("agent")]
 
 
 def environment(layout, store):

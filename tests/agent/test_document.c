@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "gateway/agent/document.h"
+#include "gateway/agent/kept.h"
 
 #define TENANT  3u
 #define GATEWAY 4u
@@ -116,6 +117,18 @@ static int check(const struct draft *current, const struct draft *next, uint64_t
 	assert_true(err == 0 || err == HF_EEXIST || message.text[0]);
 	hf_document_free(a);
 	hf_document_free(b);
+	return err;
+}
+
+static int check_newest(const struct hf_kept_newest *newest, const struct draft *next,
+			uint64_t sequence)
+{
+	struct hf_document *document = open_draft(next, sequence);
+	struct hf_errmsg message = {""};
+	int err = hf_document_check_newest(newest, document, &message);
+
+	assert_true(err == 0 || message.text[0]);
+	hf_document_free(document);
 	return err;
 }
 
@@ -228,6 +241,27 @@ static void test_block_size_is_for_good(void **state)
 	draft_init(&next, 1, 2);
 	draft_volume(&next, 7)->block_size = 0; /* as before there was a choice */
 	assert_int_equal(check(&current, &next, 11), 0);
+}
+
+/* The kept document may be damaged; what is known of it apart still refuses older ones. */
+static void test_the_newest_is_known_apart(void **state)
+{
+	struct hf_kept_newest newest = {.incarnation = 1, .generation = 5, .sequence = 10};
+	struct draft next;
+
+	(void)state;
+	draft_init(&next, 1, 4);
+	assert_int_equal(check_newest(&newest, &next, 11), HF_ESTALE);
+	draft_init(&next, 1, 6);
+	assert_int_equal(check_newest(&newest, &next, 10), HF_ESTALE);
+	assert_int_equal(check_newest(&newest, &next, 11), 0);
+	draft_init(&next, 1, 5);
+	assert_int_equal(check_newest(&newest, &next, 10), HF_EINVAL); /* another content */
+	draft_init(&next, 2, 1);
+	assert_int_equal(check_newest(&newest, &next, 11), 0);
+	memset(&newest, 0, sizeof newest); /* nothing is known */
+	draft_init(&next, 1, 1);
+	assert_int_equal(check_newest(&newest, &next, 1), 0);
 }
 
 static void test_unknown_requirement_is_refused(void **state)
@@ -410,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_a_deleted_volume_does_not_come_back),
 		cmocka_unit_test(test_attach_epoch_does_not_go_back),
 		cmocka_unit_test(test_block_size_is_for_good),
+		cmocka_unit_test(test_the_newest_is_known_apart),
 		cmocka_unit_test(test_unknown_requirement_is_refused),
 		cmocka_unit_test(test_contradictions_are_refused),
 		cmocka_unit_test(test_only_the_signer_for_this_gateway),

@@ -130,17 +130,32 @@ static void test_a_file_of_another_kind(void **state)
 static void test_access_marks_are_of_one_boot(void **state)
 {
 	static const struct hf_kept_access list[] = {{7, 1}, {8, 5}};
+	static const struct hf_kept_place placed[] = {{7, 0}, {8, 1}};
+	struct hf_kept_place places[4];
+	struct hf_kept_newest newest;
 	struct hf_kept_access read[4];
 	struct fixture *f = *state;
 	struct hf_errmsg message;
 
+	assert_int_equal(hf_kept_places(&f->kept, places, 4), 0);
+	assert_int_equal(hf_kept_set_places(&f->kept, placed, 2, &message), 0);
+	assert_int_equal(hf_kept_places(&f->kept, places, 4), 2);
+	assert_true(places[1].volume == placed[1].volume && places[1].tgtd == 1);
+	hf_kept_newest(&f->kept, &newest);
+	assert_int_equal(newest.generation, 0);
+	newest = (struct hf_kept_newest){1, 2, 3, {4}};
+	assert_int_equal(hf_kept_set_newest(&f->kept, &newest, &message), 0);
+	memset(&newest, 0, sizeof newest);
+	hf_kept_newest(&f->kept, &newest);
+	assert_true(newest.incarnation == 1 && newest.generation == 2 && newest.sequence == 3 &&
+		    newest.hash[0] == 4);
 	assert_int_equal(
-		hf_kept_set_access(&f->kept, (const uint8_t *)"boot", 4, list, 2, &message), 0);
-	assert_int_equal(hf_kept_access(&f->kept, (const uint8_t *)"boot", 4, read, 4), 2);
+		hf_kept_set_access(&f->kept, 0, (const uint8_t *)"boot", 4, list, 2, &message), 0);
+	assert_int_equal(hf_kept_access(&f->kept, 0, (const uint8_t *)"boot", 4, read, 4), 2);
 	assert_memory_equal(read, list, sizeof list);
-	assert_int_equal(hf_kept_access(&f->kept, (const uint8_t *)"boot", 4, read, 1), 1);
-	assert_int_equal(hf_kept_access(&f->kept, (const uint8_t *)"tool", 4, read, 4), 0);
-	assert_int_equal(hf_kept_access(&f->kept, (const uint8_t *)"bo", 2, read, 4), 0);
+	assert_int_equal(hf_kept_access(&f->kept, 0, (const uint8_t *)"boot", 4, read, 1), 1);
+	assert_int_equal(hf_kept_access(&f->kept, 0, (const uint8_t *)"tool", 4, read, 4), 0);
+	assert_int_equal(hf_kept_access(&f->kept, 0, (const uint8_t *)"bo", 2, read, 4), 0);
 }
 
 int main(void)

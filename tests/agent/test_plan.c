@@ -299,13 +299,13 @@ static void test_growth_is_told_when_the_lun_has_it(void **state)
 	hf_plan_volume(&w.entry, &w.done, &w.actual, &plan);
 	assert_int_equal(plan.count, 0);
 	assert_true(plan.waiting);
-	hf_volume_state_of(&w.entry, NULL, &w.done, &w.actual, &plan, true, &none, &report);
+	hf_volume_state_of(&w.entry, NULL, &w.done, &w.actual, &plan, portal, &none, &report);
 	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_ATTACHING);
 	assert_int_equal(report.size_bytes, 0);
 	w.lun.size_mb = 101;
 	hf_plan_volume(&w.entry, &w.done, &w.actual, &plan);
 	assert_false(plan.waiting);
-	hf_volume_state_of(&w.entry, NULL, &w.done, &w.actual, &plan, true, &none, &report);
+	hf_volume_state_of(&w.entry, NULL, &w.done, &w.actual, &plan, portal, &none, &report);
 	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_AVAILABLE);
 	assert_int_equal(report.size_bytes, 96 << 20);
 }
@@ -319,18 +319,19 @@ static void test_stray_targets(void **state)
 
 	(void)state;
 	settled(&w);
-	assert_string_equal(hf_plan_stray_target(&document, &w.actual), iqn);
+	assert_string_equal(hf_plan_stray_target(&document, &w.actual, NULL, NULL), iqn);
 	volumes[0] = &w.entry;
 	document.volumes = volumes;
 	document.n_volumes = 1;
-	assert_null(hf_plan_stray_target(&document, &w.actual));
+	assert_null(hf_plan_stray_target(&document, &w.actual, NULL, NULL));
 	document.n_volumes = 0;
 	tombstones[0] = &w.tombstone;
 	document.tombstones = tombstones;
 	document.n_tombstones = 1;
-	assert_null(hf_plan_stray_target(&document, &w.actual)); /* goes by its own plan */
+	assert_null(
+		hf_plan_stray_target(&document, &w.actual, NULL, NULL)); /* goes by its own plan */
 	w.lun.volume = 99;
-	assert_string_equal(hf_plan_stray_target(&document, &w.actual), iqn);
+	assert_string_equal(hf_plan_stray_target(&document, &w.actual, NULL, NULL), iqn);
 }
 
 static void test_portals(void **state)
@@ -397,8 +398,8 @@ static void report_of(const struct world *w, bool portal_open, int error,
 	struct hf_plan plan;
 
 	hf_plan_volume(&w->entry, &w->done, &w->actual, &plan);
-	hf_volume_state_of(&w->entry, NULL, &w->done, &w->actual, &plan, portal_open, &trouble,
-			   report);
+	hf_volume_state_of(&w->entry, NULL, &w->done, &w->actual, &plan,
+			   portal_open ? portal : NULL, &trouble, report);
 }
 
 static void test_available_means_that_a_login_works(void **state)
@@ -479,11 +480,11 @@ static void test_gone_is_told_when_it_is_gone(void **state)
 	report_of(&w, true, 0, &report);
 	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_DETACHED);
 	hf_plan_tombstone(&w.tombstone, &w.done, &w.actual, &plan);
-	hf_volume_state_of(NULL, &w.tombstone, &w.done, &w.actual, &plan, true, &none, &report);
+	hf_volume_state_of(NULL, &w.tombstone, &w.done, &w.actual, &plan, portal, &none, &report);
 	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_DELETING);
 	w.done.removed_version = 3;
 	hf_plan_tombstone(&w.tombstone, &w.done, &w.actual, &plan);
-	hf_volume_state_of(NULL, &w.tombstone, &w.done, &w.actual, &plan, true, &none, &report);
+	hf_volume_state_of(NULL, &w.tombstone, &w.done, &w.actual, &plan, portal, &none, &report);
 	assert_int_equal(report.state, HOLDFAST__VOLUME_STATE__VOLUME_DELETED);
 	assert_int_equal(report.version, 3);
 }

@@ -40,7 +40,7 @@ static void open_reconciler(struct fixture *f)
 {
 	struct hf_reconciler_config config = {.loop = &f->loop.loop,
 					      .run_dir = f->fake.folder,
-					      .portal = PORTAL,
+					      .portals = PORTAL,
 					      .kept = &f->kept,
 					      .sealing = &f->sealing,
 					      .changed = on_changed,

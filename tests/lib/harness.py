@@ -19,12 +19,12 @@ INITIATOR = "iqn.2026-11.net.holdfast:test"
 
 
 @contextlib.contextmanager
-def holdfast(store="dir", volumed=SMALL_LOG):
+def holdfast(store="dir", volumed=SMALL_LOG, tgtds=1):
     """A lab that is up; removed afterwards unless the test failed."""
     directory = lay.scratch_folder("test-")
     lab = Lab(directory)
     try:
-        lab.up(store, volumed, with_parent=True)
+        lab.up(store, volumed, with_parent=True, tgtds=tgtds)
         yield lab
     except BaseException:
         print(f"logs are in {lab.layout.path('log')}", file=sys.stderr)
