@@ -170,6 +170,8 @@ void hf_wlog_open_start(struct hf_wlog_open *open);
 /* Whether an append with these records can be written at all: one that is larger than half a
  * segment with its header ends with HF_ETOOBIG. */
 bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *append);
+/* Whether it would be written now, after what was appended before and without the reserve. */
+bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *append);
 void hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append);
 void hf_wlog_read(struct hf_wlog *log, struct hf_wlog_read *read);
 

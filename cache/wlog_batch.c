@@ -140,6 +140,35 @@ bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *appen
 		       log->batch_max;
 }
 
+/* A closed segment may leave as much unused as the batch that did not fit, so of a free one only
+ * half is counted on. */
+bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *append)
+{
+	const struct need need = need_of(append);
+	const struct wlog_segment *active = log->active;
+	uint64_t bytes = hf_wlogfmt_block_up(HF_WLOGFMT_HEAD + need.header_bytes) +
+			 hf_wlogfmt_block_up(need.payload_bytes);
+	uint64_t body = HF_WLOGFMT_HEAD + need.header_bytes, left = 0;
+	uint32_t reserve = log->config.reserve_segments;
+
+	if (log->free_count < reserve || !active)
+		return false;
+	hf_list_for_each (link, &log->queue) {
+		const struct wlog_batch *batch = hf_container_of(link, struct wlog_batch, link);
+
+		bytes += hf_wlog_batch_total_bytes(batch);
+		body += batch->used_bytes;
+	}
+	if (log->writing) {
+		bytes += hf_wlog_batch_total_bytes(log->writing);
+		body += log->writing->used_bytes;
+	}
+	body = hf_wlogfmt_block_up(active->body_bytes + body) + HF_WLOG_BLOCK;
+	if (active->used_bytes + body < log->super.segment_bytes)
+		left = log->super.segment_bytes - active->used_bytes - body;
+	return bytes <= left || bytes <= (uint64_t)(log->free_count - reserve) * log->batch_max;
+}
+
 int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 {
 	struct need need = need_of(append);

@@ -88,6 +88,13 @@ static void command_done(struct hf_shim_request *request)
 
 	if (request->status == 0) {
 		cmd->sense_length = 0;
+	} else if (request->status == HF_EBUSY) {
+		/* No room in the log: the initiator is to send less, and this again (SAM-5 5.3.1).
+		 */
+		set_residual(&cmd->in, 0);
+		set_residual(&cmd->out, 0);
+		cmd->sense_length = 0;
+		result = SAM_TASK_SET_FULL;
 	} else {
 		hf_err_sense(request->status, &sense.key, &sense.asc);
 		result = check_condition(cmd, sense,

@@ -16,6 +16,8 @@
 #define DEFAULT_UPLOADS_MAX      4u
 #define DEFAULT_READ_DEADLINE_MS 25000u
 #define DEFAULT_CLAIMS_LOOK_MS   2000u
+#define DEFAULT_WRITE_HORIZON_MS 600000u
+#define DEFAULT_WRITE_WAIT_MS    20000u
 #define DEFAULT_CACHE_BYTES      (64ull << 20)
 #define DEFAULT_REQUESTS_MAX     4096u
 
@@ -140,6 +142,10 @@ static void core_defaults(struct hf_core_config *config)
 		config->uploads_max = DEFAULT_UPLOADS_MAX;
 	if (config->read_deadline_ms == 0)
 		config->read_deadline_ms = DEFAULT_READ_DEADLINE_MS;
+	if (config->write_horizon_ms == 0)
+		config->write_horizon_ms = DEFAULT_WRITE_HORIZON_MS;
+	if (config->write_wait_ms == 0)
+		config->write_wait_ms = DEFAULT_WRITE_WAIT_MS;
 	if (config->claims_look_ms == 0)
 		config->claims_look_ms = DEFAULT_CLAIMS_LOOK_MS;
 	if (config->cache_bytes == 0)
@@ -411,6 +417,7 @@ void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *co
 		hf_core_changes_done(core, &volume->leaving, HF_ECANCELED, "closing");
 		hf_core_remote_close(volume);
 		hf_core_held_run(volume);
+		hf_core_pace_run(volume);
 	}
 	hf_core_budget_run(core);
 	hf_core_leave_later(core);
@@ -421,6 +428,7 @@ void hf_core_status(struct hf_core *core, struct hf_core_status *status)
 	*status = (struct hf_core_status){
 		.requests_under_way = (uint64_t)core->reads.under_way + core->writes.under_way,
 		.uploads_under_way = core->uploads,
+		.full_in_s = UINT64_MAX,
 		.store_reachable = true,
 	};
 	if (core->cache)
@@ -428,6 +436,8 @@ void hf_core_status(struct hf_core *core, struct hf_core_status *status)
 	hf_core_for_each_log (log, core) {
 		if (!log->wlog)
 			continue;
+		if (hf_core_pace_full_in_s(log) < status->full_in_s)
+			status->full_in_s = hf_core_pace_full_in_s(log);
 		status->log_total_bytes += hf_wlog_total_bytes(log->wlog);
 		status->log_free_bytes += hf_wlog_free_bytes(log->wlog);
 		status->log_written_bytes += hf_wlog_written_bytes(log->wlog);

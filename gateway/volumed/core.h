@@ -27,7 +27,8 @@ struct hf_core;
  * Same memory rules as env: `done` exactly once, later, never from inside hf_core_submit.
  *
  * Statuses: 0; HF_ERANGE (outside the volume), HF_EINVAL, HF_ETOOBIG; HF_EMISCOMPARE (`info`);
- * HF_EBADEXTENT, HF_ECORRUPT; HF_ENOTREADY, HF_ETIMEDOUT (store away past the read deadline),
+ * HF_EBUSY (no room in the log for `write_wait_ms`; not executed); HF_EBADEXTENT, HF_ECORRUPT;
+ * HF_ENOTREADY, HF_ETIMEDOUT (store away past the read deadline),
  * HF_EFENCED; HF_ECANCELED (not executed); HF_EBUSY. */
 struct hf_request {
 	enum hf_op op;
@@ -153,6 +154,8 @@ struct hf_core_config {
 	unsigned object_records;          /* or when it holds so many; 0 or more: 16384 */
 	unsigned uploads_max;             /* objects under way at once, all volumes; 0: 4 */
 	uint64_t read_deadline_ms;        /* a read that needs the store; 0: 25000 */
+	uint64_t write_horizon_ms;        /* how long a log that fills is made to last; 0: 600000 */
+	uint64_t write_wait_ms;           /* no write waits longer for room; 0: 20000 */
 	uint64_t claims_look_ms;          /* between looks at the claims; 0: 2000 */
 	uint64_t cache_bytes;             /* memory for fetched chunks; 0: 64 MiB */
 	uint64_t log_memory_bytes;        /* memory for what was logged last (wlog.h); 0: none */
@@ -192,6 +195,7 @@ struct hf_core_log_status {
 	char reason[128];
 	unsigned volumes; /* that are in it */
 	uint64_t total_bytes, free_bytes, written_bytes;
+	uint64_t full_in_s; /* as it fills now; UINT64_MAX: it does not */
 };
 /* Fills up to HF_CORE_LOGS_MAX, returns how many there are. */
 unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs);
@@ -202,6 +206,7 @@ int hf_core_volume_move(struct hf_core *core, uint64_t volume, unsigned log_inde
 
 struct hf_core_status {
 	uint64_t log_total_bytes, log_free_bytes, log_written_bytes; /* of all logs */
+	uint64_t full_in_s; /* of the log that is full first */
 	uint64_t requests_under_way, uploads_under_way;
 	bool store_reachable;
 	struct hf_rcache_stats cache;

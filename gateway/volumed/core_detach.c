@@ -209,6 +209,7 @@ static void leave_start(struct hf_core_volume *volume, enum hf_volume_state stat
 			     "the volume was detached meanwhile");
 	hf_core_unpark_all(volume, HF_ENOTREADY);
 	hf_core_move_abort(volume);
+	hf_core_pace_run(volume);
 	hf_core_leave_step(volume);
 }
 

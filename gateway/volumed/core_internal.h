@@ -215,6 +215,11 @@ struct hf_core_log {
 	struct hf_wlog_append uploaded;
 	struct hf_wlog_record uploaded_records[HF_WLOG_APPEND_RECORDS_MAX];
 	bool uploaded_busy, uploaded_now;
+
+	uint64_t append_bytes; /* payload in the log's hands */
+	/* How fast it fills, of late: bytes a second, negative while it empties. */
+	uint64_t sample_ns, sample_bytes;
+	double fill_rate;
 };
 
 /* A log of `disk`, not open. */
@@ -271,7 +276,16 @@ struct hf_core_volume {
 	struct hf_core_move *move; /* under way (core_move.c) */
 	struct hf_list held;       /* jobs that wait for its end */
 	unsigned appends;          /* of requests, in the log's hands */
-	bool attach_wanted;        /* an ATTACH is to be written when it has ended */
+
+	/* The pace of its writes (core_pace.c). */
+	struct hf_list paced; /* jobs that wait, oldest first */
+	bool pacing;
+	struct hf_timer pace_timer;
+	double pace_debt; /* bytes that went before their time, as of pace_ns */
+	uint64_t pace_ns, drain_ns;
+	uint64_t drained_bytes; /* that the store took since drain_ns */
+	double drain_rate;      /* bytes a second */
+	bool attach_wanted;     /* an ATTACH is to be written when it has ended */
 
 	/* The log's side. */
 	struct hf_extmap *overlay;
@@ -404,6 +418,7 @@ struct hf_core_job {
 	struct hf_request *request;
 	struct hf_core_gate *gate;
 	enum hf_core_job_state state;
+	uint64_t born_ns;
 	bool cancelled;
 	bool stepping, stepped;    /* VERIFY: inside a step, which ended inside itself */
 	uint64_t at;               /* VERIFY: next unit */
@@ -428,10 +443,30 @@ void hf_core_write_start(struct hf_core_job *job);
 void hf_core_write_cancel(struct hf_core_job *job);
 /* Jobs that waited for memory. */
 void hf_core_budget_run(struct hf_core *core);
+/* core_pace.c lets it go on, or not. */
+void hf_core_write_go(struct hf_core_job *job);
+void hf_core_write_refuse(struct hf_core_job *job, int status);
 /* Jobs that waited for the end of a move. */
 void hf_core_held_run(struct hf_core_volume *volume);
 /* core_query.c: READ, VERIFY, LBA_STATUS, FLUSH from the gate on. */
 void hf_core_query_start(struct hf_core_job *job);
+
+/* ---- The pace of writes (core_pace.c) ----------------------------------------------------------
+ */
+
+/* True if the write waits now; it goes on by hf_core_write_go, maybe before this returns. */
+bool hf_core_pace_holds(struct hf_core_job *job);
+/* Lets go what may. */
+void hf_core_pace_run(struct hf_core_volume *volume);
+/* The log has more room than before. */
+void hf_core_pace_room(struct hf_core_log *log);
+void hf_core_pace_due(struct hf_timer *timer);
+/* Looks how fast the log fills; seconds until it is full at that rate, UINT64_MAX: it does not. */
+void hf_core_pace_sample(struct hf_core_log *log);
+uint64_t hf_core_pace_full_in_s(struct hf_core_log *log);
+/* The formula: bytes a second. `full_rate_bytes`: with so much left there is no limit. */
+double hf_core_pace_rate(double left_bytes, double full_rate_bytes, double drain_rate,
+			 double horizon_s, unsigned writers);
 
 /* ---- Uploads -----------------------------------------------------------------------------------
  */

@@ -166,6 +166,7 @@ unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs)
 						      .disk = log->disk,
 						      .state_text = log_state_text(log),
 						      .error = log->error,
+						      .full_in_s = UINT64_MAX,
 						      .volumes = log->pinned};
 		memcpy(status->uuid, log->uuid, sizeof status->uuid);
 		snprintf(status->reason, sizeof status->reason, "%s", log->reason);
@@ -173,6 +174,7 @@ unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs)
 			continue;
 		status->total_bytes = hf_wlog_total_bytes(log->wlog);
 		status->free_bytes = hf_wlog_free_bytes(log->wlog);
+		status->full_in_s = hf_core_pace_full_in_s(log);
 		status->written_bytes = hf_wlog_written_bytes(log->wlog);
 	}
 	return count;

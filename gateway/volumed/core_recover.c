@@ -303,6 +303,7 @@ static void log_durable(void *context, uint64_t batch)
 	hf_core_enter(core);
 	hf_list_init(&waiting);
 	hf_list_splice_back(&waiting, &core->unsynced);
+	hf_core_pace_sample(log);
 	while ((entry = hf_list_pop_front(&waiting)) != NULL)
 		hf_core_volume_synced(hf_container_of(entry, struct hf_core_volume, unsynced));
 	hf_core_upload_schedule(core);

@@ -89,6 +89,7 @@ static void job_create(struct hf_core *core, struct hf_core_volume *volume,
 	job->request = request;
 	job->gate = op_is_write(request->op) ? &core->writes : &core->reads;
 	job->state = HF_CORE_JOB_WAITING;
+	job->born_ns = hf_env_now_ns(core->env);
 	hf_list_init(&job->link);
 	hf_list_init(&job->duplicates);
 	request->impl = job;

@@ -90,6 +90,8 @@ bool hf_core_segments_want_uploaded(const struct hf_core_log *log)
 
 void hf_core_segments_recycle(struct hf_core_log *log)
 {
+	bool freed = false;
+
 	if (!log->segments_released || log->core->recovering || log->core->closing || !log->wlog)
 		return;
 	log->segments_released = false;
@@ -105,7 +107,10 @@ void hf_core_segments_recycle(struct hf_core_log *log)
 			hf_list_remove(&segment->link);
 			free(segment);
 			hf_wlog_recycle(log->wlog, serial);
+			freed = true;
 		}
+	if (freed)
+		hf_core_pace_room(log);
 }
 
 void hf_core_segments_free(struct hf_core_log *log)

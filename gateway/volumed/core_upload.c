@@ -72,6 +72,40 @@ static bool upload_is_due(struct hf_core_volume *volume)
 	return false;
 }
 
+static bool has_trouble(const struct hf_core_volume *volume)
+{
+	return volume->remote && hf_remote_trouble(volume->remote) != 0;
+}
+
+/* Objects under way of volumes that the store takes, or that it does not take now. */
+static unsigned uploads_of(const struct hf_core *core, bool trouble)
+{
+	unsigned count = 0;
+
+	hf_list_for_each (cursor, &core->volumes) {
+		const struct hf_core_volume *volume =
+			hf_container_of(cursor, struct hf_core_volume, link);
+
+		if (volume->uploads > 0 && has_trouble(volume) == trouble)
+			count += volume->uploads;
+	}
+	return count;
+}
+
+/* One whose objects the store refuses takes no place from the others: it has one attempt under way
+ * beside them. */
+static bool may_upload(const struct hf_core_volume *volume)
+{
+	const struct hf_core *core = volume->core;
+
+	if (core->uploads == 0)
+		return true;
+	if (has_trouble(volume))
+		return volume->uploads == 0 && uploads_of(core, true) < core->config.uploads_max;
+	return core->uploads < core->config.uploads_max ||
+	       uploads_of(core, false) < core->config.uploads_max;
+}
+
 static bool upload_start_one(struct hf_core *core)
 {
 	hf_list_for_each (cursor, &core->volumes) {
@@ -79,7 +113,7 @@ static bool upload_start_one(struct hf_core *core)
 			hf_container_of(cursor, struct hf_core_volume, link);
 		uint64_t first = volume->next_upload;
 
-		if (!upload_is_due(volume))
+		if (!upload_is_due(volume) || !may_upload(volume))
 			continue;
 		volume->next_upload = volume->gather_last + 1;
 		volume->uploads++;
@@ -97,7 +131,7 @@ void hf_core_upload_schedule(struct hf_core *core)
 {
 	if (core->closing || core->recovering)
 		return;
-	while (core->uploads < core->config.uploads_max && upload_start_one(core))
+	while (core->uploads < 2 * core->config.uploads_max && upload_start_one(core))
 		continue;
 }
 
@@ -124,6 +158,7 @@ void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through)
 		struct hf_core_entry *entry = hf_core_queue_at(queue, sequence);
 
 		if (entry) {
+			volume->drained_bytes += hf_core_entry_lag_bytes(entry);
 			if (sequence <= volume->durable_sequence)
 				volume->lag_bytes -= hf_core_entry_lag_bytes(entry);
 			hf_core_segment_counted(volume->core, entry->place.source);

@@ -111,6 +111,8 @@ struct hf_core_volume *hf_core_volume_create(struct hf_core *core,
 	hf_list_init(&volume->unsynced);
 	hf_list_init(&volume->locks);
 	hf_list_init(&volume->held);
+	hf_list_init(&volume->paced);
+	volume->pace_timer.fired = hf_core_pace_due;
 	hf_list_init(&volume->parked);
 	hf_list_init(&volume->objects);
 	hf_list_init(&volume->attaching);
@@ -149,6 +151,7 @@ void hf_core_volume_free(struct hf_core_volume *volume)
 	hf_core_log_pin(volume, NULL);
 	hf_env_timer_cancel(core->env, &volume->parked_timer);
 	hf_env_timer_cancel(core->env, &volume->upload_timer);
+	hf_env_timer_cancel(core->env, &volume->pace_timer);
 	hf_list_remove(&volume->unsynced);
 	hf_list_remove(&volume->link);
 	hf_list_remove(&volume->bucket);
@@ -223,6 +226,7 @@ void hf_core_volume_stop(struct hf_core_volume *volume, enum hf_volume_state sta
 	hf_core_unpark_all(volume, hf_core_volume_ready(volume));
 	hf_core_changes_done(volume->core, &volume->attaching, error, text);
 	hf_core_changes_done(volume->core, &volume->leaving, error, text);
+	hf_core_pace_run(volume);
 	hf_core_remote_close(volume);
 }
 

@@ -2,7 +2,7 @@
  * becomes one append to the log (all of it or none survives a crash), shows in the overlay when the
  * append is done, and unlocks. Core's thread.
  *
- *   WAITING → LOCKING → READING (COMPARE AND WRITE) → BUDGET → APPENDING → done
+ *   WAITING → LOCKING → READING (COMPARE AND WRITE) → BUDGET (pace, memory) → APPENDING → done
  *
  * The initiator's memory may change under us: WRITE leaves it to the log to copy it once, the
  * others copy before they look. */
@@ -50,6 +50,7 @@ static void append_done(struct hf_wlog_append *append)
 	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
 	hf_core_enter(core);
 	core->append_bytes -= append->payload_bytes;
+	job->volume->home->append_bytes -= append->payload_bytes;
 	job->volume->appends--;
 	if (append->status == 0)
 		append_account(job);
@@ -119,7 +120,6 @@ static void write_append(struct hf_core_job *job)
 		hf_list_push_back(&volume->held, &job->link);
 		return;
 	}
-	job->append.records = job->records;
 	if (!hf_wlog_takes(volume->home->wlog, &job->append)) {
 		job->append.record_count = 0;
 		write_finish(job, HF_ETOOBIG);
@@ -132,6 +132,7 @@ static void write_append(struct hf_core_job *job)
 		!volume->config.write_cache || (job->request->flags & HF_REQUEST_FUA) != 0;
 	job->append.done = append_done;
 	core->append_bytes += job->append.payload_bytes;
+	volume->home->append_bytes += job->append.payload_bytes;
 	volume->appends++;
 	hf_wlog_append(volume->home->wlog, &job->append);
 }
@@ -143,7 +144,7 @@ static bool budget_has_room(const struct hf_core *core, const struct hf_core_job
 }
 
 /* In the order of arrival, so that nobody waits for ever. */
-static void write_budget(struct hf_core_job *job)
+void hf_core_write_go(struct hf_core_job *job)
 {
 	struct hf_core *core = job->core;
 
@@ -166,6 +167,19 @@ void hf_core_budget_run(struct hf_core *core)
 		hf_list_remove(&job->link);
 		write_append(job);
 	}
+}
+
+void hf_core_write_refuse(struct hf_core_job *job, int status)
+{
+	job->append.record_count = 0;
+	write_finish(job, status);
+}
+
+static void write_budget(struct hf_core_job *job)
+{
+	job->append.records = job->records;
+	if (!hf_core_pace_holds(job))
+		hf_core_write_go(job);
 }
 
 void hf_core_held_run(struct hf_core_volume *volume)
