@@ -162,6 +162,9 @@ struct hf_wlog_open {
 	uint8_t uuid[16]; /* out: the log's name, from before the first `recovered` on */
 	/* What recovery found, for the journal and metrics. */
 	uint64_t segments_read, batches, records, rewritten_records;
+	/* How long it took to read the newest segment; to hand over all records; to write again
+	 * what had to move. */
+	uint64_t newest_ns, records_ns, rewrite_ns;
 	void (*opened)(struct hf_wlog_open *open);
 	void *impl;
 };

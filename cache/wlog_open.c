@@ -10,45 +10,58 @@
 
 /* ---- Loading --------------------------------------------------------------------------------- */
 
-static void load_next(struct wlog_load *load);
+static void piece_start(struct wlog_load_piece *piece);
 
-static void load_done(struct hf_disk_io *io)
+static void piece_done(struct hf_disk_io *io)
 {
-	struct wlog_load *load = hf_container_of(io, struct wlog_load, io);
+	struct wlog_load_piece *piece = hf_container_of(io, struct wlog_load_piece, io);
+	struct wlog_load *load = piece->load;
 
 	HF_CHECK_MAGIC(load->log, WLOG_MAGIC);
-	load->got += load->iov.iov_len;
-	if (io->status || load->got == load->length)
-		load->next(load->log, io->status);
-	else
-		load_next(load);
+	load->under_way--;
+	if (io->status && !load->status)
+		load->status = io->status;
+	if (!load->status && load->asked < load->length)
+		piece_start(piece);
+	else if (load->under_way == 0)
+		load->next(load->log, load->status);
 }
 
-static void load_next(struct wlog_load *load)
+static void piece_start(struct wlog_load_piece *piece)
 {
-	size_t left = load->length - load->got;
+	struct wlog_load *load = piece->load;
+	size_t left = load->length - load->asked;
 
-	load->iov.iov_base = load->bytes + load->got;
-	load->iov.iov_len = left < LOAD_BYTES ? left : LOAD_BYTES;
-	load->io.op = HF_DISK_READ;
-	load->io.disk = load->log->config.disk;
-	load->io.offset = load->offset + load->got;
-	load->io.iov = &load->iov;
-	load->io.iov_count = 1;
-	load->io.done = load_done;
-	hf_env_disk_submit(load->log->env, &load->io);
+	piece->iov.iov_base = load->bytes + load->asked;
+	piece->iov.iov_len = left < LOAD_BYTES ? left : LOAD_BYTES;
+	piece->io.op = HF_DISK_READ;
+	piece->io.disk = load->log->config.disk;
+	piece->io.offset = load->offset + load->asked;
+	piece->io.iov = &piece->iov;
+	piece->io.iov_count = 1;
+	piece->io.done = piece_done;
+	load->asked += piece->iov.iov_len;
+	load->under_way++;
+	hf_env_disk_submit(load->log->env, &piece->io);
 }
 
 void hf_wlog_load(struct hf_wlog *log, uint64_t offset, void *bytes, size_t length,
 		  void (*next)(struct hf_wlog *log, int status))
 {
-	log->load.log = log;
-	log->load.offset = offset;
-	log->load.bytes = bytes;
-	log->load.length = length;
-	log->load.got = 0;
-	log->load.next = next;
-	load_next(&log->load);
+	struct wlog_load *load = &log->load;
+
+	HF_ASSERT(load->under_way == 0 && length > 0);
+	load->log = log;
+	load->offset = offset;
+	load->bytes = bytes;
+	load->length = length;
+	load->asked = 0;
+	load->status = 0;
+	load->next = next;
+	for (unsigned i = 0; i < WLOG_LOAD_PIECES && load->asked < length; i++) {
+		load->pieces[i].load = load;
+		piece_start(&load->pieces[i]);
+	}
 }
 
 /* ---- The end --------------------------------------------------------------------------------- */
@@ -69,6 +82,7 @@ static void open_end(struct hf_wlog *log, int status)
 static void open_relocated(struct hf_wlog *log, int status)
 {
 	log->relocated = NULL;
+	log->opening->rewrite_ns += hf_env_now_ns(log->env);
 	if (status)
 		hf_fail(&log->opening->message, status,
 			"log on disk %u: no fresh segment can be written: %s", log->config.disk,
@@ -86,6 +100,7 @@ static void open_recovered(struct hf_wlog *log, int status)
 	}
 	log->must_relocate = true;
 	log->relocated = open_relocated;
+	log->opening->rewrite_ns -= hf_env_now_ns(log->env);
 	hf_wlog_relocate(log);
 }
 
@@ -222,6 +237,7 @@ void hf_wlog_open_start(struct hf_wlog_open *open)
 	open->wlog = NULL;
 	open->message.text[0] = '\0';
 	open->segments_read = open->batches = open->records = open->rewritten_records = 0;
+	open->newest_ns = open->records_ns = open->rewrite_ns = 0;
 	log->opening = open;
 	log->table_copies = wlog_must(aligned_alloc(HF_WLOG_BLOCK, 2 * HF_WLOG_BLOCK));
 	hf_wlog_load(log, 0, log->table_copies, 2 * HF_WLOG_BLOCK, supers_read);

@@ -80,14 +80,21 @@ struct wlog_batch {
 	struct iovec iov[2];
 };
 
-/* A read of any length in bounded pieces, for opening. */
-struct wlog_load { /* wlog_open.c */
+/* A read of any length in bounded pieces, several of them under way, for opening. */
+#define WLOG_LOAD_PIECES 8u
+struct wlog_load_piece {
 	struct hf_disk_io io;
 	struct iovec iov;
+	struct wlog_load *load;
+};
+struct wlog_load { /* wlog_open.c */
+	struct wlog_load_piece pieces[WLOG_LOAD_PIECES];
 	struct hf_wlog *log;
 	uint64_t offset;
 	uint8_t *bytes;
-	size_t length, got;
+	size_t length, asked;
+	unsigned under_way;
+	int status; /* the first failure */
 	void (*next)(struct hf_wlog *log, int status);
 };
 
@@ -326,6 +333,44 @@ void hf_wlog_scan_past(struct wlog_scan *scan, const uint8_t *bytes);
 int hf_wlog_scan_body(struct wlog_scan *scan, const uint8_t *body, uint32_t body_bytes);
 /* Cuts the run before the first batch past `durable_through` whose payload fails. */
 void hf_wlog_scan_cut_torn(struct wlog_scan *scan, const uint8_t *bytes);
+
+/* ---- wlog_footer.c --------------------------------------------------------------------------- */
+
+#define WLOG_FOOTERS_AHEAD 8u
+
+struct wlog_footers;
+
+struct wlog_footer_read {
+	struct hf_wlog *log;
+	struct wlog_footers *footers;
+	uint32_t index; /* of the segment in `live` */
+	bool ready, good;
+	struct hf_wlogfmt_footer footer;
+	uint8_t *bytes; /* ready and good: the body */
+	struct hf_disk_io io;
+	struct iovec iov;
+};
+
+struct wlog_footers {
+	struct hf_wlog *log;
+	struct wlog_footer_read reads[WLOG_FOOTERS_AHEAD];
+	uint32_t count, started; /* segments; read or being read */
+	unsigned under_way;
+	struct wlog_footer_read *taking;
+	void (*taken)(struct hf_wlog *log, const struct wlog_footer_read *read);
+	void (*drained)(struct hf_wlog *log);
+	struct hf_timer timer;
+};
+
+/* Starts to read those of the first `count` live segments, which are closed. Zeroed before. */
+void hf_wlog_footers_begin(struct wlog_footers *footers, struct hf_wlog *log, uint32_t count);
+/* Gives the next one, later; segments are taken in order. What was given is good until the next is
+ * taken. */
+void hf_wlog_footers_take(struct wlog_footers *footers, uint32_t index,
+			  void (*taken)(struct hf_wlog *log, const struct wlog_footer_read *read));
+/* The end: frees everything. False: not yet, something is under way; `drained` says when to call
+ * again. */
+bool hf_wlog_footers_drain(struct wlog_footers *footers, void (*drained)(struct hf_wlog *log));
 
 /* ---- wlog_recover.c -------------------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 /* Recovery of the segments that the table names. The newest, which is open, is read whole, since
  * its end is what a crash cut; where it ends is decided first. Then the closed ones in order, by
- * their footers (or whole, where a crash left none), then the newest: their records go to the
- * owner in log order, and what has to move is loaded as batches for wlog_relocate.c.
+ * their footers, which are read ahead (or whole, where a crash left none), then the newest: their
+ * records go to the owner in log order, and what has to move is loaded as batches for
+ * wlog_relocate.c.
  *
  * The end. The run of good headers of the newest segment ends the log if no header after it (nor
  * the table) says that a sync covered the batch that is missing; otherwise the log is damaged and
@@ -22,8 +23,9 @@ struct wlog_recovery {
 	uint64_t newest_state;           /* serial of the segment with the newest STATE; 0: none */
 	struct wlog_scan newest, closed; /* the open segment's, and of the one being read */
 	uint8_t *newest_bytes;
-	uint8_t *bytes; /* of the closed segment: its footer's body or all of it */
-	struct hf_wlogfmt_footer footer;
+	uint8_t *bytes; /* of the closed segment, all of it */
+	struct wlog_footers footers;
+	int status; /* that recovery ends with */
 	bool whole; /* `bytes` is all of it */
 	/* Where delivery is. */
 	struct wlog_segment *segment;
@@ -40,11 +42,14 @@ static void deliver(struct hf_wlog *log);
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-static void recovery_end(struct hf_wlog *log, int status)
+static void recovery_drained(struct hf_wlog *log)
 {
 	struct wlog_recovery *recovery = log->recovery;
 	void (*next)(struct hf_wlog *, int) = recovery->next;
+	int status = recovery->status;
 
+	if (!hf_wlog_footers_drain(&recovery->footers, recovery_drained))
+		return;
 	hf_wlog_scan_free(&recovery->newest);
 	hf_wlog_scan_free(&recovery->closed);
 	free(recovery->newest_bytes);
@@ -53,6 +58,12 @@ static void recovery_end(struct hf_wlog *log, int status)
 	free(recovery);
 	log->recovery = NULL;
 	next(log, status);
+}
+
+static void recovery_end(struct hf_wlog *log, int status)
+{
+	log->recovery->status = status;
+	recovery_drained(log);
 }
 
 static void refuse(struct hf_wlog *log, const struct wlog_segment *segment, uint32_t offset,
@@ -103,6 +114,7 @@ static void load_tail(struct hf_wlog *log)
 	const struct wlog_scan *scan = &log->recovery->newest;
 	bool in_place = log->free_count == 0;
 
+	log->opening->records_ns += hf_env_now_ns(log->env);
 	log->keep_through = log->durable_through;
 	if (!in_place && scan->count > 0 && scan->end <= log->super.segment_bytes / 2)
 		log->keep_through = scan->first_batch - 1;
@@ -293,47 +305,23 @@ static void read_whole(struct hf_wlog *log, struct wlog_segment *segment)
 		     log->super.segment_bytes, whole_read);
 }
 
-static void body_read(struct hf_wlog *log, int status)
+static void footer_taken(struct hf_wlog *log, const struct wlog_footer_read *read)
 {
 	struct wlog_recovery *recovery = log->recovery;
 	struct wlog_segment *segment = log->live[recovery->index];
-	const struct hf_wlogfmt_footer *footer = &recovery->footer;
 
 	scan_begin(log, &recovery->closed, segment);
-	if (status || hf_crc32c(0, recovery->bytes, footer->body_bytes) != footer->body_crc ||
-	    hf_wlog_scan_body(&recovery->closed, recovery->bytes, footer->body_bytes) != 0 ||
-	    recovery->closed.count != footer->batch_count)
+	if (!read->good ||
+	    hf_wlog_scan_body(&recovery->closed, read->bytes, read->footer.body_bytes) != 0 ||
+	    recovery->closed.count != read->footer.batch_count)
 		read_whole(log, segment);
 	else
 		deliver_segment(log, segment, &recovery->closed, closed_delivered);
 }
 
-static void trailer_read(struct hf_wlog *log, int status)
-{
-	struct wlog_recovery *recovery = log->recovery;
-	struct wlog_segment *segment = log->live[recovery->index];
-	struct hf_wlogfmt_footer *footer = &recovery->footer;
-	uint32_t bytes;
-
-	if (status ||
-	    hf_wlogfmt_footer_decode(footer, log->super.segment_bytes, recovery->bytes) != 0 ||
-	    memcmp(footer->uuid, log->super.uuid, sizeof footer->uuid) != 0 ||
-	    footer->serial != segment->serial || footer->first_batch != segment->first_batch ||
-	    footer->last_batch != segment->last_batch) {
-		read_whole(log, segment);
-		return;
-	}
-	bytes = hf_wlogfmt_block_up(footer->body_bytes);
-	free(recovery->bytes);
-	recovery->bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, bytes + HF_WLOG_BLOCK));
-	hf_wlog_load(log, hf_wlog_slot_offset(log, segment->slot) + footer->body_offset,
-		     recovery->bytes, bytes ? bytes : HF_WLOG_BLOCK, body_read);
-}
-
 static void closed_next(struct hf_wlog *log)
 {
 	struct wlog_recovery *recovery = log->recovery;
-	struct wlog_segment *segment;
 
 	if (recovery->index == log->live_count || log->live[recovery->index] == log->active) {
 		if (log->active)
@@ -342,13 +330,8 @@ static void closed_next(struct hf_wlog *log)
 			newest_delivered(log);
 		return;
 	}
-	segment = log->live[recovery->index];
 	recovery->whole = false;
-	recovery->bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, HF_WLOG_BLOCK));
-	hf_wlog_load(log,
-		     hf_wlog_slot_offset(log, segment->slot) + log->super.segment_bytes -
-			     HF_WLOG_BLOCK,
-		     recovery->bytes, HF_WLOG_BLOCK, trailer_read);
+	hf_wlog_footers_take(&recovery->footers, recovery->index, footer_taken);
 }
 
 /* ---- The newest segment ---------------------------------------------------------------------- */
@@ -359,6 +342,8 @@ static void newest_read(struct hf_wlog *log, int status)
 	struct wlog_scan *scan = &recovery->newest;
 	struct wlog_segment *segment = log->active;
 
+	log->opening->newest_ns += hf_env_now_ns(log->env);
+	log->opening->records_ns -= hf_env_now_ns(log->env);
 	if (status) {
 		refuse(log, segment, 0, status, "cannot be read");
 		return;
@@ -391,10 +376,13 @@ void hf_wlog_recover(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int 
 	for (uint32_t i = 0; i < log->live_count; i++)
 		if (!log->live[i]->open)
 			recovery->newest_state = log->live[i]->serial;
+	hf_wlog_footers_begin(&recovery->footers, log, log->live_count - (log->active ? 1 : 0));
 	if (!log->active) {
+		log->opening->records_ns -= hf_env_now_ns(log->env);
 		closed_next(log);
 		return;
 	}
+	log->opening->newest_ns -= hf_env_now_ns(log->env);
 	if (log->active->first_batch > log->next_batch)
 		log->next_batch = log->active->first_batch;
 	recovery->newest_bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, log->super.segment_bytes));

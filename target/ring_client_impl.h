@@ -11,9 +11,10 @@
 #include "target/slots.h"
 #include "target/tier.h"
 
-#define HF_SHIM_TICK_MS    100u
-#define HF_SHIM_FLYING_MAX (HF_RING_ENTRIES / 2) /* the other half is for CANCELs */
-#define HF_SHIM_BUCKETS    1024u
+#define HF_SHIM_TICK_MS      100u
+#define HF_SHIM_AWAY_TICK_MS 20u
+#define HF_SHIM_FLYING_MAX   (HF_RING_ENTRIES / 2) /* the other half is for CANCELs */
+#define HF_SHIM_BUCKETS      1024u
 
 #define HF_SHIM_MAGIC         0x7368696du
 #define HF_SHIM_REQUEST_MAGIC 0x73726571u
@@ -60,7 +61,7 @@ struct hf_shim {
 	enum hf_shim_state state;
 	int socket;
 	int timer_fd;
-	bool ticking;
+	uint32_t tick_ms; /* 0: the timer is off */
 	bool away_logged;
 	bool soon; /* a flush was asked for */
 	bool publish_owed;

@@ -354,14 +354,18 @@ static bool has_to_wait(const struct hf_shim *shim)
 	       (shim->lun_count > 0 && (shim->state != HF_SHIM_SERVING || !shim->resumed));
 }
 
+/* Faster while volumed is away: initiators wait for it. */
 static void set_timer(struct hf_shim *shim, bool on)
 {
-	struct timespec period = {.tv_nsec = on ? HF_SHIM_TICK_MS * 1000000l : 0};
+	uint32_t tick_ms = shim->state == HF_SHIM_AWAY ? HF_SHIM_AWAY_TICK_MS : HF_SHIM_TICK_MS;
+	struct timespec period = {.tv_nsec = on ? tick_ms * 1000000l : 0};
 	struct itimerspec spec = {.it_interval = period, .it_value = period};
 
-	if (shim->ticking == on)
+	if (!on)
+		tick_ms = 0;
+	if (shim->tick_ms == tick_ms)
 		return;
-	shim->ticking = on;
+	shim->tick_ms = tick_ms;
 	timerfd_settime(shim->timer_fd, 0, &spec, NULL);
 }
 

@@ -61,8 +61,10 @@ struct hf_core_entry {
 
 /* Entries of consecutive sequences, oldest first. */
 struct hf_core_queue {
-	struct hf_core_entry *entries; /* a circle */
-	size_t capacity, head, count;
+	struct hf_core_entry **pieces; /* a circle of `capacity` */
+	struct hf_core_entry *spare;   /* NULL, or an empty piece */
+	size_t capacity, first_piece, piece_count;
+	size_t head, count;      /* entries: before the oldest in its piece; in the queue */
 	uint64_t first_sequence; /* of the oldest; meaningless when empty */
 };
 

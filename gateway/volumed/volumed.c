@@ -425,9 +425,14 @@ static const struct hf_step table[] = {
 	{"control socket", control_up, control_down},
 };
 
+/* Objects of 16 MiB come and go several times a second: their pages are not to be given back and
+ * faulted in anew each time. Not earlier: what grows during recovery had better be mapped, which
+ * moves it without a copy. */
 static void all_up(void *context)
 {
 	(void)context;
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 }
 
 static void all_down(void *context, int status)
@@ -451,10 +456,6 @@ int hf_volumed_run(const struct hf_volumed_config *config)
 	int status;
 
 	HF_ASSERT(volumed);
-	/* Objects of 16 MiB come and go several times a second: their pages are not to be given
-	 * back and faulted in anew each time. */
-	mallopt(M_MMAP_THRESHOLD, 32 << 20);
-	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 	volumed->config = config;
 	snprintf(volumed->ring_path, SOCKET_PATH_BYTES, "%s/ring.sock",
 		 config->ring_dir[0] ? config->ring_dir : config->run_dir);
