@@ -441,6 +441,54 @@ static void test_epochs_rise_over_restarts(void **state)
 	free(draft.sealed);
 }
 
+/* Invariant 4: that the kept document was damaged opens no way back. */
+static void test_a_damaged_document_lets_no_older_one_in(void **state)
+{
+	struct fixture *f = *state;
+	struct draft draft;
+	char path[120];
+
+	activate(f);
+	draft_open(f, &draft, 5);
+	apply(f, &draft.document);
+	assert_int_equal(f->provider.answer_error, 0);
+	close_agent(f);
+	snprintf(path, sizeof path, "%s/document", f->state_dir);
+	assert_int_equal(truncate(path, 40), 0);
+	open_agent(f);
+	WAIT_LOOK(f, strcmp(f->connection, "held") == 0);
+	assert_int_equal(f->generation, 0);
+	draft.document.generation = 4;
+	apply(f, &draft.document);
+	assert_int_equal(f->provider.answer_error, HF_ESTALE);
+	draft.document.generation = 6;
+	apply(f, &draft.document);
+	assert_int_equal(f->provider.answer_error, 0);
+	free(draft.sealed);
+}
+
+/* Invariant 5: an epoch that would be forgotten over a restart is not used. */
+static void test_an_epoch_that_cannot_be_kept_is_not_used(void **state)
+{
+	struct fixture *f = *state;
+	unsigned connections;
+	char path[120];
+
+	activate(f);
+	WAIT_LOOK(f, strcmp(f->connection, "held") == 0);
+	snprintf(path, sizeof path, "%s/epoch", f->state_dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0); /* so that no file can take its place */
+	connections = f->provider.management.connections;
+	fake_provider_cut(&f->provider, &f->provider.management);
+	RUN_UNTIL(&f->loop, f->provider.management.connections >= connections + 2);
+	look(f);
+	assert_string_not_equal(f->connection, "held");
+	assert_int_equal(f->epoch, 0);
+	assert_int_equal(rmdir(path), 0);
+	WAIT_LOOK(f, strcmp(f->connection, "held") == 0);
+}
+
 static void test_requests_that_are_not_served(void **state)
 {
 	struct fixture *f = *state;
@@ -533,6 +581,8 @@ int main(void)
 		T(test_refused_documents_change_nothing),
 		T(test_a_restarted_agent_serves_without_the_provider),
 		T(test_epochs_rise_over_restarts),
+		T(test_a_damaged_document_lets_no_older_one_in),
+		T(test_an_epoch_that_cannot_be_kept_is_not_used),
 		T(test_requests_that_are_not_served),
 		T(test_drain_connects_anew),
 		T(test_damaged_state_is_refused_by_name),
