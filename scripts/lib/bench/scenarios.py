@@ -125,7 +125,7 @@ def fill_memory_tier(world):
     world.holdfast.before()
     load(world.holdfast.urls[:1], 60, "seqwrite", block=MIB, depth=4, bytes=HOT, span=HOT)
     world.holdfast.after()
-    for _ in range(4):
+    for _ in range(6):
         load(world.holdfast.urls[:1], 60, "seqread", block=64 * KIB, depth=1, bytes=HOT, span=HOT)
 
 
