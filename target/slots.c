@@ -25,15 +25,16 @@ void hf_slots_reset(struct hf_slots *slots)
 	memset(slots, 0, sizeof *slots);
 }
 
-/* A run of `pages` free pages that starts in [from, to); words in full use are skipped whole. */
-static bool search(const struct hf_slots *slots, uint32_t from, uint32_t to, uint32_t pages,
-		   uint32_t *first)
+/* The first run of so many free pages; words in full use, or in none, are passed whole. */
+static bool search(const struct hf_slots *slots, uint32_t pages, uint32_t *first)
 {
 	uint32_t run = 0;
 
-	for (uint32_t page = from; page < HF_SLOTS_PAGES; page++) {
-		if (page % 64 == 0 && slots->used[page / 64] == UINT64_MAX) {
-			run = 0;
+	for (uint32_t page = slots->lowest; page < HF_SLOTS_PAGES; page++) {
+		uint64_t word = slots->used[page / 64];
+
+		if (page % 64 == 0 && (word == UINT64_MAX || (word == 0 && pages - run > 64))) {
+			run = word ? 0 : run + 64;
 			page += 63;
 			continue;
 		}
@@ -42,8 +43,6 @@ static bool search(const struct hf_slots *slots, uint32_t from, uint32_t to, uin
 			*first = page + 1 - pages;
 			return true;
 		}
-		if (run == 0 && page >= to)
-			return false;
 	}
 	return false;
 }
@@ -51,14 +50,12 @@ static bool search(const struct hf_slots *slots, uint32_t from, uint32_t to, uin
 bool hf_slots_take(struct hf_slots *slots, uint32_t pages, uint32_t *first)
 {
 	HF_ASSERT(pages > 0);
-	if (pages > HF_SLOTS_PAGES - slots->used_pages)
-		return false;
-	if (!search(slots, slots->next, HF_SLOTS_PAGES, pages, first) &&
-	    !search(slots, 0, slots->next, pages, first))
+	if (pages > HF_SLOTS_PAGES - slots->used_pages || !search(slots, pages, first))
 		return false;
 	mark(slots, *first, pages, true);
 	slots->used_pages += pages;
-	slots->next = (*first + pages) % HF_SLOTS_PAGES;
+	if (*first == slots->lowest)
+		slots->lowest += pages;
 	return true;
 }
 
@@ -66,4 +63,6 @@ void hf_slots_give(struct hf_slots *slots, uint32_t first, uint32_t pages)
 {
 	mark(slots, first, pages, false);
 	slots->used_pages -= pages;
+	if (first < slots->lowest)
+		slots->lowest = first;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  * Part of the Holdfast backing store, which tgtd loads; see docs/LICENSING.md. */
-/* Which pages of the ring's data area are in use: contiguous runs, next fit. No thread of its own,
- * no memory but the struct. */
+/* Which pages of the ring's data area are in use: contiguous runs, first fit, so that the same few
+ * pages are used again and again: they are in the processors' caches, and the rest of the area is
+ * never touched. No thread of its own, no memory but the struct. */
 #ifndef HF_TARGET_SLOTS_H
 #define HF_TARGET_SLOTS_H
 
@@ -14,7 +15,7 @@
 
 struct hf_slots {
 	uint64_t used[HF_SLOTS_PAGES / 64]; /* a bit a page */
-	uint32_t next;                      /* page where the search starts */
+	uint32_t lowest;                    /* no page below it is free */
 	uint32_t used_pages;
 };
 

@@ -56,9 +56,25 @@ static void it_does_not_wrap_around_the_end(void **state)
 	hf_slots_give(&slots, 0, 1);
 	assert_false(hf_slots_take(&slots, 2, &first));
 	assert_true(hf_slots_take(&slots, 1, &first));
-	assert_int_equal(first, HF_SLOTS_PAGES - 1);
-	assert_true(hf_slots_take(&slots, 1, &first));
 	assert_int_equal(first, 0);
+	assert_true(hf_slots_take(&slots, 1, &first));
+	assert_int_equal(first, HF_SLOTS_PAGES - 1);
+}
+
+static void the_lowest_free_run_is_taken(void **state)
+{
+	uint32_t first;
+
+	(void)state;
+	assert_true(hf_slots_take(&slots, 1000, &first));
+	hf_slots_give(&slots, 700, 2);
+	hf_slots_give(&slots, 300, 1);
+	assert_true(hf_slots_take(&slots, 2, &first));
+	assert_int_equal(first, 700);
+	assert_true(hf_slots_take(&slots, 1, &first));
+	assert_int_equal(first, 300);
+	assert_true(hf_slots_take(&slots, 2048, &first));
+	assert_int_equal(first, 1000);
 }
 
 /* Against a plain map of bytes, with the sizes that commands have. */
@@ -96,6 +112,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_full_area_says_so, setup),
 		cmocka_unit_test_setup(a_run_is_not_pieced_together, setup),
+		cmocka_unit_test_setup(the_lowest_free_run_is_taken, setup),
 		cmocka_unit_test_setup(it_does_not_wrap_around_the_end, setup),
 		cmocka_unit_test_setup(runs_never_overlap, setup),
 	};
