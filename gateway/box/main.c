@@ -152,7 +152,6 @@ static int enter(struct box *box, struct hf_errmsg *message)
 
 	if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) != 0)
 		return failed(message, "namespaces of its own are needed");
-	setsid();
 	set_environment();
 	err = hf_box_root_enter(box->config, &box->needs, message);
 	if (!err)
