@@ -288,10 +288,11 @@ uint64_t hf_wlog_free_bytes(const struct hf_wlog *log)
 {
 	uint32_t reserve = log->config.reserve_segments;
 	uint64_t left = log->active ? log->super.segment_bytes - log->active->used_bytes : 0;
+	uint32_t free_count = log->free_count + log->spare_count;
 
-	if (log->free_count < reserve)
+	if (free_count < reserve)
 		return 0;
-	return left + (uint64_t)(log->free_count - reserve) * log->super.segment_bytes;
+	return left + (uint64_t)(free_count - reserve) * log->super.segment_bytes;
 }
 
 uint64_t hf_wlog_total_bytes(const struct hf_wlog *log)

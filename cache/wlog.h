@@ -202,6 +202,21 @@ void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush);
  * durable UPLOADED or STATE record says so. It is reused once the last reader is done. Harmless for
  * a segment that is unknown or active. Segments that hold only old STATE go by themselves. */
 void hf_wlog_recycle(struct hf_wlog *log, uint64_t segment_serial);
+/* The owner could do without this (closed) segment, but reads from it: it counts as free space, and
+ * stays until it is recycled. That is to happen, oldest first, while hf_wlog_is_short: fewer than a
+ * quarter of the segments, or two, can be taken at once. Harmless for a segment that is unknown or
+ * active. */
+void hf_wlog_spare(struct hf_wlog *log, uint64_t segment_serial);
+bool hf_wlog_is_short(const struct hf_wlog *log);
+uint64_t hf_wlog_spare_bytes(const struct hf_wlog *log);
+/* Tells of the payload in a segment, in order: up to `max` pieces from piece `from` on. Returns
+ * where to go on, 0 at the end (or if the segment is unknown). The places are those of records,
+ * some of which may have been written again elsewhere since. */
+uint32_t hf_wlog_payload(const struct hf_wlog *log, uint64_t segment_serial, uint32_t from,
+			 uint32_t max,
+			 void (*each)(void *context, uint64_t volume, uint64_t lba,
+				      struct hf_place place, uint64_t length),
+			 void *context);
 
 /* Stops after the batch under way: queued appends are done with HF_ECANCELED, then `closed`. */
 void hf_wlog_close(struct hf_wlog *log, void (*closed)(void *context), void *context);

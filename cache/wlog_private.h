@@ -47,6 +47,7 @@ struct wlog_segment {
 	uint64_t other_records; /* that are not STATE */
 	unsigned readers;
 	bool recycled; /* goes free when the last reader is done */
+	bool spare;    /* free space, but still read from */
 	struct wlog_entry *entries;
 	uint32_t entry_count, entry_capacity;
 	uint32_t *crcs;
@@ -131,7 +132,7 @@ struct hf_wlog {
 	/* Segments and their table (wlog_segment.c) */
 	struct wlog_segment **slots; /* super.segment_count, NULL is free */
 	struct wlog_segment **live;  /* committed, by ascending serial */
-	uint32_t live_count, free_count, next_slot;
+	uint32_t live_count, free_count, spare_count, next_slot;
 	struct wlog_segment *active; /* the newest of `live`; NULL only while opening */
 	struct hf_wlogfmt_table table;
 	unsigned table_good; /* the copy that is stable: the other is written next */

@@ -94,6 +94,9 @@ void hf_wlog_segment_drop(struct hf_wlog *log, struct wlog_segment *segment)
 	}
 	if (log->active == segment)
 		log->active = NULL;
+	if (segment->spare)
+		log->spare_count--;
+	segment->spare = false;
 	segment->recycled = true;
 	if (segment->readers == 0)
 		segment_free(log, segment);
@@ -123,6 +126,48 @@ void hf_wlog_recycle(struct hf_wlog *log, uint64_t segment_serial)
 		return;
 	hf_wlog_segment_drop(log, segment);
 	hf_wlog_soon(log); /* appends may wait for the space */
+}
+
+void hf_wlog_spare(struct hf_wlog *log, uint64_t segment_serial)
+{
+	struct wlog_segment *segment;
+
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	segment = hf_wlog_segment_find(log, segment_serial);
+	if (!segment || segment == log->active || segment->spare)
+		return;
+	segment->spare = true;
+	log->spare_count++;
+}
+
+uint64_t hf_wlog_spare_bytes(const struct hf_wlog *log)
+{
+	return (uint64_t)log->spare_count * log->super.segment_bytes;
+}
+
+bool hf_wlog_is_short(const struct hf_wlog *log)
+{
+	uint32_t reserve = log->config.reserve_segments;
+	uint32_t want = (log->super.segment_count - reserve) / 4;
+
+	return log->free_count < reserve + (want > 2 ? want : 2);
+}
+
+uint32_t hf_wlog_payload(const struct hf_wlog *log, uint64_t segment_serial, uint32_t from,
+			 uint32_t max,
+			 void (*each)(void *context, uint64_t volume, uint64_t lba,
+				      struct hf_place place, uint64_t length),
+			 void *context)
+{
+	const struct wlog_segment *segment = hf_wlog_segment_find(log, segment_serial);
+
+	for (; segment && from < segment->entry_count && max > 0; from++, max--) {
+		const struct wlog_entry *entry = &segment->entries[from];
+		struct hf_place place = {.source = segment_serial, .unit = entry->unit};
+
+		each(context, entry->volume, entry->lba, place, entry->units);
+	}
+	return segment && from < segment->entry_count ? from : 0;
 }
 
 /* ---- The index ------------------------------------------------------------------------------- */

@@ -36,6 +36,8 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	KEY(TEXT, cache_file, "", "the read cache's disk tier; empty: STATE_DIR/cache"),
 	KEY(SIZE, cache_disk_size, "4GiB", "of it, at most half of what is free; 0: none", 0,
 	    1ull << 44),
+	KEY(SIZE, log_keep, "1GiB",
+	    "of it, uploaded and kept for reads while room is plenty; 0: none", 0, 1ull << 46),
 	KEY(SIZE, log_memory, "64MiB",
 	    "memory for what was logged last, so that uploads need not read it back; 0: none", 0,
 	    1ull << 40),

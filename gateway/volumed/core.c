@@ -81,6 +81,16 @@ void hf_core_enter(struct hf_core *core)
 	core->depth++;
 }
 
+/* A segment's worth of entries is dropped a part at a time: the rest comes after what waits now. */
+static bool logs_retire(const struct hf_core *core)
+{
+	hf_core_for_each_log (log, core) {
+		if (log->retiring)
+			return true;
+	}
+	return false;
+}
+
 void hf_core_leave(struct hf_core *core)
 {
 	HF_ASSERT(core->depth > 0);
@@ -94,6 +104,8 @@ void hf_core_leave(struct hf_core *core)
 	}
 	core_tell(core);
 	core->depth = 0;
+	if (!core->closing && logs_retire(core))
+		hf_env_timer_set(core->env, &core->ended_timer, hf_env_now_ns(core->env));
 	if (core->closing)
 		hf_core_close_step(core); /* maybe the end of it */
 }
@@ -101,7 +113,7 @@ void hf_core_leave(struct hf_core *core)
 static bool logs_have_work(const struct hf_core *core)
 {
 	hf_core_for_each_log (log, core) {
-		if (log->segments_released || log->uploaded_now)
+		if (hf_core_segments_wait(log) || log->uploaded_now)
 			return true;
 	}
 	return false;

@@ -159,6 +159,7 @@ struct hf_core_config {
 	uint64_t claims_look_ms;          /* between looks at the claims; 0: 2000 */
 	uint64_t cache_bytes;             /* memory for fetched chunks; 0: 64 MiB */
 	uint64_t log_memory_bytes;        /* memory for what was logged last (wlog.h); 0: none */
+	uint64_t keep_bytes;              /* of each log, uploaded and kept for reads; 0: none */
 	unsigned cache_disk;              /* of env, for fetched chunks; 0: none (it is a log's) */
 	unsigned requests_max;            /* under way; more wait; 0: 4096 */
 	void *context;

@@ -153,6 +153,8 @@ static void remote_adopt(struct hf_core_volume *volume)
 		volume->next_sequence = point + 1;
 		volume->durable_sequence = point;
 	}
+	if (point != volume->counted_through)
+		hf_core_clean_drop_all(volume); /* somebody else may have written */
 	volume->next_upload = point + 1;
 	volume->gather_next = 0;
 	hf_core_upload_counted(volume, point);

@@ -139,7 +139,7 @@ static void leave_drop_logged(struct hf_core_volume *volume)
 
 	while ((entry = hf_core_queue_at(queue, queue->first_sequence)) != NULL &&
 	       entry->logged_ns != 0) {
-		hf_core_overlay_drop(volume->overlay, queue->first_sequence, entry);
+		hf_core_overlay_drop(volume->overlay, queue->first_sequence, entry, NULL);
 		if (queue->first_sequence > volume->counted_through)
 			hf_core_segment_counted(volume->core, entry->place.source);
 		hf_core_segment_release(volume->core, entry->place.source);

@@ -6,7 +6,8 @@
  * core_attach.c and core_detach.c how they come and go; core_request.c the way of a request;
  * core_range_lock.c the order of overlapping writes; core_read.c, core_write.c, core_query.c what
  * requests do; core_results.c what ended requests were answered; core_overlay.c and core_queue.c
- * what the log holds of a volume; core_upload.c and core_object.c the way into the store;
+ * what the log holds of a volume; core_clean.c what it still holds of what the store has;
+ * core_upload.c and core_object.c the way into the store;
  * core_uploaded.c and core_segment.c when a segment may be reused; core_move.c how a volume changes
  * its log; core_control.c, core_state.c, core_found.c and core_recover.c control state. */
 #ifndef HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
@@ -88,9 +89,9 @@ struct hf_core_piece {
 
 void hf_core_overlay_insert(struct hf_extmap *overlay, uint64_t sequence,
 			    const struct hf_core_entry *entry);
-/* Forgets what still comes from this record. */
+/* Forgets what still comes from this record; its data goes into `keep`, unless that is NULL. */
 void hf_core_overlay_drop(struct hf_extmap *overlay, uint64_t sequence,
-			  const struct hf_core_entry *entry);
+			  const struct hf_core_entry *entry, struct hf_extmap *keep);
 /* The record of `entry` now lies at `place`. */
 void hf_core_overlay_move(struct hf_extmap *overlay, const struct hf_core_entry *entry,
 			  struct hf_place place);
@@ -211,7 +212,9 @@ struct hf_core_log {
 	uint64_t safe_segment;  /* a durable append lies in it; older ones may be recycled */
 	uint64_t keep_through;  /* segments kept because recovery found damage */
 	bool segments_released; /* something may be recycled */
-	bool segments_counted;  /* something may become so by an UPLOADED record */
+	uint64_t retiring;      /* serial of a clean segment whose entries are being dropped */
+	uint32_t retiring_at;
+	bool segments_counted; /* something may become so by an UPLOADED record */
 
 	/* The UPLOADED records of its volumes, one append at a time (core_uploaded.c). */
 	struct hf_wlog_append uploaded;
@@ -291,6 +294,7 @@ struct hf_core_volume {
 
 	/* The log's side. */
 	struct hf_extmap *overlay;
+	struct hf_extmap *clean; /* what the store has too; see core_clean.c */
 	struct hf_core_queue queue;
 	uint64_t next_sequence;    /* of the next record */
 	uint64_t durable_sequence; /* every record up to it is durable */
@@ -507,32 +511,6 @@ void hf_core_stays_trim(struct hf_core_volume *volume);
 /* Records of it that are needed may lie in this log, which it has left. */
 bool hf_core_volume_was_in(const struct hf_core_volume *volume, const struct hf_core_log *log);
 
-/* ---- Segments (core_segment.c) -----------------------------------------------------------------
- */
-
-struct hf_core_segment {
-	struct hf_list link;
-	uint64_t serial;
-	uint64_t live;      /* records that no durable UPLOADED record covers */
-	uint64_t uncounted; /* of them, those that the store does not count either */
-};
-
-/* The segment is there; something of ours lies in it. */
-void hf_core_segment_note(struct hf_core_log *log, uint64_t serial);
-/* A record lies there and is needed. */
-void hf_core_segment_hold(struct hf_core *core, uint64_t source);
-/* One of its records is counted by the store now. */
-void hf_core_segment_counted(struct hf_core *core, uint64_t source);
-/* One of its records is needed no more; it has been counted, or is lost. */
-void hf_core_segment_release(struct hf_core *core, uint64_t source);
-/* True if telling the log what the store counts gives back a segment. */
-bool hf_core_segments_want_uploaded(const struct hf_core_log *log);
-/* An append in this segment is durable, so its STATE is. */
-void hf_core_segment_durable(struct hf_core_log *log, uint64_t serial);
-/* Gives back every segment that nothing needs. */
-void hf_core_segments_recycle(struct hf_core_log *log);
-void hf_core_segments_free(struct hf_core_log *log);
-
 /* ---- The read cache (core_cache.c) -------------------------------------------------------------
  */
 
@@ -591,5 +569,7 @@ void hf_core_request_ended(struct hf_core *core, struct hf_request *request, int
 void hf_core_change_ended(struct hf_core *core, struct hf_volume_change *change);
 /* Ends the closing when nothing is left. */
 void hf_core_close_step(struct hf_core *core);
+
+#include "gateway/volumed/core_segment.h"
 
 #endif

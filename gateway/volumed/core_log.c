@@ -42,6 +42,9 @@ void hf_core_log_destroy(struct hf_core_log *log)
 {
 	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
 	HF_ASSERT(!log->wlog && log->pinned == 0);
+	hf_list_for_each (cursor, &log->core->volumes) { /* what it had been kept for */
+		hf_core_clean_drop_all(hf_container_of(cursor, struct hf_core_volume, link));
+	}
 	hf_core_found_destroy(log->found);
 	hf_core_segments_free(log);
 	log->core->logs[log->index] = NULL;

@@ -60,15 +60,18 @@ static bool overlay_next_of(struct hf_extmap *overlay, const struct hf_extent *w
 }
 
 void hf_core_overlay_drop(struct hf_extmap *overlay, uint64_t sequence,
-			  const struct hf_core_entry *entry)
+			  const struct hf_core_entry *entry, struct hf_extmap *keep)
 {
 	struct hf_extent whole = overlay_extent(sequence, entry), found;
 	uint64_t at = entry->lba;
 
 	if (!overlay_has_range(entry))
 		return;
-	while (overlay_next_of(overlay, &whole, &at, &found))
+	while (overlay_next_of(overlay, &whole, &at, &found)) {
 		HF_ASSERT(hf_extmap_remove(overlay, found.lba, found.length) == 0);
+		if (keep && found.kind == HF_EXTENT_DATA)
+			overlay_put(keep, &found);
+	}
 }
 
 void hf_core_overlay_move(struct hf_extmap *overlay, const struct hf_core_entry *entry,

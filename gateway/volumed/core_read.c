@@ -1,4 +1,5 @@
-/* Reading a range of a volume: the overlay first, then the remote map, else zeros. The whole range
+/* Reading a range of a volume: the overlay first, then what the log still has of what is uploaded,
+ * then the remote map, else zeros. The whole range
  * is looked up at one moment and everything is asked for before anything else can happen, so what a
  * read sees is one state of the volume, whatever is written meanwhile. A read that needs the remote
  * map before it is there waits and then starts from the beginning. Core's thread. */
@@ -13,6 +14,7 @@
 struct read_piece {
 	uint32_t magic;
 	struct hf_core_read *read;
+	bool clean; /* the store has it too */
 	struct hf_wlog_read log;
 	struct hf_remote_read remote;
 };
@@ -56,8 +58,10 @@ static void piece_from_log(struct hf_wlog_read *log)
 
 	HF_CHECK_MAGIC(piece, PIECE_MAGIC);
 	hf_core_enter(core);
-	if (log->status == HF_ENOENT)
-		read->again = true; /* recycled in between: the map knows better now */
+	if (log->status != 0 && piece->clean)
+		hf_core_clean_drop(read->volume, log->lba, log->length);
+	if (log->status == HF_ENOENT || (log->status != 0 && piece->clean))
+		read->again = true; /* recycled in between, or damaged: the map knows better now */
 	if (log->status != 0)
 		read_fail(read, log->status);
 	piece_free(piece);
@@ -112,10 +116,20 @@ static uint8_t *read_at(const struct hf_core_read *read, uint64_t lba)
 	return read->buffer + (lba - read->lba) * HF_UNIT;
 }
 
+static void read_log(struct hf_core_read *read, const struct hf_core_piece *part, bool clean)
+{
+	struct read_piece *piece = piece_create(read, part->lba);
+
+	piece->clean = clean;
+	piece->log.volume = read->volume->config.volume;
+	piece->log.length = part->length;
+	piece->log.buffer = read_at(read, part->lba);
+	piece->log.done = piece_from_log;
+	hf_core_log_read(read->volume->core, &part->place, &piece->log);
+}
+
 static void read_overlay(struct hf_core_read *read, const struct hf_core_piece *part)
 {
-	struct read_piece *piece;
-
 	switch (part->source) {
 	case HF_CORE_FROM_ZERO:
 		memset(read_at(read, part->lba), 0, part->length * HF_UNIT);
@@ -124,12 +138,7 @@ static void read_overlay(struct hf_core_read *read, const struct hf_core_piece *
 		read_fail(read, HF_EBADEXTENT);
 		break;
 	case HF_CORE_FROM_LOG:
-		piece = piece_create(read, part->lba);
-		piece->log.volume = read->volume->config.volume;
-		piece->log.length = part->length;
-		piece->log.buffer = read_at(read, part->lba);
-		piece->log.done = piece_from_log;
-		hf_core_log_read(read->volume->core, &part->place, &piece->log);
+		read_log(read, part, false);
 		break;
 	}
 }
@@ -146,7 +155,7 @@ static void read_object(struct hf_core_read *read, const struct hf_extent *exten
 	hf_remote_read(read->volume->remote, &piece->remote);
 }
 
-/* A range that the overlay does not have. */
+/* A range that the log does not have. */
 static void read_remote(struct hf_core_read *read, uint64_t lba, uint64_t end)
 {
 	const struct hf_extmap *map = hf_remote_map(read->volume->remote);
@@ -166,6 +175,21 @@ static void read_remote(struct hf_core_read *read, uint64_t lba, uint64_t end)
 		else
 			read_fail(read, HF_EBADEXTENT);
 	}
+}
+
+/* A range that the overlay does not have. */
+static void read_uploaded(struct hf_core_read *read, uint64_t lba, uint64_t end)
+{
+	struct hf_core_piece part;
+
+	while (lba < end && hf_core_clean_find(read->volume, lba, end - lba, &part)) {
+		if (part.lba > lba)
+			read_remote(read, lba, part.lba);
+		read_log(read, &part, true);
+		lba = part.lba + part.length;
+	}
+	if (lba < end)
+		read_remote(read, lba, end);
 }
 
 static bool overlay_has_all(const struct hf_core_read *read)
@@ -197,11 +221,11 @@ static void read_attempt(struct hf_core_read *read)
 	read->under_way = 1;
 	while (at < end) {
 		if (!hf_core_overlay_find(volume->overlay, at, end - at, &part)) {
-			read_remote(read, at, end);
+			read_uploaded(read, at, end);
 			break;
 		}
 		if (part.lba > at)
-			read_remote(read, at, part.lba);
+			read_uploaded(read, at, part.lba);
 		read_overlay(read, &part);
 		at = part.lba + part.length;
 	}

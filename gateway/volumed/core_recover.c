@@ -242,6 +242,7 @@ void hf_core_recover_finish(struct hf_core *core)
 	hf_core_for_each_log (log, core) {
 		hf_core_found_destroy(log->found);
 		log->found = NULL;
+		hf_core_segments_found(log);
 	}
 	recover_outbid(core);
 }

@@ -1,7 +1,11 @@
 /* When a segment of the log may be reused: no record in it is one that the store does not cover by
  * a durable UPLOADED record, and a newer segment has durable control state. The second is known
  * from any durable record in a newer segment, because a segment opens with STATE and a sync covers
- * everything before it. Core's thread. */
+ * everything before it. Such a segment still serves reads (core_clean.c) until its room is wanted:
+ *
+ *   live ──last record covered, newer STATE durable──▶ clean ──oldest, room is short──▶ recycled
+ *
+ * Core's thread. */
 #include <stdlib.h>
 
 #include "gateway/volumed/core_internal.h"
@@ -88,29 +92,114 @@ bool hf_core_segments_want_uploaded(const struct hf_core_log *log)
 	return false;
 }
 
-void hf_core_segments_recycle(struct hf_core_log *log)
+static bool segment_is_free(const struct hf_core_log *log, const struct hf_core_segment *segment)
 {
-	bool freed = false;
+	return segment->live == 0 && segment->serial < log->safe_segment &&
+	       segment->serial > log->keep_through;
+}
 
-	if (!log->segments_released || log->core->recovering || log->core->closing || !log->wlog)
-		return;
-	log->segments_released = false;
+/* What nothing needs any more is kept for reads: it counts as free space. */
+static void segments_spare(struct hf_core_log *log)
+{
 	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
+		hf_list_for_each (cursor, &log->segments[i]) {
+			struct hf_core_segment *segment =
+				hf_container_of(cursor, struct hf_core_segment, link);
+
+			if (!segment_is_free(log, segment))
+				continue;
+			segment->clean = true;
+			hf_wlog_spare(log->wlog, segment->serial);
+		}
+}
+
+void hf_core_segments_found(struct hf_core_log *log)
+{
+	for (unsigned i = 0; log->wlog && i < HF_CORE_SEGMENT_BUCKETS; i++)
 		hf_list_for_each_safe (cursor, &log->segments[i]) {
 			struct hf_core_segment *segment =
 				hf_container_of(cursor, struct hf_core_segment, link);
-			uint64_t serial = segment->serial;
 
-			if (segment->live > 0 || serial >= log->safe_segment ||
-			    serial <= log->keep_through)
+			if (!segment_is_free(log, segment))
 				continue;
+			hf_wlog_recycle(log->wlog, segment->serial);
 			hf_list_remove(&segment->link);
 			free(segment);
-			hf_wlog_recycle(log->wlog, serial);
-			freed = true;
 		}
-	if (freed)
-		hf_core_pace_room(log);
+}
+
+static struct hf_core_segment *segment_oldest_clean(struct hf_core_log *log)
+{
+	struct hf_core_segment *oldest = NULL;
+
+	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
+		hf_list_for_each (cursor, &log->segments[i]) {
+			struct hf_core_segment *segment =
+				hf_container_of(cursor, struct hf_core_segment, link);
+
+			if (segment->clean && (!oldest || segment->serial < oldest->serial))
+				oldest = segment;
+		}
+	return oldest;
+}
+
+/* Room is short, or more is kept than there is to be. */
+static bool segments_are_too_many(const struct hf_core_log *log)
+{
+	uint64_t spare = hf_wlog_spare_bytes(log->wlog);
+
+	return spare > 0 && (hf_wlog_is_short(log->wlog) || spare > log->core->config.keep_bytes ||
+			     log->state != HF_CORE_LOG_SERVING);
+}
+
+bool hf_core_segments_wait(const struct hf_core_log *log)
+{
+	return log->wlog && !log->core->recovering && !log->core->closing &&
+	       (log->segments_released || log->retiring || segments_are_too_many(log));
+}
+
+/* False if it takes more than one turn. */
+static bool segment_retire(struct hf_core_log *log)
+{
+	struct hf_core_segment *segment;
+
+	if (!hf_core_clean_retire(log, log->retiring, &log->retiring_at))
+		return false;
+	segment = segment_find(log, log->retiring);
+	if (segment) {
+		hf_list_remove(&segment->link);
+		free(segment);
+	}
+	hf_wlog_recycle(log->wlog, log->retiring);
+	log->retiring = 0;
+	return true;
+}
+
+static void segments_retire(struct hf_core_log *log)
+{
+	while (log->retiring || segments_are_too_many(log)) {
+		if (!log->retiring) {
+			struct hf_core_segment *segment = segment_oldest_clean(log);
+
+			if (!segment)
+				return;
+			log->retiring = segment->serial;
+			log->retiring_at = 0;
+		}
+		if (!segment_retire(log))
+			return;
+	}
+}
+
+void hf_core_segments_recycle(struct hf_core_log *log)
+{
+	if (!hf_core_segments_wait(log))
+		return;
+	if (log->segments_released)
+		segments_spare(log);
+	log->segments_released = false;
+	segments_retire(log);
+	hf_core_pace_room(log);
 }
 
 void hf_core_segments_free(struct hf_core_log *log)

@@ -181,7 +181,8 @@ void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
 		uint64_t sequence = queue->first_sequence;
 		struct hf_core_entry *entry = hf_core_queue_at(queue, sequence);
 
-		hf_core_overlay_drop(volume->overlay, sequence, entry);
+		hf_core_overlay_drop(volume->overlay, sequence, entry,
+				     volume->core->config.keep_bytes ? volume->clean : NULL);
 		hf_core_segment_release(volume->core, entry->place.source);
 		hf_core_queue_pop(queue);
 	}

@@ -105,7 +105,8 @@ struct hf_core_volume *hf_core_volume_create(struct hf_core *core,
 	volume->state = HF_VOLUME_OPENING;
 	volume->next_sequence = 1;
 	volume->overlay = hf_extmap_create();
-	HF_ASSERT(volume->overlay != NULL);
+	volume->clean = hf_extmap_create();
+	HF_ASSERT(volume->overlay != NULL && volume->clean != NULL);
 	volume->parked_timer.fired = parked_expired;
 	volume->upload_timer.fired = upload_due;
 	hf_list_init(&volume->unsynced);
@@ -138,6 +139,7 @@ void hf_core_volume_clear_log(struct hf_core_volume *volume)
 	hf_extmap_destroy(volume->overlay);
 	volume->overlay = hf_extmap_create();
 	HF_ASSERT(volume->overlay != NULL);
+	hf_core_clean_drop_all(volume);
 	volume->lag_bytes = 0;
 }
 
@@ -158,6 +160,7 @@ void hf_core_volume_free(struct hf_core_volume *volume)
 	core->volume_count--;
 	hf_core_queue_free(&volume->queue);
 	hf_extmap_destroy(volume->overlay);
+	hf_extmap_destroy(volume->clean);
 	if (core->cache)
 		hf_rcache_forget(core->cache, volume->config.volume);
 	explicit_bzero(&volume->config, sizeof volume->config);

@@ -37,6 +37,7 @@ static void append_account(struct hf_core_job *job)
 		hf_core_segment_note(volume->home, record->place.source);
 		hf_core_segment_hold(core, entry->place.source);
 		hf_core_overlay_insert(volume->overlay, record->sequence, entry);
+		hf_core_clean_written(volume, record->lba, record->length);
 		hf_core_range_changed(volume, record->lba, record->length);
 	}
 	hf_core_volume_synced(volume);

@@ -275,6 +275,7 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .cache_bytes = config->cache_size,
 			   .cache_disk = volumed->cache.fd < 0 ? 0 : CACHE_DISK,
 			   .log_memory_bytes = config->log_memory,
+			   .keep_bytes = config->log_keep,
 			   .requests_max = (unsigned)config->requests,
 			   .context = volumed,
 			   .volume_changed = volume_changed,

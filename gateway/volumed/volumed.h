@@ -18,6 +18,7 @@ struct hf_volumed_config {
 	char *cache_file;         /* empty: STATE_DIR/cache */
 	uint64_t cache_disk_size; /* bytes; 0: none */
 	uint64_t memory_tier;     /* bytes; 0: none */
+	uint64_t log_keep;        /* bytes; 0: none */
 	uint64_t log_memory;      /* bytes; 0: none */
 	uint64_t memory_tier_rings;
 	uint64_t requests;

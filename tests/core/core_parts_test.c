@@ -132,7 +132,7 @@ static void test_overlay_drops_exactly_what_is_covered(void **state)
 		}
 		while (s - covered > 20 || (s > covered && rand() % 3 == 0)) {
 			covered++;
-			hf_core_overlay_drop(overlay, covered, &entries[covered]);
+			hf_core_overlay_drop(overlay, covered, &entries[covered], NULL);
 			for (uint64_t u = 0; u < UNITS; u++)
 				if (owners[u] == covered)
 					owners[u] = 0;
@@ -222,6 +222,8 @@ static void small_core_free(struct hf_core *core)
 
 	hf_core_log_pin(volume, NULL);
 	hf_extmap_destroy(volume->overlay);
+	hf_extmap_destroy(volume->clean);
+	hf_list_remove(&volume->link);
 	free(volume);
 	hf_core_rings_free(core);
 	hf_core_log_destroy(core->logs[0]);

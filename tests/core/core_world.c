@@ -89,6 +89,7 @@ void world_boot(struct core_world *world, unsigned host)
 	config->read_deadline_ms = world->read_deadline_ms;
 	config->claims_look_ms = 50;
 	config->cache_bytes = 1u << 20;
+	config->keep_bytes = world->keep_bytes;
 	config->context = world;
 	config->alarm = alarmed;
 	job->open.opened = core_opened;

@@ -19,6 +19,7 @@ struct core_world {
 	unsigned alarms;
 	char last_alarm[256];
 	uint64_t read_deadline_ms;
+	uint64_t keep_bytes; /* 0 at first */
 };
 
 /* A world with formatted disks and no process. */

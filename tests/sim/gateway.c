@@ -125,6 +125,7 @@ bool gateway_boot(struct gateway *gateway)
 	config->cache_disk = GATEWAY_CACHE_DISK;
 	/* Little, so that some of it is still there and some is not; or nothing. */
 	config->log_memory_bytes = sim_random(gateway->sim) % 3 * (48u << 10);
+	config->keep_bytes = sim_random(gateway->sim) % 4 ? 1u << 30 : 0;
 	config->requests_max = 16;
 	config->context = gateway;
 	config->alarm = alarmed;

@@ -2,9 +2,9 @@
 """The read cache under a real volumed: tgtd with the plugin, a directory as the store, qemu-img as
 the initiator.
 
-Promises: what was read once is read again without the store, also after a restart of volumed, clean
-or by kill -9; a cache file that was damaged, replaced or cannot be had costs fetches and never a
-wrong byte (invariants 6 and 8).
+Promises: what was written is read from the log after its upload too; what was read once is read
+again without the store, also after a restart of volumed, clean or by kill -9; a cache file that was
+damaged, replaced or cannot be had costs fetches and never a wrong byte (invariants 6 and 8).
 """
 
 import filecmp
@@ -131,4 +131,19 @@ def without_a_disk(folder):
         one.volumed.stop()
 
 
-story((read_again_without_the_store, a_damaged_cache_costs_fetches, without_a_disk))
+def the_log_serves_what_is_uploaded(folder):
+    """Before any of it is recycled; the cache has nothing yet."""
+    with Served(folder) as one:
+        qemu_img("convert", "-n", "-f", "raw", "-O", "raw", one.image, one.url)
+        wait_until("the uploads", lambda: one.volumed.drained(VOLUME))
+        total = one.volumed.status()["log_total_bytes"]
+        wait_until("the log to count as free",
+                   lambda: one.volumed.status()["log_free_bytes"] >= total - (40 << 20))
+        os.rename(one.volumed.store, one.volumed.store + "-away")
+        check(one.read() == 0, "nothing came from the store")
+        check(one.stats()["memory_hits"] == 0 and one.stats()["disk_hits"] == 0, "nor the cache")
+        os.rename(one.volumed.store + "-away", one.volumed.store)
+        one.volumed.stop()
+
+
+story((the_log_serves_what_is_uploaded, read_again_without_the_store, a_damaged_cache_costs_fetches, without_a_disk))
