@@ -242,6 +242,8 @@ static void reply_status(struct fake_gateway *fake, struct hf_local_request *req
 	status.volumes = list;
 	status.n_volumes = fake->volume_count;
 	status.pid = fake->pid;
+	status.alarms = &fake->alarm;
+	status.n_alarms = fake->alarm ? 1 : 0;
 	answer.status = &status;
 	reply(request, &answer.base);
 }
@@ -339,7 +341,7 @@ static void stop(struct fake_gateway *fake, struct hf_local_server **server)
 
 void fake_start_broker(struct fake_gateway *fake)
 {
-	start(fake, "broker.sock", &fake->broker, on_broker);
+	start(fake, fake->broker_name, &fake->broker, on_broker);
 }
 
 void fake_stop_broker(struct fake_gateway *fake)
@@ -371,11 +373,22 @@ void fake_open(struct fake_gateway *fake, struct test_loop *loop)
 	memset(fake, 0, sizeof *fake);
 	fake->loop = loop;
 	fake->pid = 100;
+	fake->broker_name = "broker.sock";
 	strcpy(fake->folder, "/tmp/hf-agent-XXXXXX");
 	assert_non_null(mkdtemp(fake->folder));
 	fake_restart_tgtd(fake);
 	fake_start_broker(fake);
 	fake_start_volumed(fake);
+}
+
+void fake_open_second(struct fake_gateway *second, const struct fake_gateway *first)
+{
+	memset(second, 0, sizeof *second);
+	second->loop = first->loop;
+	second->broker_name = "broker-2.sock";
+	memcpy(second->folder, first->folder, sizeof second->folder);
+	fake_restart_tgtd(second);
+	fake_start_broker(second);
 }
 
 void fake_close(struct fake_gateway *fake)

@@ -45,10 +45,14 @@ struct fake_gateway {
 	unsigned fail_add_lun;
 	int fail_attach_error;
 	uint64_t fail_attach_volume;
+	const char *broker_name; /* of its socket */
+	char *alarm;             /* volumed's only one, or NULL */
 	unsigned closing;
 };
 
 void fake_open(struct fake_gateway *fake, struct test_loop *loop);
+/* Another tgtd of the same gateway, in the first one's folder: only its broker, `broker-2.sock`. */
+void fake_open_second(struct fake_gateway *second, const struct fake_gateway *first);
 void fake_close(struct fake_gateway *fake);
 void fake_start_broker(struct fake_gateway *fake);
 void fake_stop_broker(struct fake_gateway *fake);

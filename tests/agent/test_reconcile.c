@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gateway/agent/reconcile.h"
 #include "tests/agent/fake_gateway.h"
 
-#define PORTAL "127.0.0.1:3999"
+#define PORTAL   "127.0.0.1:3999"
+#define PORTAL_2 "127.0.0.1:3998"
 
 struct fixture {
 	struct test_loop loop;
@@ -23,10 +25,11 @@ struct fixture {
 	struct hf_seal_key sealing;
 	struct hf_reconciler *reconciler;
 	Holdfast__Document document;
-	Holdfast__Volume volumes[4], *volume_list[4];
-	Holdfast__Tombstone tombstones[4], *tombstone_list[4];
+	Holdfast__Volume volumes[6], *volume_list[6];
+	Holdfast__Tombstone tombstones[6], *tombstone_list[6];
 	Holdfast__Store store;
-	char targets[4][40];
+	char targets[6][40];
+	const char *portals;
 	unsigned changes;
 	bool closed;
 };
@@ -40,7 +43,7 @@ static void open_reconciler(struct fixture *f)
 {
 	struct hf_reconciler_config config = {.loop = &f->loop.loop,
 					      .run_dir = f->fake.folder,
-					      .portals = PORTAL,
+					      .portals = f->portals,
 					      .kept = &f->kept,
 					      .sealing = &f->sealing,
 					      .changed = on_changed,
@@ -71,6 +74,7 @@ static int setup(void **state)
 	fake_open(&f->fake, &f->loop);
 	f->kept.folder = f->fake.folder;
 	hf_seal_key_make(&f->sealing);
+	f->portals = PORTAL;
 	open_reconciler(f);
 	holdfast__document__init(&f->document);
 	holdfast__store__init(&f->store);
@@ -88,7 +92,7 @@ static int teardown(void **state)
 	close_reconciler(f);
 	fake_close(&f->fake);
 	test_loop_close(&f->loop);
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 6; i++) {
 		free(f->volumes[i].sealed.data);
 		free(f->tombstones[i].sealed.data);
 	}
@@ -403,6 +407,88 @@ static void test_works_on_when_the_broker_comes_late(void **state)
 	WAIT_STATE(f, 7, AVAILABLE);
 }
 
+/* ---- Several tgtd ---- */
+
+static void begin_two(struct fixture *f, struct fake_gateway *second)
+{
+	close_reconciler(f);
+	fake_open_second(second, &f->fake);
+	f->portals = PORTAL ", " PORTAL_2;
+	open_reconciler(f);
+	for (uint64_t volume = 1; volume <= 4; volume++)
+		add_volume(f, volume);
+	put_document(f);
+	for (uint64_t volume = 1; volume <= 4; volume++)
+		WAIT_STATE(f, volume, AVAILABLE);
+	RUN_UNTIL(&f->loop, fake_portal(&f->fake, PORTAL) && fake_portal(second, PORTAL_2));
+}
+
+static void restart_reconciler(struct fixture *f)
+{
+	close_reconciler(f);
+	f->fake.log[0] = '\0';
+	open_reconciler(f);
+	put_document(f);
+	for (uint64_t volume = 1; volume <= 4; volume++)
+		WAIT_STATE(f, volume, AVAILABLE);
+}
+
+static void test_volumes_are_spread_and_stay(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_gateway second;
+	char path[128];
+
+	begin_two(f, &second);
+	assert_true(f->fake.target_count == 2 && second.target_count == 2);
+	restart_reconciler(f); /* as it was kept */
+	assert_null(strstr(f->fake.log, "create"));
+	snprintf(path, sizeof path, "%s/places", f->fake.folder);
+	assert_int_equal(unlink(path), 0);
+	restart_reconciler(f); /* as their LUNs tell */
+	assert_null(strstr(f->fake.log, "create"));
+	assert_true(f->fake.target_count == 2 && second.target_count == 2);
+	fake_stop_broker(&second);
+}
+
+static void test_one_tgtd_away_holds_back_its_own_only(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_gateway second;
+
+	begin_two(f, &second);
+	fake_stop_broker(&second);
+	add_volume(f, 5); /* a place is found where somebody answers */
+	fake_restart_tgtd(&f->fake);
+	put_document(f);
+	WAIT_STATE(f, 5, AVAILABLE);
+	RUN_UNTIL(&f->loop, fake_portal(&f->fake, PORTAL));
+	assert_int_equal(f->fake.target_count, 3);
+	fake_restart_tgtd(&second);
+	fake_start_broker(&second);
+	RUN_UNTIL(&f->loop, fake_portal(&second, PORTAL_2));
+	assert_int_equal(second.target_count, 2);
+	fake_stop_broker(&second);
+}
+
+static void test_alarms_travel_with_reports(void **state)
+{
+	Holdfast__Report report = HOLDFAST__REPORT__INIT;
+	struct fixture *f = *state;
+	bool found = false;
+
+	f->fake.alarm = (char[]){"a block is bad"};
+	add_volume(f, 7);
+	put_document(f);
+	WAIT_STATE(f, 7, AVAILABLE);
+	hf_reconciler_report(f->reconciler, &report);
+	for (size_t i = 0; i < report.n_alarms; i++)
+		found = found || strcmp(report.alarms[i], "a block is bad") == 0;
+	assert_true(found);
+	assert_string_equal(report.volumes[0]->portal, PORTAL);
+	hf_reconciler_report_free(&report);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -420,6 +506,9 @@ int main(void)
 		T(test_tombstone_of_the_same_version_ends_the_steps),
 		T(test_targets_of_nobody_are_deleted),
 		T(test_works_on_when_the_broker_comes_late),
+		T(test_volumes_are_spread_and_stay),
+		T(test_one_tgtd_away_holds_back_its_own_only),
+		T(test_alarms_travel_with_reports),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
