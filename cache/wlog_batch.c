@@ -150,8 +150,9 @@ bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *ap
 			 hf_wlogfmt_block_up(need.payload_bytes);
 	uint64_t body = HF_WLOGFMT_HEAD + need.header_bytes, left = 0;
 	uint32_t reserve = log->config.reserve_segments;
+	uint32_t free_count = log->free_count + log->spare_count;
 
-	if (log->free_count < reserve || !active)
+	if (free_count < reserve || !active)
 		return false;
 	hf_list_for_each (link, &log->queue) {
 		const struct wlog_batch *batch = hf_container_of(link, struct wlog_batch, link);
@@ -166,7 +167,7 @@ bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *ap
 	body = hf_wlogfmt_block_up(active->body_bytes + body) + HF_WLOG_BLOCK;
 	if (active->used_bytes + body < log->super.segment_bytes)
 		left = log->super.segment_bytes - active->used_bytes - body;
-	return bytes <= left || bytes <= (uint64_t)(log->free_count - reserve) * log->batch_max;
+	return bytes <= left || bytes <= (uint64_t)(free_count - reserve) * log->batch_max;
 }
 
 int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)

@@ -16,6 +16,10 @@ static const char help_text[] =
 	"        the activation key to enter at the provider, and who claimed this gateway\n"
 	"  activation refuse [--run-dir DIR]\n"
 	"        turn down whoever claimed this gateway\n"
+	"  log list [--json] | log add PATH SIZE | log remove PATH [--run-dir DIR]\n"
+	"        the write logs (upload buffers): one is best put on a disk of its own; one that "
+	"is\n"
+	"        removed is drained first\n"
 	"  export VOLUME FILE --store URL --key FILE [--region REGION] [--ca FILE]\n"
 	"         [--tenant TENANT] [--json]\n"
 	"        rebuild a volume as a raw image from the object store alone; needs no running\n"
@@ -34,6 +38,7 @@ static const struct {
 } verbs[] = {
 	{"status", hf_cli_status},
 	{"activation", hf_cli_activation},
+	{"log", hf_cli_log},
 	{"export", hf_cli_export},
 };
 

@@ -200,6 +200,7 @@ static json_t *volumed_json(const Holdfast__VolumedStatus *status)
 	set(said, "pid", status->pid);
 	set(said, "log_total_bytes", status->log_total_bytes);
 	set(said, "log_free_bytes", status->log_free_bytes);
+	set(said, "log_full_in_s", status->log_full_in_s);
 	set(said, "log_written_bytes", status->log_written_bytes);
 	set(said, "memory_tier_bytes", status->memory_tier_bytes);
 	set(said, "memory_tier_used_bytes", status->memory_tier_used_bytes);
@@ -284,6 +285,9 @@ static void print_volumed(const Holdfast__VolumedStatus *status)
 	printf("%-12s %.1f of %.1f MiB free\n", "buffer",
 	       (double)status->log_free_bytes / (1 << 20),
 	       (double)status->log_total_bytes / (1 << 20));
+	if (status->log_full_in_s)
+		printf("%-12s in %llu s as it fills now\n", "full",
+		       (unsigned long long)status->log_full_in_s);
 	if (status->cache)
 		print_cache(status->cache);
 	for (size_t i = 0; i < status->n_alarms; i++)

@@ -61,6 +61,7 @@ static void answer_status(struct hf_control *control, struct hf_local_request *q
 		.core = control->config.core,
 		.volumes = control->config.volumes,
 		.alarms = control->config.alarms,
+		.logs = control->config.logs,
 		.rings = hf_ring_host_rings(control->config.rings),
 		.store_in_use = hf_store_setting_in_use(control->config.store),
 	};
@@ -89,6 +90,13 @@ static void asked(void *context, struct hf_local_request *question, const uint8_
 	switch (request.verb) {
 	case HF_CONTROL_STATUS:
 		answer_status(control, question);
+		break;
+	case HF_CONTROL_ADD_LOG:
+		hf_logs_add(control->config.logs, request.log_path, request.log_bytes,
+			    answer_change, question);
+		break;
+	case HF_CONTROL_REMOVE_LOG:
+		hf_logs_remove(control->config.logs, request.log_path, answer_change, question);
 		break;
 	case HF_CONTROL_SET_STORE:
 		hf_store_setting_change(control->config.store, request.store, answer_change,

@@ -4,6 +4,7 @@
 #ifndef HF_GATEWAY_VOLUMED_CONTROL_H
 #define HF_GATEWAY_VOLUMED_CONTROL_H
 
+#include "gateway/volumed/logs.h"
 #include "gateway/volumed/ring_host.h"
 #include "gateway/volumed/store_setting.h"
 #include "gateway/volumed/volumes.h"
@@ -18,6 +19,7 @@ struct hf_control_config {
 	struct hf_store_setting *store;
 	const struct hf_alarms *alarms;
 	const struct hf_ring_host *rings;
+	struct hf_logs *logs;
 };
 
 /* Listens; everything in `config` outlives it. 0 or HF_E… with the reason. */

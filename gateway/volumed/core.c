@@ -102,6 +102,8 @@ void hf_core_leave(struct hf_core *core)
 	hf_core_for_each_log (log, core) {
 		hf_core_segments_recycle(log);
 	}
+	if (core->logs_draining > 0)
+		hf_core_logs_drain_step(core);
 	core_tell(core);
 	core->depth = 0;
 	if (!core->closing && logs_retire(core))
@@ -369,10 +371,10 @@ static void core_logs_close(struct hf_core *core)
 {
 	core->logs_closing = true;
 	hf_core_for_each_log (log, core) {
-		if (log->wlog)
+		if (log->wlog && log->state != HF_CORE_LOG_CLOSING)
 			hf_wlog_close(log->wlog, core_log_closed, log);
 		else
-			log->closed = true;
+			log->closed = !log->wlog;
 	}
 }
 
@@ -436,6 +438,7 @@ void hf_core_close(struct hf_core *core, void (*closed)(void *context), void *co
 		hf_core_pace_run(volume);
 	}
 	hf_core_budget_run(core);
+	hf_core_logs_stop(core);
 	hf_core_leave_later(core);
 }
 

@@ -197,9 +197,25 @@ struct hf_core_log_status {
 	unsigned volumes; /* that are in it */
 	uint64_t total_bytes, free_bytes, written_bytes;
 	uint64_t full_in_s; /* as it fills now; UINT64_MAX: it does not */
+	uint64_t needed_records;
 };
 /* Fills up to HF_CORE_LOGS_MAX, returns how many there are. */
 unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs);
+
+/* A log comes or goes. Caller's memory until done. */
+struct hf_core_log_change {
+	unsigned disk; /* of env; formatted as a log */
+	int status;
+	struct hf_errmsg message;
+	void (*done)(struct hf_core_log_change *change);
+	void *owner;
+};
+/* Opens one more log; done when it takes volumes. */
+void hf_core_log_add(struct hf_core *core, struct hf_core_log_change *change);
+/* Its volumes move to other logs, what it holds is uploaded or copied there, it is closed; done
+ * when nothing of it is used any more. Takes as long as it takes; HF_ENOENT, HF_EBUSY at once,
+ * HF_ECANCELED when the core closes first. */
+void hf_core_log_drain(struct hf_core *core, struct hf_core_log_change *change);
 
 /* Puts the volume into the log of this index (hf_core_logs), while it serves; done through
  * volume_changed. 0 if it is there or on the way; HF_ENOENT, HF_EBUSY. */

@@ -203,7 +203,8 @@ struct hf_core_log {
 	struct hf_wlog *wlog; /* NULL unless open */
 	struct hf_wlog_owner owner;
 	struct hf_wlog_open open;
-	bool recovering, damaged, closed;
+	bool damaged, closed;
+	struct hf_core_log_change *change; /* being added or drained */
 	unsigned pinned;                   /* volumes that are in it */
 	struct hf_core_found_table *found; /* while it recovers, until all have */
 
@@ -238,6 +239,10 @@ struct hf_core_log *hf_core_log_find(struct hf_core *core, const uint8_t uuid[16
  * NULL: nowhere. */
 struct hf_core_log *hf_core_log_choose(struct hf_core *core, const struct hf_core_log *but);
 bool hf_core_logs_are_missing(const struct hf_core *core);
+/* Moves the volumes of logs that are drained, and closes those that hold nothing. */
+void hf_core_logs_drain_step(struct hf_core *core);
+/* The core closes: what is being drained is not waited for. */
+void hf_core_logs_stop(struct hf_core *core);
 /* The volume is in this log from now on (NULL: in none). */
 void hf_core_log_pin(struct hf_core_volume *volume, struct hf_core_log *log);
 
@@ -526,7 +531,7 @@ struct hf_core {
 	struct hf_core_config config;
 	struct hf_env *env;
 	struct hf_core_log *logs[HF_CORE_LOGS_MAX]; /* NULL: none; with gaps */
-	unsigned logs_opening;
+	unsigned logs_opening, logs_draining;
 	struct hf_core_open *open;
 	bool recovering;
 

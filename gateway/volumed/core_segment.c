@@ -92,6 +92,17 @@ bool hf_core_segments_want_uploaded(const struct hf_core_log *log)
 	return false;
 }
 
+uint64_t hf_core_segments_live(const struct hf_core_log *log)
+{
+	uint64_t live = 0;
+
+	for (unsigned i = 0; i < HF_CORE_SEGMENT_BUCKETS; i++)
+		hf_list_for_each (cursor, &log->segments[i]) {
+			live += hf_container_of(cursor, struct hf_core_segment, link)->live;
+		}
+	return live;
+}
+
 static bool segment_is_free(const struct hf_core_log *log, const struct hf_core_segment *segment)
 {
 	return segment->live == 0 && segment->serial < log->safe_segment &&

@@ -28,6 +28,8 @@ void hf_core_segment_release(struct hf_core *core, uint64_t source);
 bool hf_core_segments_want_uploaded(const struct hf_core_log *log);
 /* An append in this segment is durable, so its STATE is. */
 void hf_core_segment_durable(struct hf_core_log *log, uint64_t serial);
+/* Records of the log that are needed. */
+uint64_t hf_core_segments_live(const struct hf_core_log *log);
 /* Gives back every segment that nothing needs, or keeps it for reads as long as there is room. */
 void hf_core_segments_recycle(struct hf_core_log *log);
 /* After recovery: those that nothing needs have nothing to read either. */

@@ -172,7 +172,7 @@ static int check(struct hf_env_uv *env, const struct hf_disk_io *io)
 {
 	uint64_t total = total_bytes(io);
 
-	if (io->disk >= env->table.disk_count)
+	if (io->disk >= env->table.disk_count || env->table.disk_size_bytes[io->disk] == 0)
 		return HF_EINVAL;
 	if (io->op == HF_DISK_SYNC)
 		return 0;

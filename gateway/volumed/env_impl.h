@@ -9,7 +9,7 @@
 #include "gateway/volumed/env_uv.h"
 #include "base/assert.h"
 
-#define HF_ENV_DISKS_MAX   8u
+#define HF_ENV_DISKS_MAX   HF_DISKS_MAX
 #define HF_ENV_WORKERS_MAX 8u
 #define HF_ENV_READS_MAX   256u /* in io_uring at once, all disks; more wait in a list */
 
@@ -170,7 +170,7 @@ struct hf_env_uv {
 	struct hf_list arrivals[HF_ARRIVAL_KINDS]; /* arrivals_lock */
 
 	struct hf_env_timers timers;
-	struct hf_env_committer *committers; /* table.disk_count of them */
+	struct hf_env_committer *committers; /* HF_DISKS_MAX */
 	struct hf_env_reader reader;
 	struct hf_env_workers workers;
 	struct hf_env_store store;

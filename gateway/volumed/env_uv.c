@@ -177,6 +177,25 @@ static int check_disk(const struct hf_env_uv_disk *disk, unsigned number, struct
 	return err;
 }
 
+static int start_disk(struct hf_env_uv *env, const struct hf_env_uv_disk *disk, unsigned number,
+		      struct hf_errmsg *message)
+{
+	int err;
+
+	if (disk->fd < 0)
+		return 0; /* a number that has no disk */
+	err = check_disk(disk, number, message);
+	if (err)
+		return err;
+	err = hf_env_committer_start(&env->committers[number], env, number, disk->fd);
+	if (err)
+		return hf_fail(message, err, "the committer of disk %u", number);
+	env->table.disk_size_bytes[number] = disk->size_bytes;
+	if (number >= env->table.disk_count)
+		env->table.disk_count = number + 1;
+	return 0;
+}
+
 static int start_disks(struct hf_env_uv *env, const struct hf_env_uv_config *config,
 		       struct hf_errmsg *message)
 {
@@ -184,20 +203,34 @@ static int start_disks(struct hf_env_uv *env, const struct hf_env_uv_config *con
 
 	if (config->disk_count == 0)
 		return 0;
-	env->committers = calloc(config->disk_count, sizeof *env->committers);
+	env->committers = calloc(HF_ENV_DISKS_MAX, sizeof *env->committers);
 	if (!env->committers)
 		return hf_fail(message, HF_ENOMEM, "out of memory");
 	for (unsigned i = 0; i < config->disk_count; i++) {
-		err = check_disk(&config->disks[i], i, message);
+		err = start_disk(env, &config->disks[i], i, message);
 		if (err)
 			return err;
-		err = hf_env_committer_start(&env->committers[i], env, i, config->disks[i].fd);
-		if (err)
-			return hf_fail(message, err, "the committer of disk %u", i);
-		env->table.disk_size_bytes[i] = config->disks[i].size_bytes;
-		env->table.disk_count = i + 1;
 	}
 	return hf_env_reader_start(env, message);
+}
+
+int hf_env_uv_add_disk(struct hf_env_uv *env, const struct hf_env_uv_disk *disk, unsigned *number,
+		       struct hf_errmsg *message)
+{
+	HF_CHECK_MAGIC(env, HF_ENV_MAGIC);
+	HF_ASSERT(env->committers);
+	for (*number = 0; *number < HF_ENV_DISKS_MAX; ++*number)
+		if (env->table.disk_size_bytes[*number] == 0)
+			return start_disk(env, disk, *number, message);
+	return hf_fail(message, HF_EBUSY, "there are as many disks as can be");
+}
+
+void hf_env_uv_remove_disk(struct hf_env_uv *env, unsigned number)
+{
+	HF_CHECK_MAGIC(env, HF_ENV_MAGIC);
+	hf_env_committer_join(&env->committers[number]);
+	memset(&env->committers[number], 0, sizeof env->committers[number]);
+	env->table.disk_size_bytes[number] = 0;
 }
 
 static int start_parts(struct hf_env_uv *env, const struct hf_env_uv_config *config,

@@ -28,7 +28,7 @@ struct hf_env_uv_disk {
 struct hf_env_uv_config {
 	uv_loop_t *loop;
 	const struct hf_env_uv_disk *disks; /* copied */
-	unsigned disk_count;                /* 0 … 8; 0: every disk operation is HF_EINVAL */
+	unsigned disk_count;                /* 0 … 16; 0: every disk operation is HF_EINVAL */
 	unsigned workers;                   /* threads for work; 0: one a processor, 1 … 8 */
 };
 
@@ -40,6 +40,13 @@ int hf_env_uv_open(const struct hf_env_uv_config *config, struct hf_env_uv **env
 
 /* The table to give to the cores; valid until closed. */
 struct hf_env *hf_env_uv_table(struct hf_env_uv *env);
+
+/* A disk more while it runs: the lowest number without one, in `number`. 0 or as above. The
+ * environment was opened with a disk. */
+int hf_env_uv_add_disk(struct hf_env_uv *env, const struct hf_env_uv_disk *disk, unsigned *number,
+		       struct hf_errmsg *message);
+/* Nothing of it is under way. The descriptor stays the caller's. */
+void hf_env_uv_remove_disk(struct hf_env_uv *env, unsigned number);
 
 /* Which object store to use from now on. Caller's memory, with the strings of `config`, until
  * done. On failure (see hf_store_open) the store before stays in use. A change of nothing but

@@ -85,7 +85,7 @@ int hf_logfile_open(const char *path, uint64_t size_bytes, struct hf_logfile *fi
 
 	*file = (struct hf_logfile){.fd = -1, .path = path};
 	file->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (file->fd < 0 && errno != ENOENT)
+	if (file->fd < 0 && (errno != ENOENT || size_bytes == 0))
 		return failed(message, path, "cannot be opened");
 	if (file->fd < 0) {
 		err = make(path, size_bytes, file, message);

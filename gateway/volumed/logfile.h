@@ -17,8 +17,8 @@ struct hf_logfile {
 
 /* One open of a log a process: closing another descriptor of the file would drop the lock.
  *
- * Opens `path` (kept by reference), or makes PATH.new of `size_bytes` if there is none. 0, or
- * HF_EBUSY (another process has it), HF_EINVAL (no regular file), HF_ENOSPC, HF_EUNSUPPORTED (no
+ * Opens `path` (kept by reference), or makes PATH.new of `size_bytes` (not 0) if there is none. 0,
+ * or HF_EBUSY (another process has it), HF_EINVAL (no regular file), HF_ENOSPC, HF_EUNSUPPORTED (no
  * direct I/O there), HF_EACCES, HF_EIO with the reason in `message`. */
 int hf_logfile_open(const char *path, uint64_t size_bytes, struct hf_logfile *file,
 		    struct hf_errmsg *message);

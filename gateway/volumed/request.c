@@ -101,6 +101,19 @@ static int check_volume(uint64_t volume, struct hf_control_request *request,
 	return volume ? 0 : hf_fail(message, HF_EINVAL, "volume is missing");
 }
 
+static int check_log(const char *path, struct hf_control_request *request,
+		     struct hf_errmsg *message)
+{
+	size_t length = strlen(path);
+
+	/* Beside it lies PATH.new while it is made. */
+	if (path[0] != '/' || length + sizeof ".new" > sizeof request->log_path ||
+	    request->log_bytes > 1ull << 46)
+		return hf_fail(message, HF_EINVAL, "a log has an absolute path and at most 64 TiB");
+	memcpy(request->log_path, path, length + 1);
+	return 0;
+}
+
 static int check(Holdfast__VolumedRequest *decoded, struct hf_control_request *request,
 		 struct hf_errmsg *message)
 {
@@ -134,6 +147,13 @@ static int check(Holdfast__VolumedRequest *decoded, struct hf_control_request *r
 	case HOLDFAST__VOLUMED_REQUEST__KIND_STATUS:
 		request->verb = HF_CONTROL_STATUS;
 		return 0;
+	case HOLDFAST__VOLUMED_REQUEST__KIND_ADD_LOG:
+		request->verb = HF_CONTROL_ADD_LOG;
+		request->log_bytes = decoded->add_log->size_bytes;
+		return check_log(decoded->add_log->path, request, message);
+	case HOLDFAST__VOLUMED_REQUEST__KIND_REMOVE_LOG:
+		request->verb = HF_CONTROL_REMOVE_LOG;
+		return check_log(decoded->remove_log, request, message);
 	default:
 		return hf_fail(message, HF_EUNSUPPORTED, "this version knows no such request");
 	}

@@ -3,6 +3,8 @@
 #ifndef HF_GATEWAY_VOLUMED_REQUEST_H
 #define HF_GATEWAY_VOLUMED_REQUEST_H
 
+#include <limits.h>
+
 #include "base/err.h"
 #include "gateway/volumed/core.h"
 #include "proto/local.pb-c.h"
@@ -15,6 +17,8 @@ enum hf_control_verb {
 	HF_CONTROL_DETACH,
 	HF_CONTROL_REMOVE,
 	HF_CONTROL_STATUS,
+	HF_CONTROL_ADD_LOG,
+	HF_CONTROL_REMOVE_LOG,
 };
 
 struct hf_control_request {
@@ -23,6 +27,8 @@ struct hf_control_request {
 	bool force;                     /* DETACH */
 	bool has_key;                   /* REMOVE: tenant and wrap_key were given */
 	Holdfast__VolumedStore *store;  /* SET_STORE: owned */
+	char log_path[PATH_MAX];        /* ADD_LOG, REMOVE_LOG */
+	uint64_t log_bytes;             /* ADD_LOG */
 };
 
 /* 0, or HF_EPROTO (no such message), HF_EUNSUPPORTED (a kind this version does not know), HF_EINVAL

@@ -130,6 +130,37 @@ static void fill_volumes(const struct hf_status_source *source, Holdfast__Volume
 	}
 }
 
+static Holdfast__VolumedLog *new_log(const struct hf_core_log_status *from, const char *path)
+{
+	Holdfast__VolumedLog *out = malloc(sizeof *out);
+
+	HF_ASSERT(out);
+	holdfast__volumed_log__init(out);
+	out->path = copy_text(path);
+	out->state = copy_text(from->state_text);
+	out->reason = copy_text(from->reason);
+	out->volumes = from->volumes;
+	out->total_bytes = from->total_bytes;
+	out->free_bytes = from->free_bytes;
+	out->written_bytes = from->written_bytes;
+	out->full_in_s = from->full_in_s == UINT64_MAX ? 0 : from->full_in_s + 1;
+	out->needed_records = from->needed_records;
+	return out;
+}
+
+static void fill_logs(const struct hf_status_source *source, Holdfast__VolumedStatus *status)
+{
+	struct hf_core_log_status logs[HF_CORE_LOGS_MAX];
+	unsigned count = hf_core_logs(source->core, logs), missing = 0;
+
+	status->logs = calloc(count + 1, sizeof(Holdfast__VolumedLog *));
+	HF_ASSERT(status->logs);
+	for (unsigned i = 0; i < count; i++)
+		status->logs[status->n_logs++] = new_log(
+			&logs[i], hf_logs_path(source->logs, logs[i].disk,
+					       logs[i].disk == HF_CORE_NO_DISK ? missing++ : 0));
+}
+
 static void fill_alarms(const struct hf_alarms *alarms, Holdfast__VolumedStatus *status)
 {
 	unsigned count = hf_alarms_count(alarms);
@@ -182,6 +213,8 @@ Holdfast__VolumedStatus *hf_status_create(const struct hf_status_source *source)
 	status->uploads_under_way = core.uploads_under_way;
 	status->pid = (uint64_t)getpid();
 	status->rings = source->rings;
+	status->log_full_in_s = core.full_in_s == UINT64_MAX ? 0 : core.full_in_s + 1;
+	fill_logs(source, status);
 	fill_volumes(source, status);
 	fill_alarms(source->alarms, status);
 	return status;

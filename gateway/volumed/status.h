@@ -3,12 +3,14 @@
 #ifndef HF_GATEWAY_VOLUMED_STATUS_H
 #define HF_GATEWAY_VOLUMED_STATUS_H
 
+#include "gateway/volumed/logs.h"
 #include "gateway/volumed/volumes.h"
 
 struct hf_status_source {
 	struct hf_core *core;
 	const struct hf_volumes *volumes;
 	const struct hf_alarms *alarms;
+	const struct hf_logs *logs;
 	unsigned rings;
 	bool store_in_use;
 };

@@ -14,6 +14,7 @@
 #include "gateway/volumed/cachefile.h"
 #include "gateway/volumed/control.h"
 #include "gateway/volumed/logfile.h"
+#include "gateway/volumed/logs.h"
 #include "gateway/volumed/steps.h"
 #include "net/daemon.h"
 
@@ -31,6 +32,8 @@ struct volumed {
 	struct hf_state state;
 	struct hf_volumes *volumes;
 	struct hf_logfile log;
+	struct hf_logs *logs; /* the others */
+	unsigned log_disks[HF_CORE_LOGS_MAX], log_count;
 	struct hf_cachefile cache;
 	struct hf_env_uv *env;
 	struct hf_store_setting *store;
@@ -66,6 +69,9 @@ static void state_up(struct hf_steps *steps, void *context)
 	if (!err) {
 		volumed->volumes = hf_volumes_create(&volumed->state, &volumed->alarms);
 		HF_ASSERT(volumed->volumes);
+		volumed->logs =
+			hf_logs_create(&volumed->state, &volumed->alarms, volumed->config->log_file,
+				       (uint32_t)volumed->config->segment_size);
 	}
 	hf_steps_next(steps, err, &message);
 }
@@ -74,6 +80,7 @@ static void state_down(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
 
+	hf_logs_destroy(volumed->logs);
 	hf_volumes_destroy(volumed->volumes);
 	hf_state_close(&volumed->state);
 	hf_steps_next(steps, 0, NULL);
@@ -142,7 +149,7 @@ static void env_up(struct hf_steps *steps, void *context)
 	struct hf_env_uv_config config = {
 		.loop = &volumed->loop,
 		.disks = disks,
-		.disk_count = volumed->cache.fd < 0 ? CACHE_DISK : DISKS,
+		.disk_count = DISKS,
 	};
 	struct hf_errmsg message = {""};
 	int err = hf_env_uv_open(&config, &volumed->env, &message);
@@ -224,6 +231,19 @@ static void format_up(struct hf_steps *steps, void *context)
 	hf_wlog_format_start(format);
 }
 
+/* ---- the other logs ---- */
+
+static void logs_up(struct hf_steps *steps, void *context)
+{
+	struct volumed *volumed = context;
+	struct hf_errmsg message = {""};
+	int count = hf_logs_open(volumed->logs, volumed->env, volumed->log_disks + 1, &message);
+
+	volumed->log_disks[0] = LOG_DISK;
+	volumed->log_count = count < 0 ? 0 : 1 + (unsigned)count;
+	hf_steps_next(steps, count < 0 ? count : 0, &message);
+}
+
 /* ---- core ---- */
 
 static void volume_changed(void *context, uint64_t volume)
@@ -254,8 +274,10 @@ static void core_opened(struct hf_core_open *open)
 	struct volumed *volumed = hf_container_of(open, struct volumed, open);
 
 	volumed->core = open->core;
-	if (!open->status)
+	if (!open->status) {
 		hf_volumes_start(volumed->volumes, hf_env_uv_table(volumed->env), open->core);
+		hf_logs_start(volumed->logs, open->core);
+	}
 	hf_steps_next(&volumed->steps, open->status, &open->message);
 }
 
@@ -272,6 +294,8 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .uploads_max = (unsigned)config->uploads,
 			   .read_deadline_ms = config->read_deadline_ms,
 			   .claims_look_ms = config->claims_look_ms,
+			   .write_horizon_ms = config->log_horizon_ms,
+			   .write_wait_ms = config->write_wait_ms,
 			   .cache_bytes = config->cache_size,
 			   .cache_disk = volumed->cache.fd < 0 ? 0 : CACHE_DISK,
 			   .log_memory_bytes = config->log_memory,
@@ -283,6 +307,8 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .range_changed = range_changed},
 		.opened = core_opened,
 	};
+	volumed->open.config.disk_count = volumed->log_count;
+	memcpy(volumed->open.config.disks, volumed->log_disks, sizeof volumed->open.config.disks);
 	hf_core_open_start(&volumed->open);
 }
 
@@ -293,6 +319,7 @@ static void core_down(struct hf_steps *steps, void *context)
 
 	(void)steps;
 	hf_volumes_stop(volumed->volumes);
+	hf_logs_stop(volumed->logs);
 	hf_env_uv_close_store(volumed->env);
 	hf_core_close(volumed->core, part_closed, volumed);
 }
@@ -396,6 +423,7 @@ static void control_up(struct hf_steps *steps, void *context)
 		.store = volumed->store,
 		.alarms = &volumed->alarms,
 		.rings = volumed->rings,
+		.logs = volumed->logs,
 	};
 	struct hf_errmsg message = {""};
 	int err = hf_control_open(&config, &volumed->control, &message);
@@ -419,6 +447,7 @@ static const struct hf_step table[] = {
 	{"cache file", cache_file_up, cache_file_down},
 	{"environment", env_up, env_down},
 	{"log format", format_up, NULL},
+	{"other logs", logs_up, NULL},
 	{"recovery", core_up, core_down},
 	{"store", store_up, NULL},
 	{"volumes", volumes_up, NULL},

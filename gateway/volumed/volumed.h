@@ -14,6 +14,7 @@ struct hf_volumed_config {
 	uint64_t segment_size; /* bytes, of a log that is made */
 	uint64_t object_size;  /* bytes, the rest as in struct hf_core_config; 0: its default */
 	uint64_t object_timer_ms, uploads, read_deadline_ms, claims_look_ms;
+	uint64_t log_horizon_ms, write_wait_ms;
 	uint64_t cache_size;      /* bytes */
 	char *cache_file;         /* empty: STATE_DIR/cache */
 	uint64_t cache_disk_size; /* bytes; 0: none */

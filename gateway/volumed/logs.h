@@ -1,0 +1,42 @@
+/* The write logs beside the first (log_file): added and removed while volumed runs, remembered in
+ * STATE_DIR/logs. The loop's thread; making a file and remembering block it for moments, which only
+ * a person's request causes. */
+#ifndef HF_GATEWAY_VOLUMED_LOGS_H
+#define HF_GATEWAY_VOLUMED_LOGS_H
+
+#include "gateway/volumed/alarms.h"
+#include "gateway/volumed/env_uv.h"
+#include "gateway/volumed/logfile.h"
+#include "gateway/volumed/state.h"
+
+#define HF_LOGS_MAX (HF_CORE_LOGS_MAX - 1)
+
+struct hf_logs;
+
+/* `first` is log_file's path; all by reference. */
+struct hf_logs *hf_logs_create(const struct hf_state *state, struct hf_alarms *alarms,
+			       const char *first, uint32_t segment_bytes);
+void hf_logs_destroy(struct hf_logs *logs);
+
+/* Opens what is remembered and gives each a disk of the environment. A log that cannot be opened is
+ * missing: an alarm tells. `disks` gets up to HF_LOGS_MAX numbers, HF_CORE_NO_DISK for a missing
+ * one; returns how many. 0 or more, or why STATE_DIR/logs cannot be read. */
+int hf_logs_open(struct hf_logs *logs, struct hf_env_uv *env, unsigned *disks,
+		 struct hf_errmsg *message);
+/* The core serves: what was being drained goes on. */
+void hf_logs_start(struct hf_logs *logs, struct hf_core *core);
+/* The core is closed. */
+void hf_logs_stop(struct hf_logs *logs);
+
+/* `answered` once. Adding: when the log takes volumes. Removing: when it is noted; it drains then.
+ */
+void hf_logs_add(struct hf_logs *logs, const char *path, uint64_t size_bytes,
+		 void (*answered)(void *context, int status, const struct hf_errmsg *message),
+		 void *context);
+void hf_logs_remove(struct hf_logs *logs, const char *path,
+		    void (*answered)(void *context, int status, const struct hf_errmsg *message),
+		    void *context);
+/* The path of the log on this disk; of a missing one of the order in which they are remembered. */
+const char *hf_logs_path(const struct hf_logs *logs, unsigned disk, unsigned missing_index);
+
+#endif
