@@ -147,9 +147,9 @@ def a_full_log_slows_and_fails_nothing(folder):
         tgt.start()
         tgt.target()
         check(tgt.lun(ONE, f"size={SIZE_MIB << 20}"), "the LUN")
-        os.rename(volumed.store, volumed.store + "-away")
         for options in (("--op", "randwrite", "--block", "4096", "--depth", "32"),
                         ("--op", "seqwrite", "--block", "1048576", "--depth", "4")):
+            os.rename(volumed.store, volumed.store + "-away")
             running = load(tgt.url(), *options, "--seconds", str(seconds),
                            "--span", str(SIZE_MIB << 20))
             said = json.loads(running.communicate(timeout=seconds + 60)[0])
@@ -158,8 +158,8 @@ def a_full_log_slows_and_fails_nothing(folder):
                   f"{logs(volumed)['log']['free_bytes'] >> 10} KiB left")
             check(running.returncode == 0 and said["errors"] == 0, f"{said}")
             check(longest_ms < wait_ms + 2000, f"a command took {longest_ms:.0f} ms")
-        os.rename(volumed.store + "-away", volumed.store)
-        wait_until("the uploads", lambda: volumed.drained(ONE), 60)
+            os.rename(volumed.store + "-away", volumed.store)
+            wait_until("the uploads", lambda: volumed.drained(ONE), 60)
         volumed.stop()
     finally:
         tgt.end()
