@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
@@ -38,9 +39,7 @@ static const int allowed[] = {
 	SYS_readv,
 	SYS_writev,
 	SYS_recvmsg,
-	SYS_sendmsg,
 	SYS_recvfrom,
-	SYS_sendto,
 	SYS_futex,
 	SYS_timerfd_settime,
 	/* Memory, threads, time. */
@@ -214,11 +213,26 @@ static void add_socket(struct program *p)
 	load_argument(p, 0);
 	give_if(p, AF_UNIX, ALLOW);
 	add(p, BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 1, 0);
-	add(p, BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 4); /* to the end: refuse */
+	add(p, BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 3); /* past 3: refuse */
 	load_argument(p, 1);
 	add(p, BPF_ALU | BPF_AND | BPF_K, SOCKET_TYPES, 0, 0);
-	give_if(p, SOCK_STREAM, ALLOW);
+	add(p, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 1, 0);
 	give(p, REFUSE);
+	load_argument(p, 2); /* Landlock looks at TCP only, not at MPTCP or SCTP */
+	give_if(p, 0, ALLOW);
+	give_if(p, IPPROTO_TCP, ALLOW);
+	give(p, REFUSE);
+	conditions_end(p, begun);
+}
+
+/* A connection that begins with its first data does not pass by connect(). */
+static void add_send(struct program *p, int call, unsigned flags)
+{
+	unsigned short begun = conditions_begin(p, call);
+
+	load_argument(p, flags);
+	give_if_any(p, MSG_FASTOPEN, REFUSE);
+	give(p, ALLOW);
 	conditions_end(p, begun);
 }
 
@@ -285,6 +299,8 @@ static void build(struct program *p)
 	for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
 		give_if(p, (uint32_t)allowed[i], ALLOW);
 	add_socket(p);
+	add_send(p, SYS_sendto, 3);
+	add_send(p, SYS_sendmsg, 2);
 	add_clone(p);
 	add_memory(p);
 	add_rest(p);

@@ -110,6 +110,19 @@ static int try_tcp(const char *key, int (*attempt)(int, const struct sockaddr *,
 	return result;
 }
 
+static int try_fast_open(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	ssize_t sent;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	address.sin_port = htons((uint16_t)strtoul(target("port"), NULL, 10));
+	sent = sendto(fd, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, sizeof address);
+	close(fd);
+	return sent == 1 ? 0 : -1;
+}
+
 static int try_socket(int family, int type, int protocol)
 {
 	int fd = socket(family, type, protocol);
@@ -266,6 +279,7 @@ static void attempt_others(void)
 	tell("connect_broker", try_connect_unix(target("broker")));
 	tell("connect_abstract", try_connect_abstract());
 	tell("connect_tcp", try_tcp("port", connect));
+	tell("connect_by_fast_open", try_fast_open());
 	tell("listen_elsewhere", try_tcp("free_port", bind));
 	tell("ptrace_broker", try_ptrace(target_pid("broker_pid")));
 	tell("read_memory_of_broker", try_memory_of(target_pid("broker_pid")));
@@ -275,6 +289,7 @@ static void attempt_others(void)
 	tell("packet_socket", try_socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)));
 	tell("netlink_socket", try_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
 	tell("udp_socket", try_socket(AF_INET, SOCK_DGRAM, 0));
+	tell("mptcp_socket", try_socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP));
 }
 
 static void attempt_kernel(void)
