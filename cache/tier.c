@@ -12,7 +12,8 @@
  * beginning touched; one that is older than what is remembered fills nothing.
  *
  * What gets in: a block that is read for the second time as far as a table of fingerprints
- * remembers, or that was in the tier when it was written to. So a scan passes by. What goes: in its
+ * remembers; one that was in the tier when it was written to comes back with its next read, or at
+ * once if it was used. So a scan passes by. What goes: in its
  * set, the first block that the shim has not used since the hand came by the last time (CLOCK). If
  * all were used, the newcomer has to come again. */
 #include "cache/tier.h"
@@ -230,42 +231,46 @@ static bool changed_since(const struct hf_tier *tier, uint64_t moment, uint32_t 
 	return false;
 }
 
-static void drop_changed(struct hf_tier *tier, uint64_t entry)
+/* True if the shim used it. */
+static bool drop_changed(struct hf_tier *tier, uint64_t entry)
 {
 	ghost_put(tier, tier->keys[entry]); /* its next read brings it back */
 	drop(tier, entry);
 	tier->counts.dropped++;
+	return take_mark(tier, entry);
 }
 
-static void drop_range(struct hf_tier *tier, uint64_t first, uint64_t last)
+static bool drop_range(struct hf_tier *tier, uint64_t first, uint64_t last)
 {
+	bool used = false;
 	uint64_t entry;
 
 	if (last - first >= tier->entry_count) {
 		for (entry = 0; entry < tier->entry_count; entry++)
 			if (tier->keys[entry] >= first && tier->keys[entry] <= last &&
 			    tier->keys[entry] != NO_KEY)
-				drop_changed(tier, entry);
-		return;
+				used |= drop_changed(tier, entry);
+		return used;
 	}
 	for (uint64_t key = first; key <= last; key++)
 		if (find(tier, key, &entry))
-			drop_changed(tier, entry);
+			used |= drop_changed(tier, entry);
+	return used;
 }
 
 /* Everything of a range is dropped before anything of its new content can come in, so a reader
  * never sees a part of a change. */
-void hf_tier_changed(struct hf_tier *tier, uint32_t handle, uint64_t offset, uint64_t length)
+bool hf_tier_changed(struct hf_tier *tier, uint32_t handle, uint64_t offset, uint64_t length)
 {
 	uint64_t first = offset / HF_TIER_BLOCK, last;
 
 	HF_CHECK_MAGIC(tier, TIER_MAGIC);
 	if (length == 0)
-		return;
+		return false;
 	last = (offset + (length - 1)) / HF_TIER_BLOCK;
 	note(tier, handle, first, last);
-	if (tier->counts.used > 0)
-		drop_range(tier, hf_tier_key(handle, first), hf_tier_key(handle, last));
+	return tier->counts.used > 0 &&
+	       drop_range(tier, hf_tier_key(handle, first), hf_tier_key(handle, last));
 }
 
 void hf_tier_forget(struct hf_tier *tier, uint32_t handle)

@@ -27,8 +27,10 @@ void hf_tier_destroy(struct hf_tier *tier);
  * hints, that anybody may write at any time. NULL: none. */
 void hf_tier_use_marks(struct hf_tier *tier, uint8_t *marks, uint32_t count);
 
-/* The bytes of [offset, offset + length) of the volume changed. */
-void hf_tier_changed(struct hf_tier *tier, uint32_t handle, uint64_t offset, uint64_t length);
+/* The bytes of [offset, offset + length) of the volume changed. True if something was dropped that
+ * the shim has used since it came in: it is worth giving what the range holds now to
+ * hf_tier_filled, with a moment of after this. */
+bool hf_tier_changed(struct hf_tier *tier, uint32_t handle, uint64_t offset, uint64_t length);
 /* The volume leaves, or nobody may read it now; what was read of it before must not come in any
  * more. Wipes the bytes too. */
 void hf_tier_forget(struct hf_tier *tier, uint32_t handle);

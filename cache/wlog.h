@@ -176,6 +176,9 @@ bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *appen
 /* Whether it would be written now, after what was appended before and without the reserve. */
 bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *append);
 void hf_wlog_append(struct hf_wlog *log, struct hf_wlog_append *append);
+/* `units` of durable payload from `place` on if they are still in memory, as they were written; for
+ * the caller to copy at once. NULL: they are not. */
+const void *hf_wlog_peek(const struct hf_wlog *log, const struct hf_place *place, uint64_t units);
 void hf_wlog_read(struct hf_wlog *log, struct hf_wlog_read *read);
 
 /* Between the two nothing new is written: for an owner with several appends at hand, which then go

@@ -207,6 +207,12 @@ static bool read_unsynced(struct hf_wlog *log, struct hf_wlog_read *read)
 	return false;
 }
 
+const void *hf_wlog_peek(const struct hf_wlog *log, const struct hf_place *place, uint64_t units)
+{
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	return hf_wlog_keep_find(&log->keep, place, units);
+}
+
 static bool read_kept(struct hf_wlog *log, struct hf_wlog_read *read)
 {
 	const uint8_t *payload = hf_wlog_keep_find(&log->keep, &read->place, read->length);

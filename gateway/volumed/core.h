@@ -168,8 +168,12 @@ struct hf_core_config {
 	void (*volume_changed)(void *context, uint64_t volume);
 	void (*alarm)(void *context, uint64_t volume, const char *text);
 	/* From now on reads of this range (bytes) may give something else than before. Called
-	 * before the request that made it so is answered. From inside the core, too. */
-	void (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
+	 * before the request that made it so is answered. From inside the core, too. True: it would
+	 * be good to know what the range holds now; then range_holds comes at once, if the core has
+	 * it at hand. */
+	bool (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
+	void (*range_holds)(void *context, uint64_t volume, uint64_t offset, uint64_t length,
+			    const void *bytes);
 };
 
 /* Opens the logs and recovers. One that cannot be opened is missing: an alarm says why, volumes

@@ -360,8 +360,9 @@ void hf_core_volume_stop(struct hf_core_volume *volume, enum hf_volume_state sta
 /* Records that became durable since: lag, uploads. */
 void hf_core_volume_synced(struct hf_core_volume *volume);
 void hf_core_volume_changed(struct hf_core_volume *volume);
-/* Whoever changes what reads of a range give says so, before anybody is answered. Units. */
-void hf_core_range_changed(struct hf_core_volume *volume, uint64_t lba, uint64_t length);
+/* Whoever changes what reads of a range give says so, before anybody is answered. Units. True: what
+ * it holds now is asked for. */
+bool hf_core_range_changed(struct hf_core_volume *volume, uint64_t lba, uint64_t length);
 void hf_core_alarm(struct hf_core *core, uint64_t volume, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -176,13 +176,13 @@ void hf_core_volume_changed(struct hf_core_volume *volume)
 		core->config.volume_changed(core->config.context, volume->config.volume);
 }
 
-void hf_core_range_changed(struct hf_core_volume *volume, uint64_t lba, uint64_t length)
+bool hf_core_range_changed(struct hf_core_volume *volume, uint64_t lba, uint64_t length)
 {
 	const struct hf_core_config *config = &volume->core->config;
 
-	if (config->range_changed)
-		config->range_changed(config->context, volume->config.volume, lba * HF_UNIT,
-				      length * HF_UNIT);
+	return config->range_changed &&
+	       config->range_changed(config->context, volume->config.volume, lba * HF_UNIT,
+				     length * HF_UNIT);
 }
 
 void hf_core_volume_set_state(struct hf_core_volume *volume, enum hf_volume_state state, int error,

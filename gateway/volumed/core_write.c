@@ -20,6 +20,19 @@ static void write_finish(struct hf_core_job *job, int status)
 /* ---- The append --------------------------------------------------------------------------------
  */
 
+/* What the log still has of it in memory of its own: the initiator's may have changed since. */
+static void tell_content(struct hf_core_volume *volume, const struct hf_wlog_record *record)
+{
+	const struct hf_core_config *config = &volume->core->config;
+	const void *bytes = NULL;
+
+	if (record->type == HF_RECORD_DATA && config->range_holds)
+		bytes = hf_wlog_peek(volume->home->wlog, &record->place, record->length);
+	if (bytes)
+		config->range_holds(config->context, volume->config.volume, record->lba * HF_UNIT,
+				    record->length * HF_UNIT, bytes);
+}
+
 static void append_account(struct hf_core_job *job)
 {
 	struct hf_core_volume *volume = job->volume;
@@ -38,7 +51,8 @@ static void append_account(struct hf_core_job *job)
 		hf_core_segment_hold(core, entry->place.source);
 		hf_core_overlay_insert(volume->overlay, record->sequence, entry);
 		hf_core_clean_written(volume, record->lba, record->length);
-		hf_core_range_changed(volume, record->lba, record->length);
+		if (hf_core_range_changed(volume, record->lba, record->length))
+			tell_content(volume, record);
 	}
 	hf_core_volume_synced(volume);
 }

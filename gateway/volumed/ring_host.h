@@ -46,9 +46,12 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
  * a volume that a shim waits for. Does its work later in the same turn of the loop. */
 void hf_ring_host_volume_changed(struct hf_ring_host *host, uint64_t volume);
 
-/* To be called from the core's range_changed: what shims may read inline is not that any more. */
-void hf_ring_host_range_changed(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
+/* To be called from the core's range_changed: what shims may read inline is not that any more. True
+ * if they did, and range_holds would be welcome. */
+bool hf_ring_host_range_changed(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
 				uint64_t length);
+void hf_ring_host_range_holds(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
+			      uint64_t length, const void *bytes);
 
 /* Reads that the shim says it answered from the memory tier since the volume was bound; whatever a
  * hostile one says. */

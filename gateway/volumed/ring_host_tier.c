@@ -252,14 +252,24 @@ static struct bound *bound_of(struct hf_ring_tiers *tiers, uint64_t volume, uint
 	return NULL;
 }
 
-void hf_ring_host_range_changed(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
+bool hf_ring_host_range_changed(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
 				uint64_t length)
 {
 	uint32_t handle;
 	struct bound *bound = bound_of(hf_ring_host_tiers(host), volume, &handle);
 
+	return bound && hf_tier_changed(bound->tier->content, handle, offset, length);
+}
+
+void hf_ring_host_range_holds(struct hf_ring_host *host, uint64_t volume, uint64_t offset,
+			      uint64_t length, const void *bytes)
+{
+	uint32_t handle;
+	struct bound *bound = bound_of(hf_ring_host_tiers(host), volume, &handle);
+
 	if (bound)
-		hf_tier_changed(bound->tier->content, handle, offset, length);
+		hf_tier_filled(bound->tier->content, handle, offset, length,
+			       hf_tier_moment(bound->tier->content), bytes);
 }
 
 /* Fenced, detached, failed, come again: whatever it is, what was known of the volume is not known

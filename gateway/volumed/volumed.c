@@ -254,12 +254,20 @@ static void volume_changed(void *context, uint64_t volume)
 		hf_ring_host_volume_changed(volumed->rings, volume);
 }
 
-static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+static bool range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+{
+	struct volumed *volumed = context;
+
+	return volumed->rings && hf_ring_host_range_changed(volumed->rings, volume, offset, length);
+}
+
+static void range_holds(void *context, uint64_t volume, uint64_t offset, uint64_t length,
+			const void *bytes)
 {
 	struct volumed *volumed = context;
 
 	if (volumed->rings)
-		hf_ring_host_range_changed(volumed->rings, volume, offset, length);
+		hf_ring_host_range_holds(volumed->rings, volume, offset, length, bytes);
 }
 
 static void alarm_raised(void *context, uint64_t volume, const char *text)
@@ -304,7 +312,8 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .context = volumed,
 			   .volume_changed = volume_changed,
 			   .alarm = alarm_raised,
-			   .range_changed = range_changed},
+			   .range_changed = range_changed,
+			   .range_holds = range_holds},
 		.opened = core_opened,
 	};
 	volumed->open.config.disk_count = volumed->log_count;

@@ -136,6 +136,7 @@ def write_configs(layout, spec, store):
         "provider": provider,
         "volumed": {"run_dir": gateway_run, "ring_dir": ring,
                     "tgt_uid": TGT_UID, "state_dir": layout.path("gateway", "volumed"),
+                    "memory_tier_rings": spec.get("tgtds", 1),
                     **spec["volumed"]},
         "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),
                   "activation": address(spec, "activation"),

@@ -209,6 +209,22 @@ static void test_change_drops(void **state)
 	assert_int_equal(stamp_of(both, HANDLE, 13, 1), UINT64_MAX);
 }
 
+/* What the shim used is worth its new content at once, in place of a read that asks for it; what it
+ * did not use is not. */
+static void test_change_of_what_is_used(void **state)
+{
+	struct both *both = *state;
+
+	fill_twice(both, HANDLE, 10, 2, 1);
+	assert_false(hf_tier_changed(both->tier, HANDLE, 10 * BLOCK, 2 * BLOCK));
+	fill_at(both, HANDLE, 10, 2, 2, hf_tier_moment(both->tier));
+	assert_int_equal(stamp_of(both, HANDLE, 11, 1), 2);
+	assert_true(hf_tier_changed(both->tier, HANDLE, 10 * BLOCK, 2 * BLOCK));
+	fill_at(both, HANDLE, 10, 2, 3, hf_tier_moment(both->tier));
+	assert_int_equal(stamp_of(both, HANDLE, 10, 2), 3);
+	assert_false(hf_tier_changed(both->tier, HANDLE + 1, 10 * BLOCK, 2 * BLOCK));
+}
+
 /* A read that was under way while its range changed may carry what was there before. */
 static void test_old_read_fills_nothing(void **state)
 {
@@ -475,6 +491,7 @@ int main(void)
 		TEST(test_parts_of_blocks),
 		TEST(test_clock),
 		TEST(test_change_drops),
+		TEST(test_change_of_what_is_used),
 		TEST(test_old_read_fills_nothing),
 		TEST(test_forget),
 		TEST(test_model),

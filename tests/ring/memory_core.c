@@ -50,10 +50,13 @@ static uint8_t *mapped_of(struct hf_core *core, const struct memory_volume *volu
 /* ---- Executing ---- */
 
 static void changed(struct hf_core *core, const struct memory_volume *volume, uint64_t offset,
-		    uint64_t length)
+		    uint64_t length, const void *data)
 {
-	if (core->config.range_changed)
-		core->config.range_changed(core->config.context, volume->volume, offset, length);
+	if (core->config.range_changed &&
+	    core->config.range_changed(core->config.context, volume->volume, offset, length) &&
+	    data)
+		core->config.range_holds(core->config.context, volume->volume, offset, length,
+					 data);
 }
 
 static void put(struct hf_core *core, const struct memory_volume *volume, uint64_t offset,
@@ -61,7 +64,7 @@ static void put(struct hf_core *core, const struct memory_volume *volume, uint64
 {
 	memcpy(data_of(core, volume) + offset, data, length);
 	memset(mapped_of(core, volume) + offset / 512, 1, length / 512);
-	changed(core, volume, offset, length);
+	changed(core, volume, offset, length, data);
 }
 
 static void put_zeros(struct hf_core *core, const struct memory_volume *volume, uint64_t offset,
@@ -69,7 +72,7 @@ static void put_zeros(struct hf_core *core, const struct memory_volume *volume, 
 {
 	memset(data_of(core, volume) + offset, 0, length);
 	memset(mapped_of(core, volume) + offset / 512, 0, length / 512);
-	changed(core, volume, offset, length);
+	changed(core, volume, offset, length, NULL);
 }
 
 static int compare_and_write(struct hf_core *core, const struct memory_volume *volume,

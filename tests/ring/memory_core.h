@@ -49,7 +49,9 @@ struct memory_core_config {
 	 */
 	bool commits_at_once;
 	void (*volume_changed)(void *context, uint64_t volume);
-	void (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
+	bool (*range_changed)(void *context, uint64_t volume, uint64_t offset, uint64_t length);
+	void (*range_holds)(void *context, uint64_t volume, uint64_t offset, uint64_t length,
+			    const void *bytes); /* after WRITE */
 	void *context;
 };
 

@@ -32,11 +32,17 @@ static void volume_changed(void *context, uint64_t volume)
 		hf_ring_host_volume_changed(host, volume);
 }
 
-static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+static bool range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
 {
 	(void)context;
-	if (host)
-		hf_ring_host_range_changed(host, volume, offset, length);
+	return host && hf_ring_host_range_changed(host, volume, offset, length);
+}
+
+static void range_holds(void *context, uint64_t volume, uint64_t offset, uint64_t length,
+			const void *bytes)
+{
+	(void)context;
+	hf_ring_host_range_holds(host, volume, offset, length, bytes);
 }
 
 static void bound(void *owner, uint64_t size_bytes, uint32_t flags)
@@ -115,7 +121,8 @@ void ring_fixture_open(void)
 	core = memory_core_open(&(struct memory_core_config){.loop = &loop,
 							     .path = disk_path,
 							     .volume_changed = volume_changed,
-							     .range_changed = range_changed});
+							     .range_changed = range_changed,
+							     .range_holds = range_holds});
 	memory_core_attach(core, HONEST_VOLUME, VOLUME_BYTES, false);
 	memory_core_attach(core, HOSTILE_VOLUME, VOLUME_BYTES, false);
 	HF_ASSERT(hf_ring_host_open(

@@ -244,6 +244,20 @@ static void reads_are_fresh_at_depth(void **state)
 	assert_int_equal(hf_ring_host_tier_hits(ring_fixture_host(), HONEST_VOLUME), mix.inlined);
 }
 
+/* A block that is read from memory stays there when it is written. */
+static void a_write_brings_its_content(void **state)
+{
+	(void)state;
+	warm(9, 1);
+	for (uint64_t stamp = 2; stamp < 10; stamp++) {
+		write_block(9, stamp);
+		assert_int_equal(inline_block(9), stamp);
+	}
+	write_block(9, 10); /* used */
+	write_block(9, 11); /* not used since */
+	assert_true(inline_block(9) == UINT64_MAX);
+}
+
 /* The payload of a change of block 5, all of whose words were 77. */
 static void fill_change(struct hf_shim_request *request, void *slot)
 {
@@ -454,6 +468,7 @@ int main(void)
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(reads_are_fresh_at_depth),
+		TEST(a_write_brings_its_content),
 		TEST(every_change_is_seen),
 		TEST(a_detached_volume_is_gone_at_once),
 		TEST(a_session_ends),

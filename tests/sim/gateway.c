@@ -41,9 +41,15 @@ static void volume_changed(void *context, uint64_t volume)
 	sim_tier_volume_changed(&((struct gateway *)context)->tier, volume);
 }
 
-static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+static void range_holds(void *context, uint64_t volume, uint64_t offset, uint64_t length,
+			const void *bytes)
 {
-	sim_tier_range_changed(&((struct gateway *)context)->tier, volume, offset, length);
+	sim_tier_range_holds(&((struct gateway *)context)->tier, volume, offset, length, bytes);
+}
+
+static bool range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+{
+	return sim_tier_range_changed(&((struct gateway *)context)->tier, volume, offset, length);
 }
 
 void gateway_init(struct gateway *gateway, struct sim *sim, struct model *model)
@@ -131,6 +137,7 @@ bool gateway_boot(struct gateway *gateway)
 	config->alarm = alarmed;
 	config->volume_changed = volume_changed;
 	config->range_changed = range_changed;
+	config->range_holds = range_holds;
 	gateway->open.opened = core_opened;
 	gateway->opened = false;
 	sim_select(gateway->sim, HOST);

@@ -328,12 +328,20 @@ static void volume_changed(void *context, uint64_t volume)
 		hf_ring_host_volume_changed(world->volumed->host, volume);
 }
 
-static void range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
+static bool range_changed(void *context, uint64_t volume, uint64_t offset, uint64_t length)
 {
 	struct ring_world *world = context;
 
-	if (world->volumed && world->volumed->host)
-		hf_ring_host_range_changed(world->volumed->host, volume, offset, length);
+	return world->volumed && world->volumed->host &&
+	       hf_ring_host_range_changed(world->volumed->host, volume, offset, length);
+}
+
+static void range_holds(void *context, uint64_t volume, uint64_t offset, uint64_t length,
+			const void *bytes)
+{
+	struct ring_world *world = context;
+
+	hf_ring_host_range_holds(world->volumed->host, volume, offset, length, bytes);
 }
 
 static void alarmed(void *context, uint64_t volume, const char *text)
@@ -385,6 +393,7 @@ static void core_config(struct ring_world *world, struct hf_core_config *config)
 	config->volume_changed = volume_changed;
 	config->alarm = alarmed;
 	config->range_changed = range_changed;
+	config->range_holds = range_holds;
 }
 
 /* One start in eight is cut short somewhere in its recovery. */

@@ -27,7 +27,7 @@
 
 struct totals {
 	uint64_t moves, recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
-		remote_checks, tier_hits;
+		remote_checks, tier_hits, tier_held;
 };
 
 static bool lazy; /* a seed in which nothing asks for a sync */
@@ -415,6 +415,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 	good = model->problem[0] == '\0';
 	totals->cancels += gateway->cancels;
 	totals->tier_hits += gateway->tier.hits;
+	totals->tier_held += gateway->tier.held;
 	if (!good)
 		printf("seed %llu: %s\n", (unsigned long long)seed, model->problem);
 	sim_destroy(sim);
@@ -445,10 +446,10 @@ static void print(uint64_t seeds)
 	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
 	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " requests (%" PRIu64
 	       " cancelled), %" PRIu64 " checks of the remote copy, %" PRIu64
-	       " reads from the memory tier\n",
+	       " reads from the memory tier, %" PRIu64 " writes kept in it\n",
 	       seeds, totals.recoveries, totals.closes, totals.kills, totals.power_cuts,
 	       totals.losses, totals.detaches, totals.moves, totals.requests, totals.cancels,
-	       totals.remote_checks, totals.tier_hits);
+	       totals.remote_checks, totals.tier_hits, totals.tier_held);
 }
 
 int main(int argc, char **argv)

@@ -54,11 +54,19 @@ static uint32_t handle_of(const struct sim_tier *tier, uint64_t volume)
 	return (uint32_t)(model_find(tier->model, volume) - tier->model->volumes);
 }
 
-void sim_tier_range_changed(struct sim_tier *tier, uint64_t volume, uint64_t offset,
+bool sim_tier_range_changed(struct sim_tier *tier, uint64_t volume, uint64_t offset,
 			    uint64_t length)
 {
-	if (tier->content)
-		hf_tier_changed(tier->content, handle_of(tier, volume), offset, length);
+	return tier->content &&
+	       hf_tier_changed(tier->content, handle_of(tier, volume), offset, length);
+}
+
+void sim_tier_range_holds(struct sim_tier *tier, uint64_t volume, uint64_t offset, uint64_t length,
+			  const void *bytes)
+{
+	hf_tier_filled(tier->content, handle_of(tier, volume), offset, length,
+		       hf_tier_moment(tier->content), bytes);
+	tier->held++;
 }
 
 void sim_tier_volume_changed(struct sim_tier *tier, uint64_t volume)

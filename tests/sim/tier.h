@@ -13,7 +13,7 @@ struct sim_tier {
 	struct hf_tier *content; /* the process's; NULL when it is dead */
 	struct hf_shim_tier reader;
 	struct model *model;
-	uint64_t hits;
+	uint64_t hits, held; /* reads answered; changes that brought their content with them */
 };
 
 void sim_tier_init(struct sim_tier *tier, struct model *model);
@@ -26,8 +26,10 @@ void sim_tier_stop(struct sim_tier *tier);
 void sim_tier_died(struct sim_tier *tier);
 
 /* For the core's configuration. */
-void sim_tier_range_changed(struct sim_tier *tier, uint64_t volume, uint64_t offset,
+bool sim_tier_range_changed(struct sim_tier *tier, uint64_t volume, uint64_t offset,
 			    uint64_t length);
+void sim_tier_range_holds(struct sim_tier *tier, uint64_t volume, uint64_t offset, uint64_t length,
+			  const void *bytes);
 void sim_tier_volume_changed(struct sim_tier *tier, uint64_t volume);
 
 /* A READ that is given to the core: what it reads may come into the tier. */
