@@ -231,6 +231,8 @@ void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush)
 {
 	HF_CHECK_MAGIC(log, WLOG_MAGIC);
 	flush->through = log->next_ordinal;
+	log->flush_follows = log->since_flush == 1;
+	log->since_flush = 0;
 	hf_list_push_back(&log->flushes, &flush->link);
 	if (log->closing || !log->busy)
 		hf_wlog_soon(log);

@@ -242,6 +242,15 @@ static void batches_synced(struct hf_wlog *log, int status)
 	hf_wlog_lane_free(log);
 }
 
+/* Who flushed after a single batch the last time (a journal, a database's log) is about to flush
+ * this one: the sync starts while the answer is still on its way, if nobody waits to write. Should
+ * no flush follow, then only this one sync was for nothing. */
+static void flush_expect(struct hf_wlog *log)
+{
+	if (++log->since_flush == 1 && log->flush_follows && hf_list_empty(&log->queue))
+		log->want_sync = true;
+}
+
 /* The batch lies where it was meant to, whether or not it is durable there. */
 static void batch_landed(struct hf_wlog *log, struct wlog_batch *batch)
 {
@@ -275,6 +284,7 @@ static void batch_written(struct hf_wlog *log, int status)
 		batches_synced(log, status);
 		return;
 	}
+	flush_expect(log);
 	hf_wlog_batch_done(batch, false, 0);
 	hf_wlog_lane_free(log);
 }

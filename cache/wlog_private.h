@@ -167,6 +167,8 @@ struct hf_wlog {
 	/* Syncs, flushes, idleness (wlog_commit.c) */
 	struct hf_list flushes;
 	bool want_sync, want_mark, last_was_mark;
+	uint32_t since_flush; /* batches written without their sync since the last flush */
+	bool flush_follows;   /* the last one came after a single batch */
 	struct hf_timer idle_timer;
 
 	/* Relocation (wlog_relocate.c) */

@@ -1,6 +1,6 @@
-/* Writes and syncs of one disk: a committer thread does them in order of submission, because one
- * committer with pwritev and fdatasync was measured faster than io_uring's fsync. The queue is the
- * only thing shared; results go back through hf_env_arrive. */
+/* Syncs of one disk, and writes that a sync follows: a committer thread does them in order of
+ * submission, because one committer with pwritev and fdatasync was measured faster than io_uring's
+ * fsync. The queue is the only thing shared; results go back through hf_env_arrive. */
 #include "gateway/volumed/env_impl.h"
 
 #include <errno.h>
@@ -198,8 +198,8 @@ void hf_env_disk_submit_uv(struct hf_env *table, struct hf_disk_io *io)
 		hf_env_arrive(env, HF_ARRIVAL_DISK, &io->link);
 		return;
 	}
-	if (io->op == HF_DISK_READ) {
-		hf_env_reader_submit(env, io);
+	if (io->op == HF_DISK_READ || (io->op == HF_DISK_WRITE && !io->sync)) {
+		hf_env_uring_submit(env, io);
 		return;
 	}
 	committer = &env->committers[io->disk];

@@ -11,7 +11,7 @@
 
 #define HF_ENV_DISKS_MAX   HF_DISKS_MAX
 #define HF_ENV_WORKERS_MAX 8u
-#define HF_ENV_READS_MAX   256u /* in io_uring at once, all disks; more wait in a list */
+#define HF_ENV_URING_MAX   256u /* in io_uring at once, all disks; more wait in a list */
 
 struct hf_env_uv;
 
@@ -60,7 +60,7 @@ void hf_env_timers_free(struct hf_env_uv *env); /* the handle is closed */
 void hf_env_timer_set_uv(struct hf_env *table, struct hf_timer *timer, uint64_t due_ns);
 void hf_env_timer_cancel_uv(struct hf_env *table, struct hf_timer *timer);
 
-/* ---- Disks: writes (env_disk.c) and reads (env_read.c) ---- */
+/* ---- Disks: writes (env_disk.c) and reads (env_uring.c) ---- */
 
 struct hf_env_committer {
 	struct hf_env_uv *env;
@@ -83,29 +83,30 @@ void hf_env_disk_submit_uv(struct hf_env *table, struct hf_disk_io *io);
 /* What is left of `io` after `done_bytes`, as a vector in `rest`; returns its length. */
 unsigned hf_env_iov_rest(const struct hf_disk_io *io, uint64_t done_bytes, struct iovec *rest);
 
-struct hf_env_read {
+struct hf_env_uring_slot {
 	struct hf_disk_io *io;
 	uint64_t total_bytes, done_bytes;
 	struct iovec *rest; /* malloc'ed after a short read */
-	struct hf_env_read *next_free;
+	struct hf_env_uring_slot *next_free;
 };
 
-struct hf_env_reader {
+struct hf_env_uring {
 	bool ring_open, handles_open;
 	struct io_uring ring;
 	int event_fd;
 	uv_poll_t poll;       /* of event_fd: completions are there */
 	uv_prepare_t prepare; /* submits what the callbacks of this turn of the loop queued */
 	uv_timer_t retry;     /* the kernel did not take the submissions; once more in 1 ms */
-	struct hf_env_read slots[HF_ENV_READS_MAX];
-	struct hf_env_read *free;
+	struct hf_env_uring_slot slots[HF_ENV_URING_MAX];
+	struct hf_env_uring_slot *free;
 	struct hf_list waiting; /* hf_disk_io without a slot */
+	uint64_t complained_ns; /* when a failed write was last logged */
 };
 
-int hf_env_reader_start(struct hf_env_uv *env, struct hf_errmsg *message);
-void hf_env_reader_stop(struct hf_env_uv *env); /* nothing is under way */
-void hf_env_reader_free(struct hf_env_uv *env); /* its handles are closed */
-void hf_env_reader_submit(struct hf_env_uv *env, struct hf_disk_io *io);
+int hf_env_uring_start(struct hf_env_uv *env, struct hf_errmsg *message);
+void hf_env_uring_stop(struct hf_env_uv *env); /* nothing is under way */
+void hf_env_uring_free(struct hf_env_uv *env); /* its handles are closed */
+void hf_env_uring_submit(struct hf_env_uv *env, struct hf_disk_io *io);
 
 /* ---- Work (env_work.c) ---- */
 
@@ -171,7 +172,7 @@ struct hf_env_uv {
 
 	struct hf_env_timers timers;
 	struct hf_env_committer *committers; /* HF_DISKS_MAX */
-	struct hf_env_reader reader;
+	struct hf_env_uring uring;
 	struct hf_env_workers workers;
 	struct hf_env_store store;
 };

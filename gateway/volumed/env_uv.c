@@ -211,7 +211,7 @@ static int start_disks(struct hf_env_uv *env, const struct hf_env_uv_config *con
 		if (err)
 			return err;
 	}
-	return hf_env_reader_start(env, message);
+	return hf_env_uring_start(env, message);
 }
 
 int hf_env_uv_add_disk(struct hf_env_uv *env, const struct hf_env_uv_disk *disk, unsigned *number,
@@ -304,7 +304,7 @@ static void handle_closed(uv_handle_t *handle)
 	HF_CHECK_MAGIC(env, HF_ENV_MAGIC);
 	if (--env->handles > 0)
 		return;
-	hf_env_reader_free(env);
+	hf_env_uring_free(env);
 	pthread_mutex_destroy(&env->arrivals_lock);
 	hf_env_timers_free(env);
 	free(env->committers);
@@ -336,7 +336,7 @@ void hf_env_advance_close(struct hf_env_uv *env)
 		hf_env_committer_join(&env->committers[i]);
 	hf_env_workers_join(env);
 	hf_env_store_join(env);
-	hf_env_reader_stop(env);
+	hf_env_uring_stop(env);
 	hf_env_timers_stop(env);
 	hf_env_close_handle(env, (uv_handle_t *)&env->wake);
 }

@@ -142,6 +142,42 @@ static void test_write_cache_is_done_before_the_sync_and_kept_by_a_flush(void **
 	}
 }
 
+/* Write, flush, write, flush, as a journal does: from the second on the sync does not wait for the
+ * flush. Several writes to a flush: it does. */
+static void test_a_flush_that_always_follows_is_not_waited_for(void **state)
+{
+	struct sim_counts before, after;
+	struct world_append append;
+	struct world world;
+
+	(void)state;
+	world_begin(&world, 5, 16);
+	world_open(&world);
+	for (int i = 0; i < 2; i++) {
+		sim_counts(world.sim, &before);
+		world_append(&world, &append, 10 + i, 8, 0);
+		world_wait(&world, &append.done);
+		sim_run(world.sim, 2 * HF_NS_PER_MS);
+		sim_counts(world.sim, &after);
+		assert_int_equal(after.syncs - before.syncs, i > 0);
+		world_flush(&world);
+		sim_counts(world.sim, &after);
+		assert_int_equal(after.syncs - before.syncs, 1);
+		assert_true(append.record.batch <= hf_wlog_durable_through(world.log));
+	}
+	sim_counts(world.sim, &before);
+	for (int i = 0; i < 4; i++) {
+		world_append(&world, &append, 20 + i, 8, 0);
+		world_wait(&world, &append.done);
+		sim_run(world.sim, 2 * HF_NS_PER_MS);
+		if (i == 2)
+			world_flush(&world);
+	}
+	sim_counts(world.sim, &after);
+	assert_int_equal(after.syncs - before.syncs, 2); /* one for nothing, one for the flush */
+	world_end(&world);
+}
+
 static void test_idle_log_syncs_and_then_marks_what_is_durable(void **state)
 {
 	struct sim_counts before, after;
@@ -561,6 +597,7 @@ int main(void)
 		cmocka_unit_test(test_a_batch_waits_to_fill_but_not_long),
 		cmocka_unit_test(test_a_lone_append_never_waits),
 		cmocka_unit_test(test_write_cache_is_done_before_the_sync_and_kept_by_a_flush),
+		cmocka_unit_test(test_a_flush_that_always_follows_is_not_waited_for),
 		cmocka_unit_test(test_idle_log_syncs_and_then_marks_what_is_durable),
 		cmocka_unit_test(test_reads_give_any_part_and_neighbours_as_one),
 		cmocka_unit_test(test_recent_payload_is_read_from_memory),

@@ -1,4 +1,4 @@
-/* Promises of base/env.h that gateway/volumed/env_disk.c and env_read.c keep: what was written and
+/* Promises of base/env.h that gateway/volumed/env_disk.c and env_uring.c keep: what was written and
  * synced is read back, each operation ends exactly once and never inside its own call, and what the
  * disk refuses becomes the right status. */
 #include "tests/volumed/env_fixture.h"
@@ -82,7 +82,6 @@ static void test_write_and_sync_in_one(void **state)
 	memset(out, 0x5a, 4096);
 	start(&write, HF_DISK_WRITE, 8192, out, 4096);
 	fixture_run(fixture, &done, 1);
-	assert_true(write.io.wrote);
 	write.sync = true;
 	memset(out, 0xa5, 4096);
 	start(&write, HF_DISK_WRITE, 8192, out, 4096);
