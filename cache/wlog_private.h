@@ -113,7 +113,7 @@ struct wlog_keep {
 	uint32_t capacity, first, count;
 };
 
-/* How long the next batch waits for more appends (wlog_commit.c). */
+/* How long the next batch waits for more appends (wlog_fill.c). */
 struct wlog_fill {
 	uint64_t started_ns, ended_ns; /* of the last commit */
 	uint64_t commit_ns;            /* what one takes, smoothed */
@@ -285,8 +285,6 @@ void hf_wlog_lane_sync(struct hf_wlog *log, void (*next)(struct hf_wlog *log, in
 void hf_wlog_lane_free(struct hf_wlog *log);
 /* Waits (longer with every try) and goes on. */
 void hf_wlog_retry_later(struct hf_wlog *log, unsigned tries, void (*next)(struct hf_wlog *log));
-/* Nothing waits for more appends any more. */
-void hf_wlog_fill_stop(struct hf_wlog *log);
 /* Ends the appends of the batch; only those that wait for no sync unless `all`. */
 void hf_wlog_batch_done(struct wlog_batch *batch, bool all, int status);
 /* Ends the flushes that nothing holds up any more. */
@@ -303,6 +301,15 @@ void hf_wlog_keep_put(struct wlog_keep *keep, const struct wlog_batch *batch);
 /* The payload at this place, if all of it is kept; NULL. Valid until the next put. */
 const uint8_t *hf_wlog_keep_find(const struct wlog_keep *keep, const struct hf_place *place,
 				 uint64_t units);
+
+/* ---- wlog_fill.c ----------------------------------------------------------------------------- */
+
+/* A commit has ended that wrote this batch. */
+void hf_wlog_fill_note(struct hf_wlog *log, const struct wlog_batch *batch);
+/* True: the batch waits for more, and the timer or an append will look again. */
+bool hf_wlog_fill_waits(struct hf_wlog *log, const struct wlog_batch *batch);
+/* Nothing waits for more appends any more. */
+void hf_wlog_fill_stop(struct hf_wlog *log);
 
 /* ---- wlog_relocate.c ------------------------------------------------------------------------- */
 
