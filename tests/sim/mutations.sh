@@ -6,7 +6,7 @@
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${HF_BUILD:?the build folder}
-recoveries=${RECOVERIES:-1500}
+recoveries=${RECOVERIES:-6000}
 program=$1
 shift
 work=$(mktemp -d)
