@@ -73,7 +73,8 @@ static bool blocks_reach(struct hf_rcache *cache, uint32_t number)
 
 	if (number < cache->block_capacity)
 		return true;
-	blocks = realloc(cache->blocks, (size_t)cache->memory.capacity * sizeof(struct rcache_block *));
+	blocks = realloc(cache->blocks,
+			 (size_t)cache->memory.capacity * sizeof(struct rcache_block *));
 	if (!blocks)
 		return false;
 	cache->blocks = blocks;
