@@ -205,7 +205,9 @@ static uint64_t some_volume(void)
 
 static void say_something(struct mad *mad)
 {
-	struct hf_ring_message message = {
+	struct hf_ring_message both[2] = {{0}}, *message = &both[0]; /* one may be too long */
+
+	*message = (struct hf_ring_message){
 		.type = (uint32_t)(1 + chance() % 10),
 		.volume = some_volume(),
 		.status = (int32_t)chance(),
@@ -215,8 +217,8 @@ static void say_something(struct mad *mad)
 	};
 
 	if (one_in(2))
-		message.type = HF_RING_BIND;
-	send_fds(mad, &message, one_in(64) ? chance() % 64 : 48, &mad->memory.memfd,
+		message->type = HF_RING_BIND;
+	send_fds(mad, both, one_in(64) ? chance() % 64 : 48, &mad->memory.memfd,
 		 one_in(64) ? 1 : 0);
 }
 
