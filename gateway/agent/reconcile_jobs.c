@@ -236,6 +236,7 @@ static void run_step(struct hf_reconciler *reconciler, struct hf_member *member)
 		.tombstone = member->tombstone,
 		.iqn = member->iqn,
 		.lun = member->lun,
+		.tgtd = member->tgtd,
 	};
 	struct hf_errmsg message = {""};
 	struct ticket *ticket;

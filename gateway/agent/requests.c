@@ -82,6 +82,7 @@ static int pack_attach(const struct hf_request_context *context,
 	attach.write_cache = entry->write_cache;
 	attach.create = entry->create;
 	attach.wrap_key = secrets->wrap_key;
+	attach.tgtd = context->tgtd;
 	request.kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_ATTACH;
 	request.attach = &attach;
 	return pack(&request.base, bytes, length);

@@ -13,6 +13,7 @@ struct hf_request_context {
 	const Holdfast__Tombstone *tombstone;
 	const char *iqn; /* of the step */
 	uint32_t lun;    /* of HF_STEP_REMOVE_LUN */
+	uint32_t tgtd;   /* that the volume is on */
 };
 
 /* Is the step asked of volumed (else of the broker)? */

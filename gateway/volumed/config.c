@@ -51,6 +51,7 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	KEY(NUMBER, requests, "4096", "under way at once; more wait", 16, 65536),
 	KEY(NUMBER, tgt_uid, "0", "may connect to ring.sock beside root and this uid; 0: none", 0,
 	    UINT32_MAX - 1),
+	KEY(NUMBER, tgtds, "1", "tgtd, the first with tgt_uid, each next with one more", 1, 32),
 	{NULL},
 };
 

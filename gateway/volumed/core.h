@@ -81,7 +81,8 @@ struct hf_volume_config {
 	uint64_t size_bytes;   /* multiple of 4096; may only grow */
 	uint64_t attach_epoch; /* granted by the provider; may only grow */
 	bool write_cache;
-	bool create; /* a new volume: make its key ring; else its key ring must exist */
+	bool create;   /* a new volume: make its key ring; else its key ring must exist */
+	uint32_t tgtd; /* whose ring may have it; the core does not look at it */
 	uint8_t wrap_key[HF_WRAP_KEY_BYTES]; /* unwraps the key ring in the store */
 };
 

@@ -66,6 +66,7 @@ int hf_control_check_attach(const Holdfast__VolumedAttach *attach, struct hf_vol
 		.attach_epoch = attach->attach_epoch,
 		.write_cache = attach->write_cache,
 		.create = attach->create,
+		.tgtd = attach->tgtd,
 	};
 	if (attach->tenant == 0)
 		return hf_fail(message, HF_EINVAL, "tenant is missing");

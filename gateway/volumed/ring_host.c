@@ -36,6 +36,9 @@ struct hf_ring_host {
 	struct hf_core *core;
 	const struct hf_ring_keeper *keeper;
 	uid_t tgt_uid;
+	unsigned tgtds;
+	uint32_t (*tgtd_of)(void *context, uint64_t volume);
+	void *tgtd_context;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int socket;
 	uv_poll_t listen_poll;
@@ -189,6 +192,13 @@ static bool is_held(struct hf_ring_host *host, uint64_t volume)
 	return false;
 }
 
+static bool may_bind(const struct hf_ring_host *host, const struct hf_ring_session *session,
+		     uint64_t volume)
+{
+	return session->tgtd == HF_RING_TRUSTED || !host->tgtd_of ||
+	       host->tgtd_of(host->tgtd_context, volume) == (uint32_t)session->tgtd;
+}
+
 /* A volume that opens from the store alone takes no requests until the log has its ATTACH record:
  * its shim waits for BOUND, up to the commands' own deadline, instead of failing them at once. */
 static bool is_coming(const struct hf_volume_status *status)
@@ -210,7 +220,7 @@ static bool bind_session(struct hf_ring_host *host, struct hf_ring_session *sess
 			return false;
 		if (binding->state != HF_RING_WAITING)
 			continue;
-		if (is_held(host, binding->volume) ||
+		if (!may_bind(host, session, binding->volume) || is_held(host, binding->volume) ||
 		    hf_core_volume_status(host->core, binding->volume, &status) != 0 ||
 		    is_coming(&status)) {
 			waiting = true;
@@ -367,14 +377,18 @@ static void accept_one(struct hf_ring_host *host, int socket)
 {
 	struct ucred peer;
 	socklen_t length = sizeof peer;
+	int tgtd = HF_RING_TRUSTED;
+	int err = getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length);
 
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ||
-	    (peer.uid != 0 && peer.uid != geteuid() && peer.uid != host->tgt_uid)) {
+	if (!err && host->tgt_uid != HF_RING_HOST_NO_UID && peer.uid >= host->tgt_uid &&
+	    peer.uid - host->tgt_uid < host->tgtds)
+		tgtd = (int)(peer.uid - host->tgt_uid);
+	if (err || (tgtd == HF_RING_TRUSTED && peer.uid != 0 && peer.uid != geteuid())) {
 		hf_warn("ring refused: uid=%u may not connect", (unsigned)peer.uid);
 		close(socket);
 		return;
 	}
-	if (hf_ring_session_accept(host, socket, peer.pid) != 0)
+	if (hf_ring_session_accept(host, socket, peer.pid, tgtd) != 0)
 		close(socket);
 }
 
@@ -454,6 +468,9 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
 	host->core = config->core;
 	host->keeper = config->keeper;
 	host->tgt_uid = config->tgt_uid;
+	host->tgtds = config->tgtds ? config->tgtds : 1;
+	host->tgtd_of = config->tgtd_of;
+	host->tgtd_context = config->tgtd_context;
 	strcpy(host->path, config->path);
 	hf_list_init(&host->sessions);
 	host->tiers = hf_ring_tiers_create(config->tier_bytes, config->tier_rings);

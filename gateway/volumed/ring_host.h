@@ -32,7 +32,14 @@ struct hf_ring_host_config {
 	struct hf_core *core; /* stays open until the host is closed */
 	const char *path;     /* of the socket, at most 107 bytes; a stale one is replaced */
 	const struct hf_ring_keeper *keeper; /* NULL: KEEP and RECALL are not offered */
-	uid_t tgt_uid;       /* may connect beside root and the own uid; or HF_RING_HOST_NO_UID */
+	/* Of tgtd 0, the next one's is one more, …: they may connect beside root and the own uid.
+	 * HF_RING_HOST_NO_UID: none. */
+	uid_t tgt_uid;
+	unsigned tgtds; /* their number; 0 is 1 */
+	/* Number of the tgtd that may bind the volume; a ring of root or the own uid may bind any.
+	 * NULL: so may all. */
+	uint32_t (*tgtd_of)(void *context, uint64_t volume);
+	void *tgtd_context;
 	uint64_t tier_bytes; /* of all memory tiers together; 0: none */
 	unsigned tier_rings; /* that share them, the first to come; each an equal part */
 };

@@ -110,6 +110,7 @@ struct hf_ring_session {
 	uv_poll_t socket_poll, wake_poll;
 	unsigned handles_open; /* libuv's, until their close callbacks */
 	pid_t pid;
+	int tgtd; /* number, or HF_RING_TRUSTED */
 	uint8_t uuid[16];
 	struct hf_ring_memory memory;
 	struct hf_ring_tier *tier; /* NULL: none */
@@ -130,7 +131,8 @@ struct hf_ring_session {
 #define HF_RING_REQUEST_MAGIC 0x72726571u
 
 /* ring_host_session.c */
-int hf_ring_session_accept(struct hf_ring_host *host, int socket, pid_t pid);
+#define HF_RING_TRUSTED (-1) /* root's or our own */
+int hf_ring_session_accept(struct hf_ring_host *host, int socket, pid_t pid, int tgtd);
 /* Sends what changed: BOUND and CHANGED messages. */
 void hf_ring_session_tell_changes(struct hf_ring_session *session);
 void hf_ring_session_bound(struct hf_ring_session *session, uint32_t handle,

@@ -386,7 +386,7 @@ static void socket_ready(uv_poll_t *poll, int status, int events)
 	}
 }
 
-int hf_ring_session_accept(struct hf_ring_host *host, int socket, pid_t pid)
+int hf_ring_session_accept(struct hf_ring_host *host, int socket, pid_t pid, int tgtd)
 {
 	struct hf_ring_session *session = calloc(1, sizeof *session);
 
@@ -404,6 +404,7 @@ int hf_ring_session_accept(struct hf_ring_host *host, int socket, pid_t pid)
 	session->host = host;
 	session->socket = socket;
 	session->pid = pid;
+	session->tgtd = tgtd;
 	session->memory.wake_fd = -1;
 	session->socket_poll.data = session;
 	session->handles_open = 1;

@@ -131,6 +131,7 @@ int hf_state_save_volume(const struct hf_state *state, const struct hf_volume_co
 	attach.attach_epoch = config->attach_epoch;
 	attach.write_cache = config->write_cache;
 	attach.create = config->create;
+	attach.tgtd = config->tgtd;
 	attach.wrap_key = (ProtobufCBinaryData){.data = key, .len = sizeof key};
 	length = holdfast__volumed_attach__get_packed_size(&attach);
 	if (length > sizeof body)

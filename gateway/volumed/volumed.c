@@ -381,6 +381,15 @@ static void keep(void *context, uint64_t volume, const void *bytes, uint32_t len
 	hf_volumes_keep(volumed->volumes, volume, bytes, length, done, owner);
 }
 
+/* A volume that is not remembered yet is nobody's. */
+static uint32_t tgtd_of(void *context, uint64_t volume)
+{
+	const struct volumed *volumed = context;
+	const struct hf_known_volume *known = hf_volumes_find(volumed->volumes, volume);
+
+	return known ? known->config.tgtd : UINT32_MAX;
+}
+
 static void rings_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
@@ -392,6 +401,9 @@ static void rings_up(struct hf_steps *steps, void *context)
 		.path = volumed->ring_path,
 		.keeper = &volumed->keeper,
 		.tgt_uid = uid ? (uid_t)uid : HF_RING_HOST_NO_UID,
+		.tgtds = (unsigned)config->tgtds,
+		.tgtd_of = tgtd_of,
+		.tgtd_context = volumed,
 		.tier_bytes = config->memory_tier,
 		.tier_rings = (unsigned)config->memory_tier_rings,
 	};

@@ -23,7 +23,8 @@ struct hf_volumed_config {
 	uint64_t log_memory;      /* bytes; 0: none */
 	uint64_t memory_tier_rings;
 	uint64_t requests;
-	uint64_t tgt_uid; /* may connect to ring.sock beside root and the own uid; 0: none */
+	uint64_t tgt_uid; /* of the first tgtd, which may connect to ring.sock; 0: none */
+	uint64_t tgtds;   /* the next ones' uids follow */
 };
 
 extern const struct hf_conf_key hf_volumed_keys[];

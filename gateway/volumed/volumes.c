@@ -191,6 +191,7 @@ static bool is_saved(const struct hf_known_volume *known, const struct hf_volume
 	       saved->size_bytes == config->size_bytes &&
 	       saved->attach_epoch == config->attach_epoch &&
 	       saved->write_cache == config->write_cache && saved->create == config->create &&
+	       saved->tgtd == config->tgtd &&
 	       memcmp(saved->wrap_key, config->wrap_key, sizeof saved->wrap_key) == 0;
 }
 

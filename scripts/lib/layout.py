@@ -16,7 +16,7 @@ BUILD = os.environ.get("HF_BUILD", os.path.join(TOP, "build", "release"))
 BIN = os.path.join(BUILD, "bin")
 PLUGIN = os.path.join(BUILD, "lib", "bs_holdfast.so")
 TGTD = "/usr/sbin/tgtd"
-TGT_UID = 59717  # tgtd's and its broker's, nobody else's; a package makes a user instead
+TGT_UID = 59717  # tgtd's and its broker's, nobody else's; the next tgtd's is one more
 TGT_PLUGIN_DIR = "/usr/lib/tgt/backing-store"
 
 
@@ -135,7 +135,8 @@ def write_configs(layout, spec, store):
         "signer": {"run_dir": provider_run, "state_dir": layout.path("provider", "signer")},
         "provider": provider,
         "volumed": {"run_dir": gateway_run, "ring_dir": ring,
-                    "tgt_uid": TGT_UID, "state_dir": layout.path("gateway", "volumed"),
+                    "tgt_uid": TGT_UID, "tgtds": spec.get("tgtds", 1),
+                    "state_dir": layout.path("gateway", "volumed"),
                     "memory_tier_rings": spec.get("tgtds", 1),
                     **spec["volumed"]},
         "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),
@@ -143,16 +144,17 @@ def write_configs(layout, spec, store):
                   "portal": ", ".join(address(spec, "portal" + suffix)
                                       for suffix in suffixes(spec.get("tgtds", 1)))},
     }
-    for suffix in suffixes(spec.get("tgtds", 1)):
+    for number, suffix in enumerate(suffixes(spec.get("tgtds", 1))):
+        uid = TGT_UID + number
         folder = os.path.join(gateway_run, "tgtd" + suffix)
         control = tgt_control(spec, suffix)
         configs["tgtd-box" + suffix] = {
             **box_config(folder, ring, layout.path("gateway", "plugin"), control,
-                         address(spec, "boot_portal" + suffix)),
+                         address(spec, "boot_portal" + suffix), uid),
             "portals": address(spec, "portal" + suffix)}
         configs["broker" + suffix] = {
-            "run_dir": gateway_run, "socket": f"broker{suffix}.sock", "uid": TGT_UID,
-            "gid": TGT_UID, "tgt_socket": os.path.join(folder, f"tgt.{control}")}
+            "run_dir": gateway_run, "socket": f"broker{suffix}.sock", "uid": uid,
+            "gid": uid, "tgt_socket": os.path.join(folder, f"tgt.{control}")}
     for name, values in configs.items():
         write_config(layout.path("config", name + ".conf"), values)
 
@@ -168,11 +170,11 @@ def tgt_control(spec, suffix=""):
     return spec["ports"]["portal" + suffix] % 32000 + 1
 
 
-def box_config(folder, ring_dir, plugins, control, boot_portal):
+def box_config(folder, ring_dir, plugins, control, boot_portal, uid=TGT_UID):
     """Of holdfast-tgtd-box, which starts tgtd unprivileged and contained. The portal it is started
     with is one that nobody is told of; without it tgtd would open every address."""
     return {"folder": folder, "ring_dir": ring_dir, "plugin_dir": plugins, "control": control,
-            "boot_portal": boot_portal, "uid": TGT_UID, "gid": TGT_UID}
+            "boot_portal": boot_portal, "uid": uid, "gid": uid}
 
 
 def process_in(box):

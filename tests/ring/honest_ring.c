@@ -127,6 +127,20 @@ static void turn(void)
 	}
 }
 
+/* Writes or reads each page, when nothing else is under way. */
+static void all_pages(bool write)
+{
+	while (outstanding > 0)
+		turn();
+	for (unsigned i = 0; i < LUNS * PAGES; i++) {
+		submit(i / PAGES, i % PAGES, write);
+		while (outstanding >= OUTSTANDING)
+			turn();
+	}
+	while (outstanding > 0)
+		turn();
+}
+
 static bool is_told_to_end(void)
 {
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -155,6 +169,7 @@ int main(int argc, char **argv)
 	}
 	while (bound_luns < LUNS)
 		turn();
+	all_pages(true);
 	printf("ready\n");
 	fflush(stdout);
 	while (!is_told_to_end()) {
@@ -172,15 +187,7 @@ int main(int argc, char **argv)
 		}
 		turn();
 	}
-	while (outstanding > 0)
-		turn();
-	for (unsigned i = 0; i < LUNS * PAGES; i++) {
-		submit(i / PAGES, i % PAGES, false);
-		while (outstanding >= OUTSTANDING)
-			turn();
-	}
-	while (outstanding > 0)
-		turn();
+	all_pages(false);
 	printf("%llu writes, %llu reads verified, longest %llu ms\n", (unsigned long long)writes,
 	       (unsigned long long)reads, (unsigned long long)longest_ms);
 	return 0;

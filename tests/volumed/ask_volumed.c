@@ -73,6 +73,8 @@ static void fill_attach(Holdfast__VolumedRequest *question, int argc, char **arg
 	for (int i = 5; i < argc; i++) {
 		attach.create |= strcmp(argv[i], "create") == 0;
 		attach.write_cache |= strcmp(argv[i], "write-cache") == 0;
+		if (strncmp(argv[i], "tgtd=", 5) == 0)
+			attach.tgtd = (uint32_t)strtoul(argv[i] + 5, NULL, 10);
 	}
 	question->kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_ATTACH;
 	question->attach = &attach;
