@@ -27,7 +27,6 @@
 #define TIER_MAGIC  0x48465449u
 #define CHANGES     1024u /* remembered; power of two */
 #define NO_KEY      UINT64_MAX
-#define NO_OWNER    UINT16_MAX
 #define GHOST_RATIO 2u /* fingerprints for each block of the tier */
 
 struct change {
@@ -41,7 +40,6 @@ struct hf_tier {
 	uint64_t sets, entry_count, ghost_count, blocks_offset;
 	uint64_t *keys;     /* of each entry; NO_KEY: empty */
 	uint64_t *versions; /* as written last */
-	uint16_t *owners;   /* handle whose bytes lie there, held or not; NO_OWNER: none */
 	uint8_t *hands;     /* of each set */
 	uint16_t *ghosts;   /* fingerprints of what was read once */
 	uint8_t *marks;
@@ -81,15 +79,14 @@ static void entry_open(struct hf_tier *tier, uint64_t entry)
 	__atomic_store_n(&entry_at(tier, entry)->version, tier->versions[entry], __ATOMIC_RELEASE);
 }
 
-/* `bytes` NULL: zeros. Closed while it happens. */
+/* Closed while it happens. */
 static void entry_write(struct hf_tier *tier, uint64_t entry, uint64_t key, const uint8_t *bytes)
 {
-	uint64_t *to = block_at(tier, entry), word = 0;
+	uint64_t *to = block_at(tier, entry), word;
 
 	__atomic_store_n(&entry_at(tier, entry)->key, key, __ATOMIC_RELEASE);
 	for (size_t i = 0; i < HF_TIER_BLOCK / sizeof word; i++) {
-		if (bytes)
-			memcpy(&word, bytes + i * sizeof word, sizeof word);
+		memcpy(&word, bytes + i * sizeof word, sizeof word);
 		__atomic_store_n(&to[i], word, __ATOMIC_RELEASE);
 	}
 }
@@ -203,7 +200,6 @@ static void fill(struct hf_tier *tier, uint64_t key, const uint8_t *bytes)
 	entry_write(tier, entry, key, bytes);
 	entry_open(tier, entry);
 	tier->keys[entry] = key;
-	tier->owners[entry] = (uint16_t)(key >> HF_TIER_KEY_BLOCK_BITS);
 	tier->counts.used++;
 	tier->counts.filled++;
 }
@@ -277,28 +273,18 @@ void hf_tier_forget(struct hf_tier *tier, uint32_t handle)
 {
 	HF_CHECK_MAGIC(tier, TIER_MAGIC);
 	note(tier, handle, 0, UINT64_MAX);
-	for (uint64_t entry = 0; entry < tier->entry_count; entry++) {
-		if (tier->owners[entry] != handle)
-			continue;
-		if (tier->keys[entry] != NO_KEY)
+	for (uint64_t entry = 0; entry < tier->entry_count; entry++)
+		if (tier->keys[entry] >> HF_TIER_KEY_BLOCK_BITS == handle)
 			drop(tier, entry);
-		entry_write(tier, entry, 0, NULL);
-		tier->owners[entry] = NO_OWNER;
-	}
 }
 
 void hf_tier_forget_all(struct hf_tier *tier)
 {
 	HF_CHECK_MAGIC(tier, TIER_MAGIC);
 	tier->change_count += CHANGES + 1; /* nothing that is under way may come in */
-	for (uint64_t entry = 0; entry < tier->entry_count; entry++) {
-		if (tier->owners[entry] == NO_OWNER)
-			continue;
+	for (uint64_t entry = 0; entry < tier->entry_count; entry++)
 		if (tier->keys[entry] != NO_KEY)
 			drop(tier, entry);
-		entry_write(tier, entry, 0, NULL);
-		tier->owners[entry] = NO_OWNER;
-	}
 	memset(tier->ghosts, 0, tier->ghost_count * sizeof *tier->ghosts);
 }
 
@@ -376,15 +362,13 @@ struct hf_tier *hf_tier_create(void *memory, uint64_t bytes)
 	HF_ASSERT(tier->blocks_offset + tier->entry_count * HF_TIER_BLOCK <= bytes);
 	tier->keys = malloc(tier->entry_count * sizeof *tier->keys);
 	tier->versions = calloc(tier->entry_count, sizeof *tier->versions);
-	tier->owners = malloc(tier->entry_count * sizeof *tier->owners);
 	tier->hands = calloc(tier->sets, sizeof *tier->hands);
 	tier->ghosts = calloc(tier->ghost_count, sizeof *tier->ghosts);
-	if (!tier->keys || !tier->versions || !tier->owners || !tier->hands || !tier->ghosts) {
+	if (!tier->keys || !tier->versions || !tier->hands || !tier->ghosts) {
 		hf_tier_destroy(tier);
 		return NULL;
 	}
 	memset(tier->keys, 0xff, tier->entry_count * sizeof *tier->keys);
-	memset(tier->owners, 0xff, tier->entry_count * sizeof *tier->owners);
 	write_header(tier, bytes);
 	return tier;
 }
@@ -396,7 +380,6 @@ void hf_tier_destroy(struct hf_tier *tier)
 	HF_CHECK_MAGIC(tier, TIER_MAGIC);
 	free(tier->keys);
 	free(tier->versions);
-	free(tier->owners);
 	free(tier->hands);
 	free(tier->ghosts);
 	tier->magic = 0;

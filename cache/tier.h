@@ -32,7 +32,7 @@ void hf_tier_use_marks(struct hf_tier *tier, uint8_t *marks, uint32_t count);
  * hf_tier_filled, with a moment of after this. */
 bool hf_tier_changed(struct hf_tier *tier, uint32_t handle, uint64_t offset, uint64_t length);
 /* The volume leaves, or nobody may read it now; what was read of it before must not come in any
- * more. Wipes the bytes too. */
+ * more. Its bytes stay where they lie until others take their place. */
 void hf_tier_forget(struct hf_tier *tier, uint32_t handle);
 void hf_tier_forget_all(struct hf_tier *tier);
 

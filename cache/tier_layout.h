@@ -19,7 +19,7 @@
 #define HF_TIER_WAYS        8u
 #define HF_TIER_READ_BLOCKS 16u         /* longer reads do not ask the tier */
 #define HF_TIER_BYTES_MIN   (64u << 10) /* of one tier */
-#define HF_TIER_BYTES_MAX   (1ull << 40)
+#define HF_TIER_BYTES_MAX   (64ull << 30)
 
 struct hf_tier_header {
 	uint64_t magic;

@@ -46,7 +46,7 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	    "memory for what was logged last, so that uploads need not read it back; 0: none", 0,
 	    1ull << 40),
 	KEY(SIZE, memory_tier, "64MiB", "memory from which tgtd answers reads itself; 0: none", 0,
-	    1ull << 40),
+	    64ull << 30),
 	KEY(NUMBER, memory_tier_rings, "1", "tgtd that share it, the first to come", 1, 32),
 	KEY(NUMBER, requests, "4096", "under way at once; more wait", 16, 65536),
 	KEY(NUMBER, tgt_uid, "0", "may connect to ring.sock beside root and this uid; 0: none", 0,
