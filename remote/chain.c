@@ -8,18 +8,16 @@
 
 /* ---- Sealed bodies --------------------------------------------------------------------------- */
 
-static int seal(enum hf_sealed_kind kind, const struct hf_object_id *id,
-		const uint8_t data_key[HF_KEY_BYTES], const uint8_t salt[HF_SALT_BYTES],
-		const uint8_t *body, size_t body_bytes, uint8_t *out)
+static int seal(struct hf_sealed *sealed, const uint8_t data_key[HF_KEY_BYTES],
+		const uint8_t salt[HF_SALT_BYTES], const uint8_t *body, uint8_t *out)
 {
-	struct hf_sealed sealed = {.kind = kind, .id = *id, .body_bytes = (uint32_t)body_bytes};
 	uint8_t key[HF_KEY_BYTES];
 	int err;
 
-	memcpy(sealed.salt, salt, HF_SALT_BYTES);
-	err = hf_sealed_key(&sealed, data_key, key);
+	memcpy(sealed->salt, salt, HF_SALT_BYTES);
+	err = hf_sealed_key(sealed, data_key, key);
 	if (!err)
-		err = hf_sealed_write(&sealed, key, body, out);
+		err = hf_sealed_write(sealed, key, body, out);
 	hf_crypt_wipe(key, sizeof key);
 	return err;
 }
@@ -42,10 +40,12 @@ int hf_claim_write(const struct hf_claim *claim, const uint8_t data_key[HF_KEY_B
 		   const uint8_t salt[HF_SALT_BYTES], uint8_t *out)
 {
 	uint8_t body[HF_CLAIM_BODY_BYTES];
+	struct hf_sealed sealed = {
+		.kind = HF_SEALED_CLAIM, .id = claim->id, .body_bytes = sizeof body};
 
 	memcpy(body, claim->nonce, HF_CLAIM_NONCE_BYTES);
 	hf_put_le64(body + HF_CLAIM_NONCE_BYTES, claim->wall_ms);
-	return seal(HF_SEALED_CLAIM, &claim->id, data_key, salt, body, sizeof body, out);
+	return seal(&sealed, data_key, salt, body, out);
 }
 
 int hf_claim_read(uint64_t tenant, uint64_t volume, uint64_t start,
@@ -81,22 +81,19 @@ enum {
 	AT_RECOVERY_POINT = 8,
 	AT_WALL = 16,
 	AT_COUNT = 24,
-	AT_RESERVED = 28,
+	AT_HAS_CHECKPOINT = 28,
 	AT_LINKS = 32,
 	LINK_BYTES = 40,
+	CHECKPOINT_BYTES = 24, /* behind the links, in version 2 */
 };
-_Static_assert(AT_LINKS + (uint64_t)HF_CHAIN_MAX * LINK_BYTES <= HF_SEALED_BODY_MAX,
+_Static_assert(AT_LINKS + (uint64_t)HF_CHAIN_MAX * LINK_BYTES + CHECKPOINT_BYTES <=
+		       HF_SEALED_BODY_MAX,
 	       "the longest chain fits a body");
 
-int hf_base_write(const struct hf_base *base, const uint8_t data_key[HF_KEY_BYTES],
-		  const uint8_t salt[HF_SALT_BYTES], uint8_t **bytes, size_t *length)
+static void write_base(const struct hf_base *base, uint8_t *body)
 {
-	size_t body_bytes = AT_LINKS + (size_t)base->link_count * LINK_BYTES;
-	uint8_t *body = calloc(1, body_bytes), *out = malloc(HF_SEALED_PREFIX_BYTES + body_bytes);
-	int err = HF_ENOMEM;
+	uint8_t *end = body + AT_LINKS + (size_t)base->link_count * LINK_BYTES;
 
-	if (!body || !out)
-		goto err_after_alloc;
 	hf_put_le64(body + AT_SIZE, base->size_bytes);
 	hf_put_le64(body + AT_RECOVERY_POINT, base->recovery_point);
 	hf_put_le64(body + AT_WALL, base->wall_ms);
@@ -110,18 +107,41 @@ int hf_base_write(const struct hf_base *base, const uint8_t data_key[HF_KEY_BYTE
 		hf_put_le64(at + 24, base->links[i].last_object);
 		hf_put_le64(at + 32, base->links[i].last_sequence);
 	}
-	err = seal(HF_SEALED_BASE, &base->id, data_key, salt, body, body_bytes, out);
-	if (err)
-		goto err_after_alloc;
+	if (base->checkpoint.sequence == 0)
+		return;
+	hf_put_le32(body + AT_HAS_CHECKPOINT, 1);
+	hf_put_le64(end, base->checkpoint.epoch);
+	hf_put_le64(end + 8, base->checkpoint.start);
+	hf_put_le64(end + 16, base->checkpoint.sequence);
+}
+
+int hf_base_write(const struct hf_base *base, const uint8_t data_key[HF_KEY_BYTES],
+		  const uint8_t salt[HF_SALT_BYTES], uint8_t **bytes, size_t *length)
+{
+	bool names = base->checkpoint.sequence != 0;
+	size_t body_bytes =
+		AT_LINKS + (size_t)base->link_count * LINK_BYTES + (names ? CHECKPOINT_BYTES : 0);
+	uint8_t *body = calloc(1, body_bytes), *out = malloc(HF_SEALED_PREFIX_BYTES + body_bytes);
+	struct hf_sealed sealed = {
+		.kind = HF_SEALED_BASE,
+		.version = names ? 2 : 1,
+		.id = base->id,
+		.body_bytes = (uint32_t)body_bytes,
+	};
+	int err = HF_ENOMEM;
+
+	if (body && out) {
+		write_base(base, body);
+		err = seal(&sealed, data_key, salt, body, out);
+	}
 	free(body);
+	if (err) {
+		free(out);
+		return err;
+	}
 	*bytes = out;
 	*length = HF_SEALED_PREFIX_BYTES + body_bytes;
 	return 0;
-
-err_after_alloc:
-	free(body);
-	free(out);
-	return err;
 }
 
 static int check_link(const struct hf_base *base, const struct hf_chain_link *link,
@@ -163,12 +183,32 @@ static int read_links(struct hf_base *base, const uint8_t *body, struct hf_errms
 	return 0;
 }
 
+static int read_checkpoint(struct hf_base *base, const uint8_t *at, struct hf_errmsg *message)
+{
+	base->checkpoint = base->id;
+	base->checkpoint.epoch = hf_get_le64(at);
+	base->checkpoint.start = hf_get_le64(at + 8);
+	base->checkpoint.sequence = hf_get_le64(at + 16);
+	if (base->checkpoint.sequence && base->checkpoint.start < base->id.start &&
+	    base->checkpoint.epoch <= base->id.epoch)
+		return 0;
+	return hf_fail(message, HF_ECORRUPT, "the checkpoint that it names is impossible");
+}
+
 static int read_base(struct hf_base *base, const uint8_t *body, size_t body_bytes,
 		     struct hf_errmsg *message)
 {
-	if (body_bytes < AT_LINKS || hf_get_le32(body + AT_COUNT) > HF_CHAIN_MAX ||
-	    body_bytes != AT_LINKS + (size_t)hf_get_le32(body + AT_COUNT) * LINK_BYTES)
+	uint32_t count = body_bytes < AT_LINKS ? 0 : hf_get_le32(body + AT_COUNT);
+	uint32_t names = body_bytes < AT_LINKS ? 0 : hf_get_le32(body + AT_HAS_CHECKPOINT);
+	size_t links_end = AT_LINKS + (size_t)count * LINK_BYTES;
+	int err;
+
+	if (body_bytes < AT_LINKS || count > HF_CHAIN_MAX || names > 1 ||
+	    body_bytes != links_end + names * (size_t)CHECKPOINT_BYTES)
 		return hf_fail(message, HF_ECORRUPT, "a body of %zu bytes", body_bytes);
+	err = names ? read_checkpoint(base, body + links_end, message) : 0;
+	if (err)
+		return err;
 	base->size_bytes = hf_get_le64(body + AT_SIZE);
 	base->recovery_point = hf_get_le64(body + AT_RECOVERY_POINT);
 	base->wall_ms = hf_get_le64(body + AT_WALL);

@@ -46,6 +46,9 @@ struct hf_base {
 	uint64_t wall_ms;
 	struct hf_chain_link *links; /* in order; malloc'ed */
 	uint32_t link_count;
+	/* The newest checkpoint of an earlier incarnation that its writer knew (epoch, start,
+	 * sequence of the map object with the root); sequence 0: none. */
+	struct hf_object_id checkpoint;
 };
 
 /* Gives malloc'ed bytes. 0, HF_ENOMEM, HF_ETOOBIG (HF_CHAIN_MAX). */

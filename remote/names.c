@@ -67,6 +67,19 @@ void hf_name_object(char *name, const struct hf_object_id *id)
 		       id->epoch, id->start, id->sequence);
 }
 
+void hf_name_maps(char *name, const struct hf_object_id *id)
+{
+	name_in_volume(name, id->tenant, id->volume, "%016" PRIx64 ".%016" PRIx64 "/map/",
+		       id->epoch, id->start);
+}
+
+void hf_name_map(char *name, const struct hf_object_id *id)
+{
+	name_in_volume(name, id->tenant, id->volume,
+		       "%016" PRIx64 ".%016" PRIx64 "/map/%016" PRIx64, id->epoch, id->start,
+		       id->sequence);
+}
+
 bool hf_name_number(const char *name, const char *prefix, uint64_t *number)
 {
 	size_t length = strlen(prefix);

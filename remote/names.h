@@ -26,6 +26,8 @@ void hf_name_claim(char *name, uint64_t tenant, uint64_t volume, uint64_t start)
 void hf_name_incarnation(char *name, const struct hf_object_id *id); /* prefix */
 void hf_name_base(char *name, const struct hf_object_id *id);
 void hf_name_object(char *name, const struct hf_object_id *id);
+void hf_name_maps(char *name, const struct hf_object_id *id); /* prefix */
+void hf_name_map(char *name, const struct hf_object_id *id);
 
 /* The number that follows `prefix` and ends the name; false if there is none. */
 bool hf_name_number(const char *name, const char *prefix, uint64_t *number);

@@ -15,12 +15,18 @@ static bool take_maps(struct hf_remote *remote, struct hf_remote_maps *maps)
 	remote->own_maps = !maps;
 	remote->maps = maps ? maps : hf_remote_maps_create(OWN_MAPS_BYTES);
 	remote->map = hf_extmap_create_stored();
+	if (remote->maps)
+		hf_list_push_back(&remote->maps->remotes, &remote->in_maps);
 	return remote->maps && remote->map;
 }
 
 static void leave_maps(struct hf_remote *remote)
 {
-	hf_extmap_destroy(remote->map);
+	hf_list_remove(&remote->in_maps);
+	hf_map_root_free(remote->root);
+	free(remote->doomed);
+	if (remote->map)
+		hf_extmap_destroy(remote->map);
 	if (remote->own_maps)
 		hf_remote_maps_destroy(remote->maps);
 }
@@ -39,6 +45,11 @@ struct hf_remote *hf_remote_new(struct hf_env *env, struct hf_remote_maps *maps)
 	hf_list_init(&remote->fetches);
 	hf_list_init(&remote->finished_uploads);
 	hf_list_init(&remote->finished_reads);
+	hf_list_init(&remote->finished_loads);
+	hf_list_init(&remote->finished_asks);
+	hf_list_init(&remote->blocks);
+	hf_list_init(&remote->asks);
+	hf_list_init(&remote->in_maps);
 	hf_tables_init(remote);
 	if (!take_maps(remote, maps)) {
 		leave_maps(remote);
@@ -54,7 +65,8 @@ void hf_remote_free(struct hf_remote *remote)
 
 	HF_CHECK_MAGIC(remote, HF_REMOTE_MAGIC);
 	HF_ASSERT(remote->busy == 0 && hf_list_empty(&remote->fetches));
-	HF_ASSERT(hf_list_empty(&remote->waiting));
+	HF_ASSERT(hf_list_empty(&remote->waiting) && hf_list_empty(&remote->blocks));
+	HF_ASSERT(!remote->checkpoint && hf_list_empty(&remote->asks));
 	while ((link = hf_list_pop_front(&remote->puts)) != NULL)
 		hf_put_free(hf_container_of(link, struct hf_put, link));
 	hf_env_timer_cancel(remote->env, &remote->tick);
@@ -130,6 +142,16 @@ bool hf_remote_written_under(const struct hf_remote *remote, uint64_t after, uin
 			return false;
 	}
 	return true;
+}
+
+const char *hf_remote_map_damaged(const struct hf_remote *remote)
+{
+	return remote->map_damaged ? remote->damaged_map : NULL;
+}
+
+uint64_t hf_remote_checkpoints_written(const struct hf_remote *remote)
+{
+	return remote->checkpoints_written;
 }
 
 const struct hf_extmap *hf_remote_map(const struct hf_remote *remote)
@@ -249,6 +271,13 @@ void hf_remote_finish_read(struct hf_remote *remote, struct hf_remote_read *read
 	hf_remote_tick_at(remote, hf_env_now_ns(remote->env));
 }
 
+void hf_remote_finish_load(struct hf_remote *remote, struct hf_remote_load *load, int status)
+{
+	load->status = status;
+	hf_list_push_back(&remote->finished_loads, &load->link);
+	hf_remote_tick_at(remote, hf_env_now_ns(remote->env));
+}
+
 void hf_remote_busy(struct hf_remote *remote)
 {
 	HF_CHECK_MAGIC(remote, HF_REMOTE_MAGIC);
@@ -279,6 +308,24 @@ static void tell_finished(struct hf_remote *remote)
 
 		read->done(read);
 	}
+	while ((link = hf_list_pop_front(&remote->finished_loads)) != NULL) {
+		struct hf_remote_load *load = hf_container_of(link, struct hf_remote_load, link);
+
+		load->done(load);
+	}
+	while ((link = hf_list_pop_front(&remote->finished_asks)) != NULL) {
+		struct hf_remote_checkpoint *ask =
+			hf_container_of(link, struct hf_remote_checkpoint, link);
+
+		ask->done(ask);
+	}
+}
+
+static bool has_finished(const struct hf_remote *remote)
+{
+	return !hf_list_empty(&remote->finished_uploads) ||
+	       !hf_list_empty(&remote->finished_reads) || !hf_list_empty(&remote->finished_loads) ||
+	       !hf_list_empty(&remote->finished_asks);
 }
 
 static void tick_fired(struct hf_timer *timer)
@@ -293,8 +340,8 @@ static void tick_fired(struct hf_timer *timer)
 		hf_put_begin_waiting(remote);
 		return;
 	}
-	if (remote->busy > 0 || !hf_list_empty(&remote->finished_uploads) ||
-	    !hf_list_empty(&remote->finished_reads))
+	hf_blocks_after_look(remote);
+	if (remote->busy > 0 || has_finished(remote))
 		return;
 	closed = remote->closed;
 	context = remote->closed_context;
@@ -313,5 +360,8 @@ void hf_remote_close(struct hf_remote *remote, void (*closed)(void *context), vo
 	hf_put_cancel_all(remote);
 	hf_fetch_cancel_all(remote);
 	hf_tables_cancel_all(remote);
+	hf_blocks_cancel_all(remote);
+	hf_checkpoint_cancel(remote);
+	hf_retry_cancel(&remote->doom);
 	hf_remote_tick_at(remote, hf_env_now_ns(remote->env));
 }

@@ -30,6 +30,13 @@ void hf_remote_maps_destroy(struct hf_remote_maps *maps);
 #define HF_OBJECT_PAYLOAD_MAX (64u << 20) /* bytes */
 #define HF_OBJECT_EXTENTS_MAX 65536u
 
+/* When a checkpoint of the map is written: so many counted objects after the last one, or so many
+ * bytes of their headers, or so long after the first of them; but never more often than at the
+ * interval, except when it is asked for. 0: 256, 16 MiB, 10 minutes, 10 seconds. */
+struct hf_remote_checkpoints {
+	uint64_t objects, header_bytes, age_ms, interval_ms;
+};
+
 /* Opens a volume's remote side. With `claim`: creates the next claim (If-None-Match), then lists,
  * reads headers and builds the map, then writes the sealed base; fails with HF_EFENCED if a higher
  * claim or a higher attach epoch shows up. Without: read-only, no object is written.
@@ -47,9 +54,15 @@ struct hf_remote_open {
 	 */
 	uint64_t size_bytes;
 	bool claim;
-	bool create;                 /* make the key ring if absent (a volume that never was) */
-	uint64_t deadline_ns;        /* for the whole opening; 0: none, store errors are retried */
-	uint64_t claims_look_ms;     /* 0: 2000 */
+	bool create;             /* make the key ring if absent (a volume that never was) */
+	uint64_t deadline_ns;    /* for the whole opening; 0: none, store errors are retried */
+	uint64_t claims_look_ms; /* 0: 2000 */
+	struct hf_remote_checkpoints checkpoints;
+	/* Build the map from the headers of all objects: no checkpoint is used. Done by itself when
+	 * the newest one is damaged; then `map_damaged` is set, and `message` says which. */
+	bool rebuild_map;
+	bool map_damaged;            /* out */
+	uint64_t headers_read;       /* out: objects that were not in the checkpoint */
 	struct hf_read_cache *cache; /* keeps fetched chunks; NULL: nobody does */
 	struct hf_remote_maps *maps; /* NULL: one of its own, of 256 MiB */
 	/* Called in sequence order: the store now counts everything up to `recovery_point`
@@ -89,8 +102,44 @@ bool hf_remote_written_under(const struct hf_remote *remote, uint64_t after, uin
 /* Name in the store of an object of the map; `name` holds HF_STORE_NAME_MAX + 1 bytes. */
 void hf_remote_object_name(const struct hf_remote *remote, uint64_t index, char *name);
 /* The map: extents whose place is {index of the object, unit in its payload}. Only counted
- * objects are in it; what reads as zeros is not. Read-only to callers. */
+ * objects are in it; what reads as zeros is not. Leaves may be absent: callers use hf_extmap_look.
+ */
 const struct hf_extmap *hf_remote_map(const struct hf_remote *remote);
+
+/* Brings the leaves of the map that the range touches into memory. They may go again at any later
+ * turn of the loop, so the caller looks again, and again loads if it must, a bounded number of
+ * times. Ask for little: what hf_extmap_look named. `load` is the caller's until done, which comes
+ * once, never from inside the call. Statuses: 0; HF_ECORRUPT (a checkpoint is damaged: see
+ * hf_remote_map_damaged), HF_ETIMEDOUT past `deadline_ns`, HF_EFENCED, HF_ECANCELED, HF_ENOMEM. */
+struct hf_remote_load {
+	uint64_t lba, length; /* units */
+	uint64_t deadline_ns; /* 0: none */
+	int status;
+	void (*done)(struct hf_remote_load *load);
+	void *owner;
+	struct hf_list link;
+	void *impl;
+};
+void hf_remote_load(struct hf_remote *remote, struct hf_remote_load *load);
+/* The checkpoint (its name) of which a part is damaged or missing; NULL if there is none. What is
+ * absent stays so; opening once more with `rebuild_map` has it all. */
+const char *hf_remote_map_damaged(const struct hf_remote *remote);
+
+/* Asks for a checkpoint of everything that counts now. `ask` is the caller's until done, which
+ * comes once, never from inside the call: 0 (in force, or nothing was new), HF_ETIMEDOUT,
+ * HF_EFENCED, HF_ECANCELED, HF_ECORRUPT, HF_ENOMEM or what else kept it from being written. */
+struct hf_remote_checkpoint {
+	uint64_t deadline_ns; /* 0: none */
+	int status;
+	void (*done)(struct hf_remote_checkpoint *ask);
+	void *owner;
+	struct hf_list link;
+	uint64_t objects;      /* private */
+	struct hf_timer timer; /* private */
+};
+void hf_remote_checkpoint(struct hf_remote *remote, struct hf_remote_checkpoint *ask);
+/* Since it was opened. */
+uint64_t hf_remote_checkpoints_written(const struct hf_remote *remote);
 
 /* One extent of an object, in ascending LBA order, none overlapping: later writes of the same
  * object have been merged into earlier ones already. */

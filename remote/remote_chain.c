@@ -1,10 +1,11 @@
 /* Opening a volume, second part: find the newest incarnation before ours that has a base, see how
- * far the run of its own objects goes, have all counted headers read (remote_headers.c), then seal
- * our own base and look at the claims once more. Core's thread.
+ * far the run of its own objects goes past the newest checkpoint (remote_map.c), have the headers
+ * of what is newer read (remote_headers.c), then seal our own base and look at the claims once
+ * more. Core's thread.
  *
- *   claim N-1 ──▶ its base ──there──▶ list its objects ──▶ headers ──▶ own base ──▶ look ──▶ open
- *      ▲             │ not there: it never began            │
- *      └── N-2, … ───┘                                      └──reader──▶ open
+ *   claim N-1 ──▶ its base ──there──▶ checkpoint ──▶ list its objects ──▶ headers ──▶ own base ──▶
+ *      ▲             │ not there: it never began                             │      look ──▶ open
+ *      └── N-2, … ───┘                                                       └──reader──▶ open
  */
 #include "remote/remote_impl.h"
 #include "base/log.h"
@@ -107,6 +108,10 @@ static int make_base(struct hf_opening *opening)
 	opening->base.size_bytes = remote->size_bytes;
 	opening->base.recovery_point = remote->recovery_point;
 	opening->base.wall_ms = hf_env_wall_ms(remote->env);
+	opening->base.checkpoint = (struct hf_object_id){0};
+	if (remote->root)
+		opening->base.checkpoint =
+			hf_map_root_object(remote->root, remote->root->number)->id;
 	hf_env_random(remote->env, salt, sizeof salt);
 	return hf_base_write(&opening->base, remote->data_key, salt, &opening->base_bytes,
 			     &opening->base_length);
@@ -196,6 +201,17 @@ static void list_run(struct hf_opening *opening, const char *after)
 	hf_opening_submit(opening, run_listed);
 }
 
+void hf_opening_list_run(struct hf_opening *opening)
+{
+	char after[HF_STORE_NAME_MAX + 1] = "";
+	struct hf_object_id last = opening->base.id;
+
+	last.sequence = opening->run;
+	if (opening->run)
+		hf_name_object(after, &last);
+	list_run(opening, after);
+}
+
 /* ---- The newest base before ours ------------------------------------------------------------- */
 
 static void read_candidate(struct hf_opening *opening);
@@ -208,7 +224,7 @@ static void base_found(struct hf_opening *opening)
 	remote->size_bytes = opening->base.size_bytes;
 	if (!opening->open->claim)
 		remote->self = opening->base.id;
-	list_run(opening, "");
+	hf_opening_find_map(opening);
 }
 
 static void base_read(struct hf_retry *retry, int status)

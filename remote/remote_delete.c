@@ -81,7 +81,7 @@ static void name_deleted(struct hf_retry *retry, int status)
 	deleting->busy--;
 	if (status && !deleting->status)
 		deleting->status = status;
-	else if (!status && deleting->phase == OBJECTS)
+	else if (!status && deleting->phase == OBJECTS && !strstr(retry->io.name, "/map/"))
 		deleting->deletion->deleted_objects++;
 	step(deleting);
 }

@@ -136,6 +136,9 @@ static int add_to_map(struct hf_remote *remote, struct hf_header_get *get)
 	if (err)
 		return err;
 	get->header.chunks = NULL; /* taken over */
+	get->opening->open->headers_read++;
+	remote->uncovered_header_bytes +=
+		hf_object_body_bytes(get->header.extent_count, get->header.chunk_count);
 	if (get->header.volume_size_bytes > remote->size_bytes)
 		remote->size_bytes = get->header.volume_size_bytes;
 	return hf_remote_add_extents(remote, &get->header, &done);

@@ -3,6 +3,8 @@
  *
  *   remote.c         counted objects, map, deferred completions, closing
  *   remote_table.c   headers of objects on demand      remote_delete.c deletion
+ *   remote_block.c   leaves and pages of checkpoints   remote_load.c   leaves for a reader
+ *   remote_checkpoint.c, _store.c, remote_clean.c      writing checkpoints
  *   remote_open.c    key ring, claim, tombstone        remote_chain.c  base, run of objects, seal
  *   remote_headers.c headers in order, into the map
  *   remote_upload.c  encode, PUT                       remote_look.c   what counts; fencing
@@ -15,6 +17,7 @@
 #include "base/list.h"
 #include "remote/chain.h"
 #include "remote/keyring.h"
+#include "remote/map_root.h"
 #include "remote/object.h"
 #include "remote/remote.h"
 #include "remote/retry.h"
@@ -33,7 +36,7 @@ struct hf_remote {
 	struct hf_env *env;
 	struct hf_object_id self; /* sequence: of the newest object that was begun */
 	uint8_t data_key[HF_KEY_BYTES];
-	bool claimed, fenced, closing;
+	bool claimed, open, fenced, closing;
 	uint64_t size_bytes;
 	uint64_t recovery_point;
 	int trouble;
@@ -51,7 +54,25 @@ struct hf_remote {
 	struct hf_extmap *map;
 	struct hf_remote_maps *maps;
 	bool own_maps;
+	struct hf_list in_maps;
 	struct hf_list tables[HF_TABLE_BUCKETS];
+
+	/* The checkpoint in force, from which absent leaves come, and the one being written. */
+	struct hf_map_root *root; /* NULL: none */
+	uint64_t page_bytes;      /* of its pages in memory */
+	struct hf_list blocks;
+	bool map_damaged; /* a leaf or page of it cannot be had */
+	char damaged_map[HF_STORE_NAME_MAX + 1];
+	struct hf_remote_checkpoints checkpoints;
+	struct hf_checkpoint *checkpoint;
+	uint64_t map_sequence; /* of the newest map object that was begun */
+	bool hold_counting;    /* until its moment has come */
+	uint64_t uncovered_header_bytes, uncovered_since_ns, next_checkpoint_ns;
+	uint64_t checkpoints_written;
+	struct hf_list asks;
+	struct hf_object_id *doomed, dooming; /* map objects to be deleted */
+	unsigned doomed_count;
+	struct hf_retry doom;
 
 	/* Uploads: `waiting` for memory to begin, then `puts` in order until counted. */
 	struct hf_list waiting, puts;
@@ -66,7 +87,7 @@ struct hf_remote {
 	struct hf_list fetches;
 
 	/* What ended inside a call of the owner: told on the next tick. */
-	struct hf_list finished_uploads, finished_reads;
+	struct hf_list finished_uploads, finished_reads, finished_loads, finished_asks;
 	struct hf_timer tick;
 	unsigned busy; /* store operations and jobs under way */
 	void (*closed)(void *context);
@@ -90,6 +111,7 @@ int hf_remote_add_extents(struct hf_remote *remote, const struct hf_object_heade
 /* Completions that may not be told from inside the owner's call. */
 void hf_remote_finish_upload(struct hf_remote *remote, struct hf_remote_upload *upload, int status);
 void hf_remote_finish_read(struct hf_remote *remote, struct hf_remote_read *read, int status);
+void hf_remote_finish_load(struct hf_remote *remote, struct hf_remote_load *load, int status);
 void hf_remote_tick_at(struct hf_remote *remote, uint64_t due_ns);
 /* Brackets around every store operation and job; the last `done` lets a closing remote end. */
 void hf_remote_busy(struct hf_remote *remote);
@@ -183,7 +205,50 @@ int hf_fetch_wait(struct hf_wait *wait, struct hf_table *table, uint32_t wanted_
 void hf_fetch_leave(struct hf_wait *wait);
 void hf_fetch_cancel_all(struct hf_remote *remote);
 
-/* remote_open.c, remote_chain.c, remote_headers.c */
+/* remote_block.c */
+
+struct hf_block;
+
+struct hf_block_wait {
+	struct hf_list link;
+	struct hf_block *block;
+	/* 0: ask again, it is there now or lies elsewhere. HF_ECORRUPT, HF_ETIMEDOUT, HF_ENOMEM,
+	 * HF_EFENCED, HF_ECANCELED. */
+	void (*done)(struct hf_block_wait *wait, int status);
+};
+
+/* 0: the page of the index, or the leaf, is in memory or there is none. HF_EAGAIN: `done` will be
+ * called, never from inside this call. Else why not. */
+int hf_page_need(struct hf_remote *remote, uint64_t number, struct hf_block_wait *wait,
+		 uint64_t deadline_ns);
+int hf_leaf_need(struct hf_remote *remote, uint64_t leaf, struct hf_block_wait *wait,
+		 uint64_t deadline_ns);
+/* A wait that is not interested any more; `done` does not come. */
+void hf_block_leave(struct hf_block_wait *wait);
+/* What failed once is tried again after a look that began since. */
+void hf_blocks_before_look(struct hf_remote *remote);
+void hf_blocks_after_look(struct hf_remote *remote);
+void hf_blocks_cancel_all(struct hf_remote *remote);
+
+/* remote_checkpoint.c */
+
+void hf_checkpoint_settings(struct hf_remote *remote, const struct hf_remote_checkpoints *given);
+/* Begins one if the rule says so. */
+void hf_checkpoint_consider(struct hf_remote *remote, bool memory_is_short);
+void hf_checkpoint_before_look(struct hf_remote *remote);
+/* A look that began after it was answered shows no higher claim: it is in force. */
+void hf_checkpoint_after_look(struct hf_remote *remote);
+/* True if a look is due for it. */
+bool hf_checkpoint_waits(const struct hf_remote *remote);
+void hf_checkpoint_cancel(struct hf_remote *remote);
+
+/* remote_clean.c */
+
+/* A map object that no root needs will be deleted at the next hf_doom_start. */
+void hf_doom(struct hf_remote *remote, const struct hf_object_id *id);
+void hf_doom_start(struct hf_remote *remote);
+
+/* remote_open.c, remote_chain.c, remote_map.c, remote_headers.c */
 
 #define HF_OPENING_MAGIC 0x4f50454eu
 #define HF_OPENING_GETS  8u /* headers being read at once */
@@ -216,6 +281,10 @@ struct hf_opening {
 	bool has_base;
 	struct hf_base base;
 	uint64_t run; /* objects 1 … run of the base's own incarnation are there */
+
+	/* The newest checkpoint: of the base's own incarnation, or the one it names. */
+	struct hf_object_id map, *maps; /* being read; those that were listed, ascending */
+	unsigned map_count, maps_left, map_tries;
 	uint8_t *base_bytes;
 	size_t base_length;
 
@@ -242,6 +311,9 @@ void hf_opening_succeed(struct hf_opening *opening);
 /* remote_chain.c: goes on where the own claim stands, or for a reader the newest one. */
 void hf_opening_find_base(struct hf_opening *opening, uint64_t newest_start);
 void hf_opening_seal(struct hf_opening *opening); /* after the headers */
+/* remote_map.c: between the base and the run of its own objects */
+void hf_opening_find_map(struct hf_opening *opening);
+void hf_opening_list_run(struct hf_opening *opening); /* past what the checkpoint describes */
 /* remote_headers.c */
 void hf_opening_read_headers(struct hf_opening *opening);
 void hf_opening_cancel_headers(struct hf_opening *opening);

@@ -6,6 +6,7 @@
  */
 #include "remote/remote_impl.h"
 #include "base/log.h"
+#include "remote/maps.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@ static void look(struct hf_remote *remote)
 
 		put->in_look = put->state == HF_PUT_ANSWERED;
 	}
+	hf_checkpoint_before_look(remote);
+	hf_blocks_before_look(remote);
 	hf_env_timer_cancel(remote->env, &remote->look_timer);
 	remote->look_again = false;
 	remote->last_look_ns = hf_env_now_ns(remote->env);
@@ -56,7 +59,7 @@ static bool something_waits(const struct hf_remote *remote)
 		if (hf_container_of(at, struct hf_put, link)->state == HF_PUT_ANSWERED)
 			return true;
 	}
-	return false;
+	return hf_checkpoint_waits(remote);
 }
 
 void hf_look_schedule(struct hf_remote *remote)
@@ -103,6 +106,8 @@ static void fence(struct hf_remote *remote, uint64_t by)
 		hf_warn("claim %s is gone: the volume is being deleted", name);
 	remote->fenced = true;
 	hf_put_cancel_all(remote);
+	hf_checkpoint_cancel(remote);
+	hf_retry_cancel(&remote->doom);
 	if (remote->fenced_cb)
 		remote->fenced_cb(remote->context);
 }
@@ -140,7 +145,7 @@ static int count_put(struct hf_remote *remote, struct hf_put *put)
 /* The unbroken run of what was answered before the look. */
 static void count(struct hf_remote *remote)
 {
-	while (!hf_list_empty(&remote->puts) && !remote->closing) {
+	while (!hf_list_empty(&remote->puts) && !remote->closing && !remote->hold_counting) {
 		struct hf_put *put = hf_container_of(remote->puts.next, struct hf_put, link);
 
 		if (put->state != HF_PUT_ANSWERED || !put->in_look)
@@ -150,6 +155,8 @@ static void count(struct hf_remote *remote)
 			return;
 		}
 		hf_list_remove(&put->link);
+		remote->uncovered_header_bytes +=
+			hf_object_body_bytes(put->header.extent_count, put->header.chunk_count);
 		hf_put_free(put);
 		if (remote->advanced_cb)
 			remote->advanced_cb(remote->context, remote->recovery_point);
@@ -176,10 +183,15 @@ static void look_done(struct hf_retry *retry, int status)
 
 	HF_CHECK_MAGIC(remote, HF_REMOTE_MAGIC);
 	if (!remote->closing && status == 0) {
-		if (still_ours(remote, &retry->io, &by))
+		if (still_ours(remote, &retry->io, &by)) {
+			hf_checkpoint_after_look(remote);
 			count(remote);
-		else
+			hf_checkpoint_consider(remote, false);
+			hf_maps_balance(remote->maps);
+		} else {
 			fence(remote, by);
+		}
+		hf_blocks_after_look(remote);
 	} else if (!remote->closing) {
 		hf_error("claims %s cannot be listed: %s", retry->io.name, hf_err_text(status));
 	}

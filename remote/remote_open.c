@@ -6,7 +6,8 @@
  *      │                        │  └───────────── exists, not ours ─────────────┤
  *      └──reading──▶ tombstone ─┘                                       ours ▼
  *                                                                       tombstone
- *   then remote_chain.c: base, run, headers (remote_headers.c), own base, last look at the claims
+ *   then remote_chain.c: base, newest checkpoint (remote_map.c), run, headers (remote_headers.c),
+ * own base, last look at the claims
  *
  * The claim comes before every list whose result matters: what an older incarnation counted was in
  * the store before the claim was, so the list shows it. */
@@ -43,6 +44,7 @@ static void opening_end(struct hf_opening *opening, int status)
 
 	hf_base_free(&opening->base);
 	free(opening->base_bytes);
+	free(opening->maps);
 	opening->magic = 0;
 	free(opening);
 	open->impl = NULL;
@@ -63,6 +65,7 @@ void hf_opening_succeed(struct hf_opening *opening)
 	struct hf_remote *remote = opening->remote;
 
 	remote->trouble = 0;
+	remote->open = true;
 	remote->next_sequence = remote->recovery_point + 1;
 	if (open->claim)
 		hf_look_when_idle(remote);
@@ -433,6 +436,7 @@ static struct hf_opening *make_opening(struct hf_remote_open *open)
 	remote->self.volume = open->volume;
 	remote->self.epoch = open->attach_epoch;
 	remote->cache = open->cache;
+	hf_checkpoint_settings(remote, &open->checkpoints);
 	remote->advanced_cb = open->advanced;
 	remote->fenced_cb = open->fenced;
 	remote->context = open->context;
@@ -448,6 +452,8 @@ void hf_remote_open_start(struct hf_remote_open *open)
 	HF_ASSERT(open->tenant && open->volume && open->opened);
 	open->remote = NULL;
 	open->status = 0;
+	open->map_damaged = false;
+	open->headers_read = 0;
 	open->message.text[0] = '\0';
 	open->impl = opening = make_opening(open);
 	if (!opening) {

@@ -48,8 +48,10 @@ static void drop(struct hf_table *table)
 	free(table);
 }
 
-void hf_maps_shrink_tables(struct hf_remote_maps *maps, uint64_t limit_bytes)
+void hf_maps_shrink_tables(struct hf_remote_maps *maps)
 {
+	uint64_t limit_bytes = maps->limit_bytes / 4;
+
 	if (maps->table_bytes <= limit_bytes)
 		return;
 	hf_list_for_each_safe (at, &maps->tables) {
@@ -106,7 +108,7 @@ void hf_table_unpin(struct hf_table *table)
 	HF_CHECK_MAGIC(table, TABLE_MAGIC);
 	HF_ASSERT(table->pins > 0);
 	if (--table->pins == 0)
-		hf_maps_shrink_tables(table->remote->maps, table->remote->maps->table_limit_bytes);
+		hf_maps_shrink_tables(table->remote->maps);
 }
 
 void hf_table_add(struct hf_remote *remote, uint64_t index, struct hf_object *object)
@@ -118,7 +120,7 @@ void hf_table_add(struct hf_remote *remote, uint64_t index, struct hf_object *ob
 	else
 		free(object->chunks);
 	object->chunks = NULL;
-	hf_maps_shrink_tables(remote->maps, remote->maps->table_limit_bytes);
+	hf_maps_shrink_tables(remote->maps);
 }
 
 /* ---- Fetching -------------------------------------------------------------------------------- */

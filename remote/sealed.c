@@ -7,8 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define FORMAT_VERSION 1u
-
 /* Offsets in the prefix; everything before the tag is the body's associated data. */
 enum {
 	AT_MAGIC = 0,
@@ -33,10 +31,9 @@ HF_STATIC_ASSERT(AT_SALT + HF_SALT_BYTES == AT_RESERVED, "prefix layout");
 static const char magic[8] = {'H', 'O', 'L', 'D', 'F', 'A', 'S', 'T'};
 
 static const char *const purposes[] = {
-	[HF_SEALED_KEYRING] = "holdfast 1 keyring",
-	[HF_SEALED_CLAIM] = "holdfast 1 claim",
-	[HF_SEALED_BASE] = "holdfast 1 base",
-	[HF_SEALED_OBJECT] = "holdfast 1 object",
+	[HF_SEALED_KEYRING] = "holdfast 1 keyring", [HF_SEALED_CLAIM] = "holdfast 1 claim",
+	[HF_SEALED_BASE] = "holdfast 1 base",       [HF_SEALED_OBJECT] = "holdfast 1 object",
+	[HF_SEALED_MAP] = "holdfast 1 map",
 };
 
 int hf_sealed_key(const struct hf_sealed *sealed, const uint8_t secret[HF_KEY_BYTES],
@@ -49,7 +46,8 @@ static void put_associated(const struct hf_sealed *sealed, uint8_t *out)
 {
 	memcpy(out + AT_MAGIC, magic, sizeof magic);
 	hf_put_le16(out + AT_KIND, (uint16_t)sealed->kind);
-	hf_put_le16(out + AT_VERSION, FORMAT_VERSION);
+	hf_put_le16(out + AT_VERSION,
+		    (uint16_t)(sealed->version ? sealed->version : HF_SEALED_VERSION));
 	hf_put_le32(out + AT_BODY_BYTES, sealed->body_bytes);
 	hf_put_le64(out + AT_TENANT, sealed->id.tenant);
 	hf_put_le64(out + AT_VOLUME, sealed->id.volume);
@@ -97,14 +95,16 @@ int hf_sealed_read_prefix(const uint8_t *bytes, size_t length, enum hf_sealed_ki
 	if (hf_crc32c(0, bytes, AT_PREFIX_CRC) != hf_get_le32(bytes + AT_PREFIX_CRC))
 		return hf_fail(message, HF_ECORRUPT, "prefix fails its checksum");
 	version = hf_get_le16(bytes + AT_VERSION);
-	if (version != FORMAT_VERSION)
-		return hf_fail(message, HF_EUNSUPPORTED, "format version %u, this program reads %u",
-			       version, FORMAT_VERSION);
+	if (version < HF_SEALED_VERSION || version > HF_SEALED_VERSION_MAX)
+		return hf_fail(message, HF_EUNSUPPORTED,
+			       "format version %u, this program reads %u to %u", version,
+			       HF_SEALED_VERSION, HF_SEALED_VERSION_MAX);
 	if (hf_get_le16(bytes + AT_KIND) != kind)
 		return hf_fail(message, HF_ECORRUPT, "kind %u where %u belongs",
 			       hf_get_le16(bytes + AT_KIND), kind);
 	*sealed = (struct hf_sealed){
 		.kind = kind,
+		.version = version,
 		.id = {.tenant = hf_get_le64(bytes + AT_TENANT),
 		       .volume = hf_get_le64(bytes + AT_VOLUME),
 		       .epoch = hf_get_le64(bytes + AT_EPOCH),

@@ -1,6 +1,7 @@
-/* The sealed form that key rings, claims, bases and the headers of objects share: a prefix of 128
- * bytes in clear, which says who the thing is, and an encrypted body. Both are authenticated
- * (invariants 7 and 8). docs/format/objects.md, "Sealed form". No state, any thread. */
+/* The sealed form that key rings, claims, bases and the headers of objects and map objects share: a
+ * prefix of 128 bytes in clear, which says who the thing is, and an encrypted body. Both are
+ * authenticated (invariants 7 and 8). docs/format/objects.md, "Sealed form". No state, any thread.
+ */
 #ifndef HF_REMOTE_SEALED_H
 #define HF_REMOTE_SEALED_H
 
@@ -20,10 +21,17 @@ enum hf_sealed_kind {
 	HF_SEALED_CLAIM = 2,
 	HF_SEALED_BASE = 3,
 	HF_SEALED_OBJECT = 4,
+	HF_SEALED_MAP = 5,
 };
+
+#define HF_SEALED_VERSION 1u
+#define HF_SEALED_VERSION_MAX                                                                      \
+	2u /* a base that names a checkpoint, which format 1 does not know                         \
+	    */
 
 struct hf_sealed {
 	enum hf_sealed_kind kind;
+	uint32_t version; /* 0 when writing: HF_SEALED_VERSION */
 	struct hf_object_id id;
 	uint8_t salt[HF_SALT_BYTES];
 	uint8_t tag[HF_TAG_BYTES]; /* of the body; with it, content and salt are unique */

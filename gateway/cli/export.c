@@ -17,7 +17,7 @@
 
 #define VERB        "export"
 #define CACHE_BYTES (64u << 20)
-#define DEADLINE_NS (3600 * HF_NS_PER_S) /* of the opening, which reads every header */
+#define DEADLINE_NS (3600 * HF_NS_PER_S) /* of the opening, which may read every header */
 
 void hf_export_fail(struct hf_export *export, int status, const char *format, ...)
 {
@@ -100,8 +100,12 @@ void hf_export_open(struct hf_export *export)
 		hf_export_end(export);
 		return;
 	}
-	export->cache = hf_rcache_create(&(struct hf_rcache_config){
-		.env = export->env, .disk = HF_RCACHE_NO_DISK, .memory_bytes = CACHE_BYTES});
+	if (!export->cache)
+		export->cache =
+			hf_rcache_create(&(struct hf_rcache_config){.env = export->env,
+								    .disk = HF_RCACHE_NO_DISK,
+								    .memory_bytes = CACHE_BYTES});
+	export->open.rebuild_map = export->rebuild;
 	export->open.env = export->env;
 	export->open.tenant = export->tenant;
 	export->open.volume = export->volume;
@@ -110,6 +114,23 @@ void hf_export_open(struct hf_export *export)
 	export->open.context = export;
 	export->open.opened = volume_opened;
 	hf_remote_open_start(&export->open);
+}
+
+static void closed_for_another(void *context)
+{
+	struct hf_export *export = context;
+
+	HF_CHECK_MAGIC(export, HF_EXPORT_MAGIC);
+	export->remote = NULL;
+	hf_export_open(export);
+}
+
+void hf_export_open_again(struct hf_export *export)
+{
+	struct hf_remote *remote = export->remote;
+
+	export->remote = NULL; /* a signal does not close it twice */
+	hf_remote_close(remote, closed_for_another, export);
 }
 
 static void store_set(struct hf_env_uv_store_change *change)

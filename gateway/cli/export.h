@@ -59,6 +59,9 @@ struct hf_export {
 	uint64_t next_lba, end_lba; /* units */
 	struct hf_export_read reads[HF_EXPORT_READS_MAX];
 	unsigned reads_busy;
+	struct hf_remote_load load; /* of a leaf of the map */
+	bool loading;
+	bool rebuild; /* a checkpoint is damaged: all over again, from the objects' headers */
 	uint64_t data_bytes, fetched_bytes;
 	uint64_t last_progress_ns;
 };
@@ -73,6 +76,8 @@ void hf_export_end(struct hf_export *export);
  * `hf_export_end`. */
 void hf_export_find(struct hf_export *export);
 void hf_export_open(struct hf_export *export);
+/* Closes the volume and opens it again with `rebuild` in mind. */
+void hf_export_open_again(struct hf_export *export);
 /* export_copy.c: then hf_export_end. */
 void hf_export_copy(struct hf_export *export);
 void hf_export_copy_free(struct hf_export *export);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define UNIT        512u
@@ -86,13 +87,60 @@ static void start_read(struct hf_export *export, struct hf_export_read *read,
 	hf_remote_read(export->remote, &read->read);
 }
 
-/* The next extent with data; false at the end or after a failure. */
+static void leaf_loaded(struct hf_remote_load *load)
+{
+	struct hf_export *export = hf_container_of(load, struct hf_export, load);
+
+	HF_CHECK_MAGIC(export, HF_EXPORT_MAGIC);
+	export->loading = false;
+	if (load->status == HF_ECORRUPT && !export->rebuild)
+		export->rebuild = true;
+	else if (load->status)
+		hf_export_fail(export, load->status, "reading the map: %s",
+			       hf_err_text(load->status));
+	advance(export);
+}
+
+static void load_leaf(struct hf_export *export, uint64_t leaf)
+{
+	export->loading = true;
+	export->load = (struct hf_remote_load){
+		.lba = leaf * HF_EXTMAP_LEAF_UNITS,
+		.length = 1,
+		.deadline_ns = hf_env_now_ns(export->env) + DEADLINE_NS,
+		.done = leaf_loaded,
+	};
+	hf_remote_load(export->remote, &export->load);
+}
+
+/* The next extent of the map; false at the end, and while a leaf is being loaded. */
+static bool next_extent(struct hf_export *export, struct hf_extent *extent)
+{
+	uint64_t leaf;
+
+	if (export->status || export->loading || (export->rebuild && !export->open.rebuild_map))
+		return false;
+	switch (hf_extmap_look(hf_remote_map(export->remote), export->next_lba,
+			       UINT64_MAX / UNIT - export->next_lba, extent, &leaf)) {
+	case HF_EXTMAP_FOUND:
+		break;
+	case HF_EXTMAP_ABSENT:
+		load_leaf(export, leaf);
+		return false;
+	default:
+		return false;
+	}
+	if (extent->lba + extent->length <= export->end_lba)
+		return true;
+	hf_export_fail(export, HF_ECORRUPT, "the objects reach past the volume's %" PRIu64 " bytes",
+		       export->summary.size_bytes);
+	return false;
+}
+
+/* The next extent with data; false at the end, after a failure, or while a leaf is being loaded. */
 static bool next_data(struct hf_export *export, struct hf_extent *extent)
 {
-	const struct hf_extmap *map = hf_remote_map(export->remote);
-
-	while (!export->status && export->next_lba < export->end_lba &&
-	       hf_extmap_find(map, export->next_lba, export->end_lba - export->next_lba, extent)) {
+	while (next_extent(export, extent)) {
 		if (extent->kind == HF_EXTENT_DATA)
 			return true;
 		if (extent->kind == HF_EXTENT_BAD)
@@ -128,6 +176,16 @@ static void finish(struct hf_export *export)
 	hf_export_end(export);
 }
 
+/* A checkpoint turned out to be damaged. The next opening may find later writes, so nothing of the
+ * image is kept. */
+static void begin_again(struct hf_export *export)
+{
+	hf_export_copy_free(export);
+	export->next_lba = 0;
+	export->data_bytes = 0;
+	hf_export_open_again(export);
+}
+
 static void advance(struct hf_export *export)
 {
 	struct hf_export_read *read;
@@ -135,7 +193,11 @@ static void advance(struct hf_export *export)
 
 	while ((read = idle_read(export)) != NULL && next_data(export, &extent))
 		start_read(export, read, &extent);
-	if (export->reads_busy == 0)
+	if (export->reads_busy > 0 || export->loading)
+		return;
+	if (export->rebuild && !export->open.rebuild_map && !export->status)
+		begin_again(export);
+	else
 		finish(export);
 }
 
@@ -143,7 +205,6 @@ static int prepare(struct hf_export *export)
 {
 	struct hf_errmsg message = {""};
 	uint64_t size = hf_remote_size_bytes(export->remote);
-	struct hf_extent beyond;
 	int err;
 
 	export->summary = (struct hf_export_summary){
@@ -153,12 +214,6 @@ static int prepare(struct hf_export *export)
 		.stored_bytes = hf_remote_stored_bytes(export->remote),
 	};
 	export->end_lba = size / UNIT;
-	if (hf_extmap_find(hf_remote_map(export->remote), export->end_lba,
-			   UINT64_MAX / UNIT - export->end_lba, &beyond)) {
-		hf_export_fail(export, HF_ECORRUPT,
-			       "the objects reach past the volume's %" PRIu64 " bytes", size);
-		return HF_ECORRUPT;
-	}
 	for (unsigned i = 0; i < HF_EXPORT_READS_MAX; i++) {
 		export->reads[i].buffer = malloc(HF_EXPORT_READ_BYTES);
 		if (!export->reads[i].buffer) {
@@ -188,4 +243,6 @@ void hf_export_copy_free(struct hf_export *export)
 		hf_image_discard(&export->image);
 	for (unsigned i = 0; i < HF_EXPORT_READS_MAX; i++)
 		free(export->reads[i].buffer);
+	export->image_open = false;
+	memset(export->reads, 0, sizeof export->reads);
 }

@@ -48,6 +48,7 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	KEY(SIZE, memory_tier, "64MiB", "memory from which tgtd answers reads itself; 0: none", 0,
 	    64ull << 30),
 	KEY(NUMBER, memory_tier_rings, "1", "tgtd that share it, the first to come", 1, 32),
+	KEY(SIZE, map_memory, "256MiB", "memory for the maps of all volumes", 1u << 20, 1ull << 40),
 	KEY(NUMBER, requests, "4096", "under way at once; more wait", 16, 65536),
 	KEY(NUMBER, tgt_uid, "0", "may connect to ring.sock beside root and this uid; 0: none", 0,
 	    UINT32_MAX - 1),

@@ -19,6 +19,7 @@
 #define DEFAULT_WRITE_HORIZON_MS 600000u
 #define DEFAULT_WRITE_WAIT_MS    20000u
 #define DEFAULT_CACHE_BYTES      (64ull << 20)
+#define DEFAULT_MAP_BYTES        (256ull << 20)
 #define DEFAULT_REQUESTS_MAX     4096u
 
 void *hf_core_alloc(size_t size_bytes)
@@ -164,6 +165,8 @@ static void core_defaults(struct hf_core_config *config)
 		config->claims_look_ms = DEFAULT_CLAIMS_LOOK_MS;
 	if (config->cache_bytes == 0)
 		config->cache_bytes = DEFAULT_CACHE_BYTES;
+	if (config->map_bytes == 0)
+		config->map_bytes = DEFAULT_MAP_BYTES;
 	if (config->requests_max == 0)
 		config->requests_max = DEFAULT_REQUESTS_MAX;
 }
@@ -189,6 +192,8 @@ static struct hf_core *core_create(const struct hf_core_config *config)
 	hf_list_init(&core->ended_changes);
 	for (unsigned i = 0; i < HF_CORE_VOLUME_BUCKETS; i++)
 		hf_list_init(&core->volume_buckets[i]);
+	core->maps = hf_remote_maps_create(core->config.map_bytes);
+	HF_ASSERT(core->maps != NULL);
 	return core;
 }
 
@@ -207,6 +212,7 @@ static void core_destroy(struct hf_core *core)
 	hf_core_for_each_log (log, core) {
 		hf_core_log_destroy(log);
 	}
+	hf_remote_maps_destroy(core->maps);
 	core->magic = 0;
 	free(core);
 }

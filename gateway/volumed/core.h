@@ -16,6 +16,7 @@
 #include "cache/rcache.h"
 #include "cache/ring_layout.h"
 #include "cache/wlog.h"
+#include "remote/remote.h"
 
 struct hf_core;
 
@@ -162,7 +163,9 @@ struct hf_core_config {
 	uint64_t log_memory_bytes;        /* memory for what was logged last (wlog.h); 0: none */
 	uint64_t keep_bytes;              /* of each log, uploaded and kept for reads; 0: none */
 	unsigned cache_disk;              /* of env, for fetched chunks; 0: none (it is a log's) */
-	unsigned requests_max;            /* under way; more wait; 0: 4096 */
+	uint64_t map_bytes;               /* memory for the maps of all volumes; 0: 256 MiB */
+	struct hf_remote_checkpoints checkpoints; /* when one is written; 0s: the defaults */
+	unsigned requests_max;                    /* under way; more wait; 0: 4096 */
 	void *context;
 	/* Both are called from inside the core, which may be asked for a status and nothing else.
 	 * A volume's state, size or flags changed (for rings and for reports). */

@@ -220,6 +220,10 @@ static void remote_opened(struct hf_remote_open *open)
 		remote_not_opened(volume, open->status, open->message.text);
 	} else {
 		volume->remote = open->remote;
+		volume->rebuild_map = false;
+		if (open->map_damaged)
+			hf_core_alarm(core, volume->config.volume,
+				      "%s; the map was built from the objects", open->message.text);
 		if (core->closing || volume->force || volume->state == HF_VOLUME_DELETING ||
 		    volume->state == HF_VOLUME_FENCED || volume->state == HF_VOLUME_FAILED ||
 		    epoch_is_outdated(volume)) {
@@ -250,6 +254,9 @@ void hf_core_remote_open(struct hf_core_volume *volume, uint64_t deadline_ns)
 					       .deadline_ns = deadline_ns,
 					       .claims_look_ms = core->config.claims_look_ms,
 					       .cache = hf_rcache_table(core->cache),
+					       .maps = core->maps,
+					       .checkpoints = core->config.checkpoints,
+					       .rebuild_map = volume->rebuild_map,
 					       .advanced = hf_core_upload_advanced,
 					       .fenced = remote_fenced,
 					       .context = volume,

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "gateway/volumed/core_map.h"
 #include "gateway/volumed/core_state.h"
 
 #define DELETE_DEADLINE_S 10u /* of one attempt */
@@ -120,7 +121,7 @@ static bool leave_is_drained(struct hf_core_volume *volume)
 		return false;
 	}
 	if (volume->queue.count == 0 && !volume->opening)
-		return true;
+		return hf_core_map_is_checkpointed(volume);
 	if (volume->counted_through > volume->uploaded_through)
 		hf_core_uploaded_now(volume);
 	hf_core_upload_schedule(core);
@@ -204,6 +205,7 @@ static void leave_start(struct hf_core_volume *volume, enum hf_volume_state stat
 	if (volume->state != state) {
 		hf_core_volume_set_state(volume, state, 0, "%s", "");
 		volume->flushed = false;
+		volume->checkpointed = false;
 	}
 	hf_core_changes_done(core, &volume->attaching, HF_ECANCELED,
 			     "the volume was detached meanwhile");

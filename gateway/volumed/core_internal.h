@@ -320,9 +320,12 @@ struct hf_core_volume {
 	struct hf_remote *remote;
 	struct hf_remote_open open;
 	bool opening, closing_remote;
-	uint64_t next_upload;   /* first sequence that no object holds */
-	unsigned uploads;       /* objects under way */
-	struct hf_list objects; /* of them, being read back, oldest first */
+	bool rebuild_map; /* the next opening trusts no checkpoint */
+	struct hf_remote_checkpoint checkpoint;
+	bool checkpointing, checkpointed; /* while detaching */
+	uint64_t next_upload;             /* first sequence that no object holds */
+	unsigned uploads;                 /* objects under way */
+	struct hf_list objects;           /* of them, being read back, oldest first */
 	/* The next object: records next_upload … gather_last, of those before gather_next. */
 	uint64_t gather_next, gather_last, gather_bytes;
 	unsigned gather_records;
@@ -399,8 +402,9 @@ struct hf_core_read {
 	uint8_t *buffer;      /* aligned, `length` units */
 	uint64_t deadline_ns;
 	int status;
-	unsigned under_way, attempts;
+	unsigned under_way, attempts, loads;
 	bool again, parked;
+	struct hf_remote_load load; /* of a leaf of the map */
 	void (*done)(struct hf_core_read *read);
 	struct hf_list link; /* volume->parked */
 };
@@ -542,6 +546,7 @@ struct hf_core {
 	struct hf_list unsynced;
 	struct hf_rcache *cache;
 	bool cache_closed;
+	struct hf_remote_maps *maps;
 
 	struct hf_core_gate reads, writes;
 	uint64_t append_bytes;

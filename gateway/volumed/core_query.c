@@ -1,7 +1,7 @@
 /* Requests that change nothing: READ, VERIFY, LBA STATUS and FLUSH. Core's thread. */
 #include <string.h>
 
-#include "gateway/volumed/core_internal.h"
+#include "gateway/volumed/core_map.h"
 
 #define LBA_STATUS_STEPS_MAX 65536u /* extents looked at for one answer */
 
@@ -59,16 +59,23 @@ static void verify_step_done(struct hf_core_read *read)
 static uint64_t verify_next(const struct hf_core_volume *volume, uint64_t at, uint64_t end)
 {
 	struct hf_core_piece piece;
+	enum hf_extmap_found found;
 	struct hf_extent extent;
-	uint64_t next = end;
+	uint64_t next = end, leaf;
 
 	if (!hf_core_remote_is_there(volume))
 		return at;
 	if (hf_core_overlay_find(volume->overlay, at, end - at, &piece))
 		next = piece.lba;
-	if (next > at && hf_extmap_find(hf_remote_map(volume->remote), at, next - at, &extent))
-		next = extent.lba;
-	return next;
+	if (next <= at)
+		return next;
+	found = hf_extmap_look(hf_remote_map(volume->remote), at, next - at, &extent, &leaf);
+	if (found == HF_EXTMAP_FOUND)
+		return extent.lba;
+	if (found == HF_EXTMAP_NONE)
+		return next;
+	leaf *= HF_EXTMAP_LEAF_UNITS; /* the read that begins there loads it */
+	return leaf > at ? leaf : at;
 }
 
 /* Steps until one has to wait. A step that ends inside itself only says so. */
@@ -109,15 +116,38 @@ static void verify_start(struct hf_core_job *job)
 /* ---- LBA STATUS --------------------------------------------------------------------------------
  */
 
+/* The same of the remote map alone. *absent: nobody knows without the leaf at `at`. */
+static bool remote_run(const struct hf_core_volume *volume, uint64_t at, uint64_t end,
+		       uint64_t *run_end, bool *absent)
+{
+	struct hf_extent extent;
+	uint64_t leaf;
+
+	*run_end = end;
+	switch (hf_extmap_look(hf_remote_map(volume->remote), at, end - at, &extent, &leaf)) {
+	case HF_EXTMAP_NONE:
+		return false;
+	case HF_EXTMAP_FOUND:
+		*run_end = extent.lba == at ? at + extent.length : extent.lba;
+		return extent.lba == at && extent.kind != HF_EXTENT_ZERO;
+	case HF_EXTMAP_ABSENT:
+		break;
+	}
+	*absent = leaf == hf_extmap_leaf_of(at);
+	leaf = (leaf + *absent) * HF_EXTMAP_LEAF_UNITS;
+	*run_end = leaf < end ? leaf : end;
+	return *absent;
+}
+
 /* The run at `at`, at most to `end`, of which the two maps say one thing; true if it is mapped.
  * While the remote map is not there, what it might hold is mapped: that costs an initiator a read
  * at worst, and waiting for a store that is away would cost it the command. */
 static bool status_run(const struct hf_core_volume *volume, uint64_t at, uint64_t end,
-		       uint64_t *run_end)
+		       uint64_t *run_end, bool *absent)
 {
 	struct hf_core_piece piece;
-	struct hf_extent extent;
 
+	*absent = false;
 	if (hf_core_overlay_find(volume->overlay, at, end - at, &piece)) {
 		if (piece.lba == at) {
 			*run_end = at + piece.length;
@@ -128,18 +158,12 @@ static bool status_run(const struct hf_core_volume *volume, uint64_t at, uint64_
 	*run_end = end;
 	if (!volume->remote || volume->closing_remote)
 		return true;
-	if (hf_extmap_find(hf_remote_map(volume->remote), at, end - at, &extent)) {
-		if (extent.lba == at) {
-			*run_end = at + extent.length;
-			return extent.kind != HF_EXTENT_ZERO;
-		}
-		end = extent.lba;
-	}
-	*run_end = end;
-	return false;
+	return remote_run(volume, at, end, run_end, absent);
 }
 
-static void status_answer(struct hf_core_job *job)
+/* What is absent ends the answer, which may be short, if it does not begin it. False: it begins it,
+ * and the leaf is being loaded. */
+static bool status_answer(struct hf_core_job *job, bool may_load)
 {
 	struct hf_request *request = job->request;
 	unsigned capacity = request->data_length / sizeof(struct hf_ring_lba_status);
@@ -152,8 +176,15 @@ static void status_answer(struct hf_core_job *job)
 		end = at + request->length / HF_UNIT;
 	for (unsigned steps = 0; at < end && steps < LBA_STATUS_STEPS_MAX; steps++) {
 		uint64_t run_end;
-		uint32_t provisioning = status_run(job->volume, at, end, &run_end) ? 0 : 1;
+		bool absent;
+		uint32_t provisioning = status_run(job->volume, at, end, &run_end, &absent) ? 0 : 1;
 
+		if (absent && may_load && count == 0) {
+			hf_core_map_load_for_status(&job->read, at);
+			return false;
+		}
+		if (absent && count > 0)
+			break;
 		if (count == 0 || one.provisioning != provisioning) {
 			if (count == capacity)
 				break;
@@ -166,15 +197,27 @@ static void status_answer(struct hf_core_job *job)
 		at = run_end;
 	}
 	request->data_given = count * (uint32_t)sizeof one;
+	return true;
+}
+
+void hf_core_lba_status_loaded(struct hf_core_read *read, int status)
+{
+	struct hf_core_job *job = hf_container_of(read, struct hf_core_job, read);
+
+	HF_CHECK_MAGIC(job, HF_CORE_JOB_MAGIC);
+	if (status_answer(job, status == 0))
+		hf_core_job_done(job, 0);
 }
 
 static void status_start(struct hf_core_job *job)
 {
 	int status = hf_core_volume_ready(job->volume);
+	bool away = !hf_core_remote_is_there(job->volume) ||
+		    hf_remote_trouble(job->volume->remote) != 0;
 
-	if (status == 0)
-		status_answer(job);
-	hf_core_job_done(job, status);
+	job->read.loads = 0;
+	if (status != 0 || status_answer(job, !away))
+		hf_core_job_done(job, status);
 }
 
 /* ---- FLUSH -------------------------------------------------------------------------------------

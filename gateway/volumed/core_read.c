@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/volumed/core_internal.h"
+#include "gateway/volumed/core_map.h"
 
 #define PIECE_MAGIC       0x48465043u
 #define READ_ATTEMPTS_MAX 8u
@@ -69,7 +69,7 @@ static void piece_from_log(struct hf_wlog_read *log)
 	hf_core_leave(core);
 }
 
-static int status_from_remote(const struct hf_core_volume *volume, int status)
+int hf_core_status_from_remote(const struct hf_core_volume *volume, int status)
 {
 	if (volume->core->closing)
 		return HF_ECANCELED; /* the next process may do better */
@@ -94,7 +94,7 @@ static void piece_from_remote(struct hf_remote_read *remote)
 			      (unsigned long long)remote->length * HF_UNIT,
 			      (unsigned long long)piece->log.lba * HF_UNIT);
 	if (remote->status != 0)
-		read_fail(read, status_from_remote(volume, remote->status));
+		read_fail(read, hf_core_status_from_remote(volume, remote->status));
 	piece_free(piece);
 	read_put(read);
 	hf_core_leave(core);
@@ -160,9 +160,13 @@ static void read_remote(struct hf_core_read *read, uint64_t lba, uint64_t end)
 {
 	const struct hf_extmap *map = hf_remote_map(read->volume->remote);
 	struct hf_extent extent;
+	uint64_t leaf;
 
 	while (lba < end) {
-		if (!hf_extmap_find(map, lba, end - lba, &extent)) {
+		enum hf_extmap_found found = hf_extmap_look(map, lba, end - lba, &extent, &leaf);
+
+		HF_ASSERT(found != HF_EXTMAP_ABSENT);
+		if (found == HF_EXTMAP_NONE) {
 			memset(read_at(read, lba), 0, (end - lba) * HF_UNIT);
 			return;
 		}
@@ -218,6 +222,8 @@ static void read_attempt(struct hf_core_read *read)
 		hf_core_park(read);
 		return;
 	}
+	if (hf_core_remote_is_there(volume) && !hf_core_map_is_there(read))
+		return;
 	read->under_way = 1;
 	while (at < end) {
 		if (!hf_core_overlay_find(volume->overlay, at, end - at, &part)) {
@@ -232,9 +238,20 @@ static void read_attempt(struct hf_core_read *read)
 	read_put(read);
 }
 
+void hf_core_read_loaded(struct hf_core_read *read, int status)
+{
+	if (status == 0) {
+		read_attempt(read);
+		return;
+	}
+	read->status = status;
+	read->done(read);
+}
+
 void hf_core_read_start(struct hf_core_read *read)
 {
 	read->attempts = 0;
+	read->loads = 0;
 	read->parked = false;
 	if (read->deadline_ns == 0)
 		read->deadline_ns = hf_env_now_ns(read->volume->core->env) +

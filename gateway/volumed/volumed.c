@@ -304,6 +304,7 @@ static void core_up(struct hf_steps *steps, void *context)
 			   .claims_look_ms = config->claims_look_ms,
 			   .write_horizon_ms = config->log_horizon_ms,
 			   .write_wait_ms = config->write_wait_ms,
+			   .map_bytes = config->map_memory,
 			   .cache_bytes = config->cache_size,
 			   .cache_disk = volumed->cache.fd < 0 ? 0 : CACHE_DISK,
 			   .log_memory_bytes = config->log_memory,

@@ -22,6 +22,7 @@ struct hf_volumed_config {
 	uint64_t log_keep;        /* bytes; 0: none */
 	uint64_t log_memory;      /* bytes; 0: none */
 	uint64_t memory_tier_rings;
+	uint64_t map_memory; /* bytes */
 	uint64_t requests;
 	uint64_t tgt_uid; /* of the first tgtd, which may connect to ring.sock; 0: none */
 	uint64_t tgtds;   /* the next ones' uids follow */

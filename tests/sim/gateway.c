@@ -125,6 +125,9 @@ bool gateway_boot(struct gateway *gateway)
 	config->uploads_max = 4;
 	config->read_deadline_ms = 300000;
 	config->claims_look_ms = 40;
+	config->map_bytes = 1; /* leaves and headers go as soon as nobody uses them */
+	config->checkpoints =
+		(struct hf_remote_checkpoints){.objects = 3, .age_ms = 300, .interval_ms = 50};
 	config->write_horizon_ms = 1000;
 	config->write_wait_ms = 1000000; /* nothing is refused for want of room */
 	config->cache_bytes = 14u << 10; /* one chunk: most hits are the disk's */
@@ -207,7 +210,7 @@ static void change_prepare(struct gateway *gateway, unsigned index, bool create)
 	memset(change, 0, sizeof *change);
 	change->config.tenant = TENANT;
 	change->config.volume = volume->number;
-	change->config.size_bytes = volume->size_bytes;
+	change->config.size_bytes = volume->first_lba * HF_UNIT + volume->window_bytes;
 	change->config.attach_epoch = volume->epoch;
 	change->config.write_cache = volume->write_cache;
 	change->config.create = create;
@@ -401,7 +404,9 @@ void gateway_submit(struct gateway *gateway, struct model_op *op, bool survived)
 	memcpy(request->id.ring, gateway->ring, sizeof gateway->ring);
 	request->id.id = op->stamp;
 	if (op->op != HF_OP_UNMAP && op->range_count > 0) {
-		request->offset = (uint64_t)op->ranges[0].lba * HF_UNIT;
+		request->offset =
+			(gateway->model->volumes[op->volume].first_lba + op->ranges[0].lba) *
+			HF_UNIT;
 		request->length = (uint64_t)op->ranges[0].length * HF_UNIT;
 	}
 	request->data = op->data;

@@ -67,11 +67,12 @@ static void check_read_ended(struct hf_request *request)
 static void check_volume(struct gateway *gateway, struct model_volume *volume)
 {
 	struct hf_request *request = sim_keep_alloc(sizeof *request);
-	uint8_t *bytes = sim_keep_alloc(volume->size_bytes);
+	uint8_t *bytes = sim_keep_alloc(volume->window_bytes);
 
 	request->op = HF_OP_READ;
 	request->volume = volume->number;
-	request->length = request->data_length = (uint32_t)volume->size_bytes;
+	request->offset = volume->first_lba * HF_UNIT;
+	request->length = request->data_length = (uint32_t)volume->window_bytes;
 	request->data = bytes;
 	request->done = check_read_ended;
 	check_read_done = false;

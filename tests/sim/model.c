@@ -263,7 +263,7 @@ static void journal_push(struct model *model, struct model_volume *volume,
 	to = &volume->records[volume->count++];
 	to->op = op->stamp;
 	to->stamp = record->type == HF_RECORD_ZERO ? 0 : op->stamp;
-	to->range.lba = (uint32_t)record->lba;
+	to->range.lba = (uint32_t)(record->lba - volume->first_lba);
 	to->range.length = (uint32_t)record->length;
 	to->ends_append = ends_append;
 }

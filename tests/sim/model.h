@@ -59,7 +59,10 @@ struct model_record {
 };
 
 struct model_volume {
-	uint64_t number, size_bytes;
+	uint64_t number;
+	/* The window of the volume that is used: `units` from `first_lba`, across the end of a leaf
+	 * of the map. Addresses in the model are relative to it. */
+	uint64_t first_lba, window_bytes;
 	uint32_t units;
 	bool write_cache;
 	uint64_t epoch;

@@ -20,6 +20,7 @@
 #include "tests/sim/gateway.h"
 #include "tests/sim/reader.h"
 #include "tests/sim/seeds.h"
+#include "tests/sim/store.h"
 
 #define LIVES_MAX  20u
 #define DISK_SIZE  (1536u << 10)
@@ -99,7 +100,7 @@ static void fill_unmap(struct sim *sim, struct model_op *op, const struct model_
 	ranges = (struct hf_ring_range *)(void *)op->data;
 	for (unsigned i = 0; i < op->range_count; i++) {
 		op->ranges[i] = random_range(sim, volume, 16);
-		ranges[i].offset = (uint64_t)op->ranges[i].lba * HF_UNIT;
+		ranges[i].offset = (volume->first_lba + op->ranges[i].lba) * HF_UNIT;
 		ranges[i].length = (uint64_t)op->ranges[i].length * HF_UNIT;
 	}
 }
@@ -361,7 +362,10 @@ static void setup_volumes(struct sim *sim, struct model *model)
 
 		volume->number = 0x1000 + i;
 		volume->units = 8 * (8 + below(sim, 56));
-		volume->size_bytes = (uint64_t)volume->units * HF_UNIT;
+		volume->window_bytes = (uint64_t)volume->units * HF_UNIT;
+		/* The end of a leaf, now and then of a page of the index, among the hot units. */
+		volume->first_lba =
+			HF_EXTMAP_LEAF_UNITS * (below(sim, 2) ? 1024u : 3u) - 8 * below(sim, 4);
 		volume->write_cache = lazy || below(sim, 2) == 0;
 		volume->epoch = 1;
 	}
@@ -450,6 +454,8 @@ static void print(uint64_t seeds)
 	       seeds, totals.recoveries, totals.closes, totals.kills, totals.power_cuts,
 	       totals.losses, totals.detaches, totals.moves, totals.requests, totals.cancels,
 	       totals.remote_checks, totals.tier_hits, totals.tier_held);
+	printf("  %" PRIu64 " checkpoints (%" PRIu64 " deleted), %" PRIu64 " parts of them read\n",
+	       sim_store_maps.puts, sim_store_maps.deletes, sim_store_maps.block_gets);
 }
 
 int main(int argc, char **argv)

@@ -163,8 +163,20 @@ static int apply_list(struct sim_store *store, struct hf_store_io *io)
 	return 0;
 }
 
+struct sim_store_maps sim_store_maps;
+
+static void count_map(const struct hf_store_io *io)
+{
+	if (!strstr(io->name, "/map/"))
+		return;
+	sim_store_maps.puts += io->op == HF_STORE_PUT;
+	sim_store_maps.block_gets += io->op == HF_STORE_GET && io->range_start > 0;
+	sim_store_maps.deletes += io->op == HF_STORE_DELETE;
+}
+
 int sim_store_apply(struct sim_store *store, struct hf_store_io *io)
 {
+	count_map(io);
 	switch (io->op) {
 	case HF_STORE_PUT:
 		return apply_put(store, io);

@@ -13,6 +13,12 @@ struct sim_store {
 	unsigned count, capacity;
 };
 
+/* What was done with checkpoints, over all worlds of the process: to see that something was. */
+struct sim_store_maps {
+	uint64_t puts, block_gets, deletes;
+};
+extern struct sim_store_maps sim_store_maps;
+
 void sim_store_init(struct sim_store *store, const struct sim_store *from);
 void sim_store_free(struct sim_store *store);
 const struct sim_object *sim_store_get(const struct sim_store *store, unsigned index);

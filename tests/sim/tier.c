@@ -91,7 +91,9 @@ void sim_tier_verified(struct sim_tier *tier, const struct model_op *op, const v
 
 bool sim_tier_read(struct sim_tier *tier, struct model_op *op)
 {
-	if (!hf_shim_tier_read(&tier->reader, op->volume, (uint64_t)op->ranges[0].lba * HF_UNIT,
+	uint64_t lba = tier->model->volumes[op->volume].first_lba + op->ranges[0].lba;
+
+	if (!hf_shim_tier_read(&tier->reader, op->volume, lba * HF_UNIT,
 			       (uint64_t)op->ranges[0].length * HF_UNIT, op->data))
 		return false;
 	tier->hits++;
@@ -102,8 +104,10 @@ void sim_tier_check_gone(struct sim_tier *tier, unsigned volume)
 {
 	uint8_t unit[HF_UNIT];
 
+	uint64_t first = tier->model->volumes[volume].first_lba;
+
 	for (uint32_t lba = 0; lba < tier->model->volumes[volume].units; lba++)
-		if (hf_shim_tier_read(&tier->reader, volume, (uint64_t)lba * HF_UNIT, HF_UNIT,
+		if (hf_shim_tier_read(&tier->reader, volume, (first + lba) * HF_UNIT, HF_UNIT,
 				      unit))
 			model_fail(tier->model, "volume %u has left and is in the memory tier",
 				   volume);
