@@ -217,12 +217,17 @@ static int wait_for_others(struct hf_reservations *reservations, struct tgt_cmd 
 	return HF_COMMAND_PENDING;
 }
 
+/* A session that has gone may have been anybody's: its commands are waited for. */
 static bool is_aborted(const struct hf_shim_request *request, void *context)
 {
 	const struct hf_reservations *reservations = context;
 	const struct tgt_cmd *cmd = request->owner;
-	int registrant = find_registrant(reservations->before, cmd->nexus_id);
+	struct hf_pr_port port;
+	int registrant;
 
+	if (!port_of(cmd->nexus_id, &port))
+		return true;
+	registrant = hf_pr_find(reservations->before, &port);
 	return registrant >= 0 && reservations->outcome.aborted[registrant];
 }
 

@@ -4,6 +4,7 @@ others are told, and that registrations and reservations outlive tgtd and volume
 before PERSISTENT RESERVE OUT ends, and known before the LUN takes its first command."""
 
 import os
+import select
 import struct
 import subprocess
 import sys
@@ -103,9 +104,9 @@ class Session:
 
 
 class Parts:
-    def __init__(self, folder, **env):
-        self.volumed = Volumed(folder)
-        self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock", **env)
+    def __init__(self, folder, **config):
+        self.volumed = Volumed(folder, **config)
+        self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock")
 
     def __enter__(self):
         self.volumed.start()
@@ -278,6 +279,45 @@ def it_waits_for_volumed(folder):
         check(b.write() == CONFLICT, "and count")
 
 
+def who_is_preempted_and_aborted_does_nothing_afterwards(folder):
+    """A read that waits for a store that is away stands for any command under way."""
+    with Parts(folder, read_deadline_ms=5000) as parts:
+        volumed = parts.volumed
+        a, b, c = parts.login("a", "b", "c")
+        check(a.write() == GOOD, "something to read")
+        wait_until("the upload", lambda: volumed.drained(VOLUME))
+        volumed.kill()
+        for name in ("log", "cache"):
+            path = os.path.join(volumed.state, name)
+            if os.path.exists(path):
+                os.unlink(path)
+        volumed.start()
+        wait_until("the volume", lambda: volumed.volume(VOLUME)["state"] == "attached")
+        for session, key in ((a, A), (b, B), (c, C)):
+            session.does(REGISTER, 0, key)
+        a.does(RESERVE, A, 0, WRITE_EXCLUSIVE)
+        os.rename(volumed.store, volumed.store + "-away")
+
+        def under_way():
+            return volumed.status()["requests_under_way"]
+
+        b.send(READ, in_bytes=512)
+        c.send(READ, in_bytes=512)
+        wait_until("both reads", lambda: under_way() == 2)
+        a.does(PREEMPT, A, B)
+        check(under_way() == 2, "PREEMPT does not wait")
+        c.lost()  # its connection breaks: tgt does not take its commands back
+        a.send_out(ABORT, A, C)
+        while True:
+            has_ended = select.select([a.process.stdout], [], [], 0.05)[0]
+            if under_way() == 0:
+                break
+            check(not has_ended, "PREEMPT AND ABORT ends before a command it aborts")
+        check(a.answer()[0] == GOOD, "it ends")
+        check(b.answer()[1] == 2, "the read ended as not ready")
+        check(a.keys() == [A], f"{a.keys()}")
+
+
 def it_goes_with_the_volume(folder):
     with Parts(folder) as parts:
         a, b = parts.login("a", "b")
@@ -327,5 +367,6 @@ def reserve_6_has_its_own_rules(folder):
 
 
 story((each_type_keeps_out_what_it_says, the_others_are_told, it_moves,
-       it_outlives_tgtd_and_volumed, it_waits_for_volumed, it_goes_with_the_volume,
+       it_outlives_tgtd_and_volumed, it_waits_for_volumed,
+       who_is_preempted_and_aborted_does_nothing_afterwards, it_goes_with_the_volume,
        what_is_damaged_is_not_taken_for_nothing, reserve_6_has_its_own_rules))

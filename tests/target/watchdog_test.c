@@ -59,7 +59,7 @@ static struct pair tcp_pair(void)
 		assert_int_equal(listen(listening, 8), 0);
 	}
 	getsockname(listening, (struct sockaddr *)&address, &length);
-	connect(pair.peers, (struct sockaddr *)&address, length);
+	(void)connect(pair.peers, (struct sockaddr *)&address, length);
 	pair.ours = accept4(listening, NULL, NULL, SOCK_NONBLOCK);
 	assert_true(pair.ours >= 0);
 	return pair;
