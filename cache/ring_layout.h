@@ -94,8 +94,7 @@ struct hf_ring_header {
 	uint64_t complete_tail;
 	/* WRITEs need no wake as long as submit_tail does not pass it: volumed looks by itself. */
 	uint64_t quiet_through;
-	uint64_t awake; /* not 0: nothing needs a wake */
-	uint8_t pad2[32];
+	uint8_t pad2[40];
 };
 _Static_assert(sizeof(struct hf_ring_header) == 192, "ring header layout");
 _Static_assert(offsetof(struct hf_ring_header, submit_tail) == 64, "ring header layout");

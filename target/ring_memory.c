@@ -104,8 +104,6 @@ bool hf_shim_memory_needs_wake(struct hf_shim_memory *memory)
 
 	memory->urgent = false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&header(memory)->awake, __ATOMIC_RELAXED))
-		return false;
 	return urgent || memory->submit_tail >
 				 __atomic_load_n(&header(memory)->quiet_through, __ATOMIC_RELAXED);
 }
