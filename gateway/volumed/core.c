@@ -187,6 +187,7 @@ static struct hf_core *core_create(const struct hf_core_config *config)
 	hf_list_init(&core->reads.waiting);
 	hf_list_init(&core->writes.waiting);
 	hf_list_init(&core->budget);
+	hf_list_init(&core->job_pool);
 	hf_list_init(&core->rings);
 	hf_list_init(&core->ended_requests);
 	hf_list_init(&core->ended_changes);
@@ -209,6 +210,7 @@ static void core_destroy(struct hf_core *core)
 	hf_env_timer_cancel(core->env, &core->ended_timer);
 	hf_env_timer_cancel(core->env, &core->uploaded_timer);
 	hf_core_rings_free(core);
+	hf_core_jobs_free(core);
 	hf_core_for_each_log (log, core) {
 		hf_core_log_destroy(log);
 	}

@@ -25,6 +25,7 @@
 #define HF_CORE_SEGMENT_BUCKETS  1024u
 #define HF_CORE_RINGS_MAX        16u
 #define HF_CORE_RESULT_BUCKETS   1024u
+#define HF_CORE_POOL_MAX         1024u                 /* jobs kept for the next requests */
 #define HF_CORE_ENDED_MAX        (2 * HF_RING_ENTRIES) /* results kept of one ring */
 #define HF_CORE_APPEND_BYTES_MAX (64ull << 20)         /* payload under way in the log */
 #define HF_CORE_VERIFY_BYTES     (1u << 20)            /* a VERIFY reads in steps of this */
@@ -140,6 +141,7 @@ struct hf_core_ring {
 	uint64_t oldest_unfinished;
 	unsigned ended_count, ended_limit;
 	struct hf_list under_way, ended; /* hf_core_result.order, oldest first */
+	struct hf_list spare;            /* hf_core_result.order: for the next requests */
 	struct hf_list buckets[HF_CORE_RESULT_BUCKETS];
 };
 
@@ -454,6 +456,8 @@ struct hf_core_job {
 
 /* core_request.c */
 void hf_core_job_done(struct hf_core_job *job, int status);
+/* Those that wait for a request. */
+void hf_core_jobs_free(struct hf_core *core);
 /* core_write.c: from the gate on. */
 void hf_core_write_start(struct hf_core_job *job);
 void hf_core_write_cancel(struct hf_core_job *job);
@@ -549,6 +553,8 @@ struct hf_core {
 	struct hf_remote_maps *maps;
 
 	struct hf_core_gate reads, writes;
+	struct hf_list job_pool;
+	unsigned job_pool_count;
 	uint64_t append_bytes;
 	struct hf_list budget; /* jobs that wait for append_bytes */
 

@@ -1,6 +1,7 @@
 /* The way of a request: checked, compared with what is known of its id, let through a gate, worked
  * on by core_write.c or core_query.c, answered. Core's thread. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/volumed/core_internal.h"
 
@@ -78,10 +79,45 @@ static void job_start(struct hf_core_job *job)
 		hf_core_query_start(job);
 }
 
+/* Jobs come and go with every request: a few wait for the next. */
+static struct hf_core_job *job_get(struct hf_core *core)
+{
+	struct hf_list *link = hf_list_pop_front(&core->job_pool);
+	struct hf_core_job *job;
+
+	if (!link)
+		return hf_core_alloc(sizeof *job);
+	core->job_pool_count--;
+	job = hf_container_of(link, struct hf_core_job, link);
+	memset(job, 0, sizeof *job);
+	return job;
+}
+
+static void job_put(struct hf_core_job *job)
+{
+	struct hf_core *core = job->core;
+
+	job->magic = 0;
+	if (core->job_pool_count == HF_CORE_POOL_MAX) {
+		free(job);
+		return;
+	}
+	core->job_pool_count++;
+	hf_list_push_front(&core->job_pool, &job->link);
+}
+
+void hf_core_jobs_free(struct hf_core *core)
+{
+	struct hf_list *link;
+
+	while ((link = hf_list_pop_front(&core->job_pool)) != NULL)
+		free(hf_container_of(link, struct hf_core_job, link));
+}
+
 static void job_create(struct hf_core *core, struct hf_core_volume *volume,
 		       struct hf_request *request)
 {
-	struct hf_core_job *job = hf_core_alloc(sizeof *job);
+	struct hf_core_job *job = job_get(core);
 
 	job->magic = HF_CORE_JOB_MAGIC;
 	job->core = core;
@@ -251,8 +287,7 @@ void hf_core_job_done(struct hf_core_job *job, int status)
 		free(job->records);
 	free(job->input);
 	free(job->buffer);
-	job->magic = 0;
-	free(job);
+	job_put(job);
 	volume->jobs--;
 	hf_core_leave_step(volume);
 	if (!core->closing)

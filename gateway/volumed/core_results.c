@@ -37,8 +37,15 @@ static struct hf_core_result *ring_find(struct hf_core_ring *ring, uint64_t id)
 
 static struct hf_core_result *ring_add(struct hf_core_ring *ring, uint64_t id)
 {
-	struct hf_core_result *result = hf_core_alloc(sizeof *result);
+	struct hf_list *link = hf_list_pop_front(&ring->spare);
+	struct hf_core_result *result;
 
+	if (link) {
+		result = hf_container_of(link, struct hf_core_result, order);
+		memset(result, 0, sizeof *result);
+	} else {
+		result = hf_core_alloc(sizeof *result);
+	}
 	result->id = id;
 	hf_list_push_back(ring_bucket(ring, id), &result->bucket);
 	hf_list_init(&result->order);
@@ -51,7 +58,7 @@ static void ring_drop(struct hf_core_ring *ring, struct hf_core_result *result)
 		ring->ended_count--;
 	hf_list_remove(&result->bucket);
 	hf_list_remove(&result->order);
-	free(result);
+	hf_list_push_front(&ring->spare, &result->order);
 }
 
 /* It has ended now; the one that ended longest ago makes room. */
@@ -70,6 +77,9 @@ static void ring_free(struct hf_core_ring *ring)
 		hf_list_for_each_safe (cursor, &ring->buckets[i]) {
 			free(hf_container_of(cursor, struct hf_core_result, bucket));
 		}
+	hf_list_for_each_safe (cursor, &ring->spare) {
+		free(hf_container_of(cursor, struct hf_core_result, order));
+	}
 	hf_list_remove(&ring->link);
 	free(ring);
 }
@@ -112,6 +122,7 @@ struct hf_core_ring *hf_core_ring_get(struct hf_core *core, const uint8_t uuid[1
 		hf_list_init(&ring->buckets[i]);
 	hf_list_init(&ring->ended);
 	hf_list_init(&ring->under_way);
+	hf_list_init(&ring->spare);
 	hf_list_push_back(&core->rings, &ring->link);
 	core->ring_count++;
 	return ring;
