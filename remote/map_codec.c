@@ -284,7 +284,7 @@ int hf_map_body_read(struct hf_map_object *self, const uint8_t *body, size_t bod
 		     struct hf_map_root **root, uint64_t **leaves, uint32_t *leaf_count,
 		     struct hf_errmsg *message)
 {
-	uint8_t *plain;
+	uint8_t *plain = NULL;
 	int err = inflate_rest(body, body_bytes, &plain, message);
 	size_t leaf_bytes;
 
