@@ -58,7 +58,9 @@ void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_read_cache *
 		.volume = ACTOR_VOLUME,
 		.wrap_key = {1, 2, 3},
 		.attach_epoch = epoch,
-		.size_bytes = epoch ? ACTOR_SIZE : 0,
+		.size_bytes = !epoch              ? 0
+			      : actor->size_bytes ? actor->size_bytes
+						  : ACTOR_SIZE,
 		.claim = epoch != 0,
 		.create = epoch != 0,
 		.cache = cache,
@@ -145,6 +147,12 @@ void actor_answer_looks(struct actor *actor)
 	}
 }
 
+void actor_close(struct actor *actor)
+{
+	hf_remote_close(actor->remote, closed, actor);
+	actor->remote = NULL;
+}
+
 void actor_end(struct actor *actor, bool died)
 {
 	actor->env.dead = died;
@@ -153,9 +161,8 @@ void actor_end(struct actor *actor, bool died)
 		actor_run(actor, &actor->opened);
 	}
 	if (actor->remote) {
-		hf_remote_close(actor->remote, closed, actor);
+		actor_close(actor);
 		actor_run(actor, &actor->closed);
-		actor->remote = NULL;
 	}
 	for (unsigned i = 0; i < actor->upload_count; i++)
 		HF_ASSERT(actor->uploads[i].done);

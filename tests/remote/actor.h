@@ -21,7 +21,8 @@ struct actor {
 	uint64_t counted; /* the last `advanced`, or the recovery point at opening */
 	uint64_t counted_calls;
 	uint64_t who;                /* written into each block */
-	struct hf_remote_maps *maps; /* may be set before it opens */
+	struct hf_remote_maps *maps; /* may be set before it opens, like the next */
+	uint64_t size_bytes;         /* 0: ACTOR_SIZE */
 	struct actor_upload {
 		struct hf_remote_upload upload;
 		struct hf_object_extent extent;
@@ -43,6 +44,8 @@ void actor_open_now(struct actor *actor, uint64_t epoch, int status);
 void actor_run(struct actor *actor, const bool *flag);
 /* Lets every look that is due be answered, and no PUT. */
 void actor_answer_looks(struct actor *actor);
+/* Begins to close an open one: `closed` tells. */
+void actor_close(struct actor *actor);
 /* Ends it orderly or, when the process `died`, without any further effect on the store. */
 void actor_end(struct actor *actor, bool died);
 
