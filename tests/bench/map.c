@@ -1,7 +1,7 @@
 /* What a map costs at its worst: every other 4 KiB of a volume, each an extent of its own. Prints
  * one line of JSON. `--random` inserts in random order instead of ascending; look-ups are at random
- * places in either case, half of them in gaps. Memory is what the process has grown by, as the
- * allocator and as the kernel see it. */
+ * places in either case, half of them in gaps. Times are of the processor. Memory is what the
+ * process has grown by, as the allocator and as the kernel see it. */
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
