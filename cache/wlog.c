@@ -303,6 +303,11 @@ uint64_t hf_wlog_total_bytes(const struct hf_wlog *log)
 	       log->super.segment_bytes;
 }
 
+uint32_t hf_wlog_segment_bytes(const struct hf_wlog *log)
+{
+	return log->super.segment_bytes;
+}
+
 uint64_t hf_wlog_written_bytes(const struct hf_wlog *log)
 {
 	return log->written_bytes;

@@ -93,6 +93,7 @@ struct hf_wlog_read {
 	void *buffer;
 	int status;
 	void (*done)(struct hf_wlog_read *read);
+	void *owner; /* the caller's */
 	struct hf_list link;
 	void *impl;
 };
@@ -233,6 +234,7 @@ uint64_t hf_wlog_active_segment(const struct hf_wlog *log);
 /* Space that ordinary appends may still take, and all they ever may: without the reserve. */
 uint64_t hf_wlog_free_bytes(const struct hf_wlog *log);
 uint64_t hf_wlog_total_bytes(const struct hf_wlog *log);
+uint32_t hf_wlog_segment_bytes(const struct hf_wlog *log);
 /* Bytes written to the disk since open, for metrics. */
 uint64_t hf_wlog_written_bytes(const struct hf_wlog *log);
 

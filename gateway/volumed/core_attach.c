@@ -63,7 +63,7 @@ void hf_core_attach_log(struct hf_core_volume *volume)
 	struct hf_core_log *log = volume->home;
 	struct hf_core_state_volume says;
 
-	if (volume->move) {
+	if (volume->move || volume->copying) {
 		volume->attach_wanted = true; /* the log that it goes to has to know */
 		return;
 	}

@@ -170,7 +170,7 @@ void hf_core_leave_step(struct hf_core_volume *volume)
 		return;
 	}
 	if (volume->uploads > 0 || volume->uploaded_busy || volume->attach_records > 0 ||
-	    volume->move)
+	    volume->move || volume->copying)
 		return;
 	if (!volume->detach_logged) {
 		volume->lost_bytes = volume_unsaved_bytes(volume);

@@ -8,8 +8,9 @@
  * requests do; core_results.c what ended requests were answered; core_overlay.c and core_queue.c
  * what the log holds of a volume; core_clean.c what it still holds of what the store has;
  * core_upload.c and core_object.c the way into the store;
- * core_uploaded.c and core_segment.c when a segment may be reused; core_move.c how a volume changes
- * its log; core_control.c, core_state.c, core_found.c and core_recover.c control state. */
+ * core_uploaded.c, core_segment.c and core_copy.c when a segment may be reused; core_move.c how a
+ * volume changes its log; core_control.c, core_state.c, core_found.c and core_recover.c control
+ * state. */
 #ifndef HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
 #define HF_GATEWAY_VOLUMED_CORE_INTERNAL_H
 
@@ -224,7 +225,9 @@ struct hf_core_log {
 	struct hf_wlog_record uploaded_records[HF_WLOG_APPEND_RECORDS_MAX];
 	bool uploaded_busy, uploaded_now;
 
-	uint64_t append_bytes; /* payload in the log's hands */
+	uint64_t append_bytes;              /* payload in the log's hands */
+	struct hf_core_copy *copying;       /* core_copy.c */
+	uint64_t copy_look_ns, copy_source; /* of the segment under way, plus one; 0: none */
 	/* How fast it fills, of late: bytes a second, negative while it empties. */
 	uint64_t sample_ns, sample_bytes;
 	double fill_rate;
@@ -285,9 +288,10 @@ struct hf_core_volume {
 	uint64_t moves;       /* the log that says most is right */
 	struct hf_core_stay stays[HF_CORE_STAYS_MAX]; /* before it, oldest first */
 	unsigned stay_count;
-	struct hf_core_move *move; /* under way (core_move.c) */
-	struct hf_list held;       /* jobs that wait for its end */
-	unsigned appends;          /* of requests, in the log's hands */
+	struct hf_core_move *move;    /* under way (core_move.c) */
+	struct hf_core_copy *copying; /* out of a log, with its stays (core_copy.c) */
+	struct hf_list held;          /* jobs that wait for its end */
+	unsigned appends;             /* of requests, in the log's hands */
 
 	/* The pace of its writes (core_pace.c). */
 	struct hf_list paced; /* jobs that wait, oldest first */

@@ -100,6 +100,8 @@ static void drain_volume(struct hf_core_volume *volume, struct hf_core_log *log)
 		if (to)
 			hf_core_move_start(volume, to);
 	}
+	if (volume->home != log && hf_core_volume_was_in(volume, log))
+		hf_core_copy_out(volume, log);
 	if (volume->counted_through > volume->uploaded_through &&
 	    hf_core_volume_was_in(volume, log))
 		hf_core_uploaded_now(volume);
@@ -108,13 +110,14 @@ static void drain_volume(struct hf_core_volume *volume, struct hf_core_log *log)
 static bool is_drained(const struct hf_core_log *log)
 {
 	if (log->pinned > 0 || log->uploaded_busy || hf_core_segments_live(log) > 0 ||
-	    hf_wlog_spare_bytes(log->wlog) > 0 || log->retiring)
+	    hf_wlog_spare_bytes(log->wlog) > 0 || log->retiring || log->copying)
 		return false;
 	hf_list_for_each (cursor, &log->core->volumes) {
 		const struct hf_core_volume *volume =
 			hf_container_of(cursor, struct hf_core_volume, link);
 
-		if (volume->move || hf_core_volume_was_in(volume, log))
+		if (volume->move || volume->copying || volume->uploads > 0 ||
+		    hf_core_volume_was_in(volume, log))
 			return false;
 	}
 	return true;

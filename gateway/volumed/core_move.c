@@ -195,9 +195,10 @@ int hf_core_move_start(struct hf_core_volume *volume, struct hf_core_log *to)
 	hf_core_stays_trim(volume);
 	if (volume->home == to)
 		return 0;
-	if (volume->move || !volume->in_log || !volume->home->wlog || volume->core->closing ||
-	    volume->state == HF_VOLUME_DETACHING || volume->state == HF_VOLUME_DELETING ||
-	    volume->stay_count == HF_CORE_STAYS_MAX || to->state != HF_CORE_LOG_SERVING)
+	if (volume->move || volume->copying || !volume->in_log || !volume->home->wlog ||
+	    volume->core->closing || volume->state == HF_VOLUME_DETACHING ||
+	    volume->state == HF_VOLUME_DELETING || volume->stay_count == HF_CORE_STAYS_MAX ||
+	    to->state != HF_CORE_LOG_SERVING)
 		return HF_EBUSY;
 	move = move_create(volume);
 	move->from = volume->home;

@@ -15,6 +15,7 @@
 #define LATE_TOGETHER_NS HF_NS_PER_S
 #define DRAIN_WINDOW_NS  (2 * HF_NS_PER_S)
 #define DRAIN_TRUST      60.0 /* the drain is counted on for so much less than the horizon */
+#define PART_S           1.0  /* in this time what is left of its own part may go */
 #define RECORD_BYTES     128u /* what a record takes beside its payload */
 
 static uint64_t write_bytes(const struct hf_core_job *job)
@@ -32,11 +33,16 @@ static uint64_t log_left_bytes(const struct hf_core_log *log)
 /* ---- The controller ----------------------------------------------------------------------------
  */
 
+static uint64_t part_bytes(const struct hf_core_log *log)
+{
+	return hf_wlog_total_bytes(log->wlog) / 4 / log->pinned;
+}
+
 /* What other volumes have not used of the quarter that is set aside in equal parts. */
 static uint64_t set_aside_bytes(const struct hf_core_volume *volume)
 {
 	const struct hf_core_log *log = volume->home;
-	uint64_t part = hf_wlog_total_bytes(log->wlog) / 4 / log->pinned, bytes = 0;
+	uint64_t part = part_bytes(log), bytes = 0;
 
 	hf_list_for_each (cursor, &volume->core->volumes) {
 		const struct hf_core_volume *other =
@@ -100,11 +106,14 @@ static unsigned writers_of(const struct hf_core_log *log)
 static double pace_update(struct hf_core_volume *volume, uint64_t now_ns)
 {
 	const struct hf_core_config *config = &volume->core->config;
+	double own = ((double)part_bytes(volume->home) - (double)volume->lag_bytes) / PART_S;
 	double rate = hf_core_pace_rate(
 		(double)volume_left_bytes(volume),
 		(double)hf_wlog_total_bytes(volume->home->wlog) / 2, drain_rate(volume, now_ns),
 		(double)config->write_horizon_ms / 1e3, writers_of(volume->home));
 
+	if (rate < own)
+		rate = own; /* its own part is there for it, whatever others hold */
 	volume->pace_debt -= rate * ((double)(now_ns - volume->pace_ns) / 1e9);
 	if (volume->pace_debt < 0)
 		volume->pace_debt = 0;

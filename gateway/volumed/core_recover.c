@@ -250,8 +250,8 @@ void hf_core_recover_finish(struct hf_core *core)
 /* ---- While it runs -----------------------------------------------------------------------------
  */
 
-static void entry_move(struct hf_core_volume *volume, struct hf_core_entry *entry,
-		       const struct hf_core_log *log, const struct hf_wlog_record *record)
+void hf_core_entry_move(struct hf_core_volume *volume, struct hf_core_entry *entry,
+			const struct hf_core_log *log, const struct hf_wlog_record *record)
 {
 	struct hf_place to = {.source = hf_core_source(log, record->place.source),
 			      .unit = record->place.unit};
@@ -288,7 +288,7 @@ static void log_moved(void *context, const struct hf_wlog_record *record)
 	volume = hf_core_volume_find(log->core, record->volume);
 	entry = volume ? hf_core_queue_at(&volume->queue, record->sequence) : NULL;
 	if (entry && entry->logged_ns != 0 && hf_core_log_at(log->core, entry->place.source) == log)
-		entry_move(volume, entry, log, record);
+		hf_core_entry_move(volume, entry, log, record);
 }
 
 static void log_durable(void *context, uint64_t batch)
@@ -308,6 +308,7 @@ static void log_durable(void *context, uint64_t batch)
 	while ((entry = hf_list_pop_front(&waiting)) != NULL)
 		hf_core_volume_synced(hf_container_of(entry, struct hf_core_volume, unsynced));
 	hf_core_upload_schedule(core);
+	hf_core_copy_look(log);
 	hf_core_leave(core);
 }
 

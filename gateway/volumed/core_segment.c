@@ -22,7 +22,7 @@ static struct hf_core_segment *segment_find(struct hf_core_log *log, uint64_t se
 	return NULL;
 }
 
-static struct hf_core_segment *segment_at(struct hf_core *core, uint64_t source)
+struct hf_core_segment *hf_core_segment_of(struct hf_core *core, uint64_t source)
 {
 	struct hf_core_segment *segment = segment_find(hf_core_log_at(core, source),
 						       source & ((1u << HF_WLOG_SERIAL_BITS) - 1));
@@ -45,7 +45,7 @@ void hf_core_segment_note(struct hf_core_log *log, uint64_t serial)
 
 void hf_core_segment_hold(struct hf_core *core, uint64_t source)
 {
-	struct hf_core_segment *segment = segment_at(core, source);
+	struct hf_core_segment *segment = hf_core_segment_of(core, source);
 
 	segment->live++;
 	segment->uncounted++;
@@ -53,7 +53,7 @@ void hf_core_segment_hold(struct hf_core *core, uint64_t source)
 
 void hf_core_segment_counted(struct hf_core *core, uint64_t source)
 {
-	struct hf_core_segment *segment = segment_at(core, source);
+	struct hf_core_segment *segment = hf_core_segment_of(core, source);
 
 	HF_ASSERT(segment->uncounted > 0);
 	if (--segment->uncounted == 0)
@@ -62,7 +62,7 @@ void hf_core_segment_counted(struct hf_core *core, uint64_t source)
 
 void hf_core_segment_release(struct hf_core *core, uint64_t source)
 {
-	struct hf_core_segment *segment = segment_at(core, source);
+	struct hf_core_segment *segment = hf_core_segment_of(core, source);
 
 	HF_ASSERT(segment->live > segment->uncounted);
 	if (--segment->live == 0)

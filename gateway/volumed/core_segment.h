@@ -14,7 +14,13 @@ struct hf_core_segment {
 	bool clean;         /* kept for reads only */
 	uint64_t live;      /* records that no durable UPLOADED record covers */
 	uint64_t uncounted; /* of them, those that the store does not count either */
+	/* core_copy.c: of volumes that cannot upload, as of its last look */
+	uint64_t stuck, stuck_bytes;
+	bool uncopyable; /* something in it cannot be read */
 };
+
+/* The segment of a place that is held. */
+struct hf_core_segment *hf_core_segment_of(struct hf_core *core, uint64_t source);
 
 /* The segment is there; something of ours lies in it. */
 void hf_core_segment_note(struct hf_core_log *log, uint64_t serial);
@@ -51,5 +57,19 @@ bool hf_core_clean_find(const struct hf_core_volume *volume, uint64_t lba, uint6
 			struct hf_core_piece *piece);
 /* Drops what lies in a segment, some of it at a time. True when nothing is left. */
 bool hf_core_clean_retire(struct hf_core_log *log, uint64_t serial, uint32_t *at);
+
+/* ---- core_copy.c -------------------------------------------------------------------------------
+ */
+
+struct hf_core_copy;
+/* Copies one segment forward if the log is short of room and that gives it some. */
+void hf_core_copy_look(struct hf_core_log *log);
+/* Copies some of what the volume, which cannot upload, left in a log that is drained. */
+void hf_core_copy_out(struct hf_core_volume *volume, struct hf_core_log *from);
+/* What waited for it goes on. */
+void hf_core_copy_ended(struct hf_core_volume *volume);
+/* The record of `entry` lies where `record` says now. core_recover.c */
+void hf_core_entry_move(struct hf_core_volume *volume, struct hf_core_entry *entry,
+			const struct hf_core_log *log, const struct hf_wlog_record *record);
 
 #endif

@@ -188,7 +188,7 @@ void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
 	}
 	if (volume->uploaded_through < through)
 		volume->uploaded_through = through;
-	if (volume->stay_count > 0 && !volume->move)
+	if (volume->stay_count > 0 && !volume->move && !volume->copying)
 		hf_core_stays_trim(volume);
 	if (volume->next_sequence <= through)
 		volume->next_sequence = through + 1;

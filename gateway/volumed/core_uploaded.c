@@ -14,7 +14,7 @@ static void uploaded_done(struct hf_wlog_append *append);
 
 static bool volume_is_told(const struct hf_core_volume *volume)
 {
-	return !volume->in_log || volume->detach_logged || volume->move ||
+	return !volume->in_log || volume->detach_logged || volume->move || volume->copying ||
 	       volume->counted_through <= volume->uploaded_through;
 }
 

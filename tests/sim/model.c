@@ -268,6 +268,28 @@ static void journal_push(struct model *model, struct model_volume *volume,
 	to->ends_append = ends_append;
 }
 
+/* Records may be written again as they are (copying forward), one append or several in one. */
+static bool is_a_copy(const struct model_volume *volume, const struct hf_wlog_append *append)
+{
+	for (unsigned i = 0; i < append->record_count; i++) {
+		const struct hf_wlog_record *record = &append->records[i];
+		const struct model_record *known;
+
+		if (record->type != HF_RECORD_DATA && record->type != HF_RECORD_ZERO)
+			continue; /* what is said of the volume */
+		if (record->sequence > volume->base_sequence + volume->count)
+			return false;
+		if (record->sequence <= volume->base_sequence)
+			continue; /* too old to tell */
+		known = &volume->records[record->sequence - volume->base_sequence - 1];
+		if (known->op != record->request.id ||
+		    known->range.lba != record->lba - volume->first_lba ||
+		    known->range.length != record->length)
+			return false;
+	}
+	return true;
+}
+
 void model_appended(struct model *model, const struct hf_wlog_append *append)
 {
 	const struct hf_wlog_record *first = &append->records[0];
@@ -281,6 +303,10 @@ void model_appended(struct model *model, const struct hf_wlog_append *append)
 		return;
 	}
 	op = model->ops[first->request.id];
+	if (op->sequence != 0 && is_a_copy(volume, append)) {
+		model->copies++;
+		return;
+	}
 	if (op->sequence != 0) {
 		model_fail(model, "op %u of volume %u is executed twice: record %llu and now %llu",
 			   op->stamp, op->volume, (unsigned long long)op->sequence,

@@ -83,6 +83,7 @@ struct model {
 	struct model_op **ops; /* by stamp; 0 is unused */
 	size_t op_count, op_capacity;
 	uint64_t ticks;
+	uint64_t copies;   /* appends that wrote records again */
 	char problem[256]; /* first thing found wrong, "" if none */
 };
 

@@ -27,8 +27,8 @@
 #define CACHE_SIZE (448u << 10)
 
 struct totals {
-	uint64_t moves, recoveries, closes, kills, power_cuts, losses, detaches, requests, cancels,
-		remote_checks, tier_hits, tier_held;
+	uint64_t moves, copies, recoveries, closes, kills, power_cuts, losses, detaches, requests,
+		cancels, remote_checks, tier_hits, tier_held;
 };
 
 static bool lazy; /* a seed in which nothing asks for a sync */
@@ -176,9 +176,16 @@ static void live(struct gateway *gateway, struct totals *totals)
 	uint32_t steps = 10 + below(sim, below(sim, 10) == 0 ? 2000 : 200);
 	uint32_t depth = 1 + below(sim, 16);
 	bool outage = below(sim, 6) == 0;
+	char refused[18] = ""; /* a volume that the store refuses */
 
 	if (outage)
 		sim_store_outage(sim, true);
+	else if (below(sim, 4) == 0)
+		snprintf(refused, sizeof refused, "%016llx/",
+			 (unsigned long long)gateway->model
+				 ->volumes[below(sim, gateway->model->volume_count)]
+				 .number);
+	sim_store_fail_names(sim, refused[0] ? refused : NULL, HF_ECONN);
 	while (steps-- > 0 && gateway->model->problem[0] == '\0') {
 		if (gateway->flight_count < depth && !gateway->cancelling && below(sim, 2) == 0) {
 			struct model_op *op = random_request(sim, gateway->model);
@@ -204,6 +211,7 @@ static void live(struct gateway *gateway, struct totals *totals)
 			gateway_check_tier(gateway);
 	}
 	gateway_note_points(gateway);
+	sim_store_fail_names(sim, NULL, 0);
 	if (outage && below(sim, 2) == 0)
 		sim_store_outage(sim, false);
 }
@@ -418,6 +426,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 		}
 	good = model->problem[0] == '\0';
 	totals->cancels += gateway->cancels;
+	totals->copies += model->copies;
 	totals->tier_hits += gateway->tier.hits;
 	totals->tier_held += gateway->tier.held;
 	if (!good)
@@ -448,12 +457,12 @@ static void print(uint64_t seeds)
 {
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries: %" PRIu64 " stops, %" PRIu64
 	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
-	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " requests (%" PRIu64
-	       " cancelled), %" PRIu64 " checks of the remote copy, %" PRIu64
+	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " copies, %" PRIu64
+	       " requests (%" PRIu64 " cancelled), %" PRIu64 " checks of the remote copy, %" PRIu64
 	       " reads from the memory tier, %" PRIu64 " writes kept in it\n",
 	       seeds, totals.recoveries, totals.closes, totals.kills, totals.power_cuts,
-	       totals.losses, totals.detaches, totals.moves, totals.requests, totals.cancels,
-	       totals.remote_checks, totals.tier_hits, totals.tier_held);
+	       totals.losses, totals.detaches, totals.moves, totals.copies, totals.requests,
+	       totals.cancels, totals.remote_checks, totals.tier_hits, totals.tier_held);
 	printf("  %" PRIu64 " checkpoints (%" PRIu64 " deleted), %" PRIu64 " parts of them read\n",
 	       sim_store_maps.puts, sim_store_maps.deletes, sim_store_maps.block_gets);
 }

@@ -3,7 +3,7 @@
  * for it, and none may fail; a volume that cannot upload may not hold up one that can. Writes the
  * course as CSV for scripts/plot-pressure.
  *
- * Usage: sim_pressure [small | large | neighbours] [--csv] */
+ * Usage: sim_pressure [small | large | neighbours | pinned] [--csv] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +19,7 @@
 #define PATIENCE_NS  (600 * HF_NS_PER_S)
 #define DEPTH_MAX    32u
 #define CLIENTS_MAX  2u
+#define TRICKLE_NS   (2 * HF_NS_PER_S)
 #define INITIATOR_S  25 /* the shim's deadline; initiators wait 30 s */
 #define VOLUME_BYTES (64 * MIB)
 #define FIRST_VOLUME 0x51ull
@@ -30,12 +31,14 @@ struct scenario {
 	unsigned depth, clients;
 	uint64_t before_s, outage_s;
 	bool neighbours; /* only the first volume cannot upload */
+	bool trickle;    /* and it writes little: one command now and then */
 };
 
 static const struct scenario scenarios[] = {
-	{"small", 96 * MIB, 1u << 20, 4096, 32, 1, 120, 900, false},
-	{"large", 512 * MIB, 16u << 20, 1u << 20, 4, 1, 10, 600, false},
-	{"neighbours", 96 * MIB, 1u << 20, 64u << 10, 8, 2, 60, 600, true},
+	{"small", 96 * MIB, 1u << 20, 4096, 32, 1, 120, 900, false, false},
+	{"large", 512 * MIB, 16u << 20, 1u << 20, 4, 1, 10, 600, false, false},
+	{"neighbours", 96 * MIB, 1u << 20, 64u << 10, 8, 2, 60, 600, true, false},
+	{"pinned", 96 * MIB, 1u << 20, 64u << 10, 8, 2, 20, 300, true, true},
 };
 
 struct client;
@@ -50,6 +53,7 @@ struct command {
 struct client {
 	struct course *course;
 	uint64_t volume, next, done_bytes, busy;
+	uint64_t started_ns;
 	uint64_t worst_ns, window_worst_ns; /* of all; since the last line */
 	struct command commands[DEPTH_MAX];
 };
@@ -183,14 +187,19 @@ static void command_start(struct command *command)
 	request->data = client->course->data;
 	request->done = command_done;
 	command->started_ns = sim_now_ns(client->course->sim);
+	client->started_ns = command->started_ns;
 	command->under_way = true;
 	hf_core_submit(client->course->core, request);
 }
 
 static void client_start(struct client *client)
 {
-	for (unsigned i = 0; i < client->course->scenario->depth; i++)
-		if (!client->commands[i].under_way)
+	const struct course *course = client->course;
+	uint64_t pause_ns = course->scenario->trickle && client == course->clients ? TRICKLE_NS : 0;
+
+	for (unsigned i = 0; i < course->scenario->depth; i++)
+		if (!client->commands[i].under_way &&
+		    sim_now_ns(course->sim) >= client->started_ns + pause_ns)
 			command_start(&client->commands[i]);
 }
 
@@ -280,7 +289,7 @@ static bool scenario_run(const struct scenario *scenario, bool csv)
 	if (csv)
 		printf("second,free,total,written,worst_ms\n");
 	if (scenario->neighbours)
-		sim_store_fail_names(course->sim, "0000000000000051", HF_ECONN);
+		sim_store_fail_names(course->sim, "0000000000000051/", HF_ECONN);
 	run(course, scenario->before_s, csv);
 	if (!scenario->neighbours)
 		sim_store_outage(course->sim, true);
@@ -308,7 +317,7 @@ int main(int argc, char **argv)
 	setenv("HOLDFAST_LOG", "error", 0);
 	hf_log_init("sim_pressure");
 	for (unsigned i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-		if (name ? strcmp(name, scenarios[i].name) == 0 : !scenarios[i].neighbours)
+		if (!name || strcmp(name, scenarios[i].name) == 0)
 			good &= scenario_run(&scenarios[i], csv);
 	return good ? 0 : 1;
 }
