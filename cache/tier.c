@@ -28,10 +28,24 @@
 #define CHANGES     1024u /* remembered; power of two */
 #define NO_KEY      UINT64_MAX
 #define GHOST_RATIO 2u /* fingerprints for each block of the tier */
+#define HANDLES     (1u << (64 - HF_TIER_KEY_BLOCK_BITS))
+
+/* What changes without payload of their own (UNMAP, zeros) may cost: a look is one entry of a scan,
+ * and finding one block costs as much as some of them. */
+#define LONG_BLOCKS   2048u /* more than a write has */
+#define FIND_LOOKS    16u
+#define FILL_LOOKS    64u /* paid for by a block that comes in */
+#define SCANS_ALLOWED 32u
 
 struct change {
 	uint32_t handle;
 	uint64_t first, last; /* blocks */
+};
+
+/* A volume's part of the tier. */
+struct volume {
+	uint32_t held;  /* entries */
+	uint64_t looks; /* for its long changes, that were not paid for */
 };
 
 struct hf_tier {
@@ -46,6 +60,7 @@ struct hf_tier {
 	uint32_t mark_count;
 	uint64_t change_count; /* so many changes there have been */
 	struct change changes[CHANGES];
+	struct volume volumes[HANDLES];
 	struct hf_tier_counts counts;
 };
 
@@ -136,6 +151,11 @@ static void ghost_clear(struct hf_tier *tier, uint64_t key)
 /* ---- Entries -----------------------------------------------------------------------------------
  */
 
+static struct volume *volume_of(struct hf_tier *tier, uint64_t key)
+{
+	return &tier->volumes[key >> HF_TIER_KEY_BLOCK_BITS];
+}
+
 static bool find(const struct hf_tier *tier, uint64_t key, uint64_t *entry)
 {
 	uint64_t first = hf_tier_set(key, tier->sets) * HF_TIER_WAYS;
@@ -149,6 +169,7 @@ static bool find(const struct hf_tier *tier, uint64_t key, uint64_t *entry)
 static void drop(struct hf_tier *tier, uint64_t entry)
 {
 	entry_close(tier, entry);
+	volume_of(tier, tier->keys[entry])->held--;
 	tier->keys[entry] = NO_KEY;
 	tier->counts.used--;
 }
@@ -190,6 +211,7 @@ static bool make_room(struct hf_tier *tier, uint64_t key, uint64_t *entry)
 
 static void fill(struct hf_tier *tier, uint64_t key, const uint8_t *bytes)
 {
+	struct volume *volume = volume_of(tier, key);
 	uint64_t entry;
 
 	if (find(tier, key, &entry) || !ghost_seen(tier, key) || !make_room(tier, key, &entry))
@@ -200,6 +222,8 @@ static void fill(struct hf_tier *tier, uint64_t key, const uint8_t *bytes)
 	entry_write(tier, entry, key, bytes);
 	entry_open(tier, entry);
 	tier->keys[entry] = key;
+	volume->held++;
+	volume->looks -= volume->looks < FILL_LOOKS ? volume->looks : FILL_LOOKS;
 	tier->counts.used++;
 	tier->counts.filled++;
 }
@@ -236,22 +260,50 @@ static bool drop_changed(struct hf_tier *tier, uint64_t entry)
 	return take_mark(tier, entry);
 }
 
-static bool drop_range(struct hf_tier *tier, uint64_t first, uint64_t last)
+static bool drop_found(struct hf_tier *tier, uint64_t first, uint64_t last)
 {
 	bool used = false;
 	uint64_t entry;
 
-	if (last - first >= tier->entry_count) {
-		for (entry = 0; entry < tier->entry_count; entry++)
-			if (tier->keys[entry] >= first && tier->keys[entry] <= last &&
-			    tier->keys[entry] != NO_KEY)
-				used |= drop_changed(tier, entry);
-		return used;
-	}
 	for (uint64_t key = first; key <= last; key++)
 		if (find(tier, key, &entry))
 			used |= drop_changed(tier, entry);
 	return used;
+}
+
+static bool drop_scanned(struct hf_tier *tier, uint64_t first, uint64_t last)
+{
+	const struct volume *volume = volume_of(tier, first);
+	bool used = false;
+
+	for (uint64_t entry = 0; entry < tier->entry_count && volume->held > 0; entry++)
+		if (tier->keys[entry] >= first && tier->keys[entry] <= last &&
+		    tier->keys[entry] != NO_KEY)
+			used |= drop_changed(tier, entry);
+	return used;
+}
+
+/* An UNMAP of 256 ranges is a small command, and each range can be as long as the volume. Who sends
+ * many of them loses what the tier has of the volume, and then they cost nothing any more. */
+static bool drop_range(struct hf_tier *tier, uint64_t first, uint64_t last)
+{
+	struct volume *volume = volume_of(tier, first);
+	uint64_t blocks = last - first + 1, looks = tier->entry_count;
+
+	if (volume->held == 0)
+		return false;
+	if (blocks < tier->entry_count / FIND_LOOKS)
+		looks = blocks * FIND_LOOKS;
+	tier->counts.looks += looks;
+	if (blocks > LONG_BLOCKS)
+		volume->looks += looks;
+	if (volume->looks > SCANS_ALLOWED * tier->entry_count) {
+		first = first >> HF_TIER_KEY_BLOCK_BITS << HF_TIER_KEY_BLOCK_BITS;
+		last = first | ((1ull << HF_TIER_KEY_BLOCK_BITS) - 1);
+		looks = tier->entry_count;
+	}
+	return looks < tier->entry_count ? drop_found(tier, first, last)
+					 : drop_scanned(tier, first, last);
 }
 
 /* Everything of a range is dropped before anything of its new content can come in, so a reader
@@ -265,8 +317,7 @@ bool hf_tier_changed(struct hf_tier *tier, uint32_t handle, uint64_t offset, uin
 		return false;
 	last = (offset + (length - 1)) / HF_TIER_BLOCK;
 	note(tier, handle, first, last);
-	return tier->counts.used > 0 &&
-	       drop_range(tier, hf_tier_key(handle, first), hf_tier_key(handle, last));
+	return drop_range(tier, hf_tier_key(handle, first), hf_tier_key(handle, last));
 }
 
 void hf_tier_forget(struct hf_tier *tier, uint32_t handle)

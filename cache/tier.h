@@ -48,6 +48,7 @@ struct hf_tier_counts {
 	uint64_t blocks; /* capacity */
 	uint64_t used;   /* blocks held now */
 	uint64_t filled, dropped, evicted;
+	uint64_t looks; /* what finding changed blocks has cost, in entries looked at */
 };
 void hf_tier_count(const struct hf_tier *tier, struct hf_tier_counts *counts);
 

@@ -225,6 +225,32 @@ static void test_change_of_what_is_used(void **state)
 	assert_false(hf_tier_changed(both->tier, HANDLE + 1, 10 * BLOCK, 2 * BLOCK));
 }
 
+/* A small command can name 256 long ranges. Some of them take only what they name; a flood takes
+ * all that the tier has of that volume, and costs next to nothing from then on (an initiator must
+ * not be able to hold up the others). */
+static void test_many_long_changes(void **state)
+{
+	struct both *both = *state;
+	const uint64_t far = 1ull << 40;
+	struct hf_tier_counts counts;
+
+	fill_twice(both, HANDLE, far, 1, 7);
+	fill_twice(both, HANDLE + 1, 5, 1, 8);
+	for (unsigned i = 0; i < 16; i++)
+		hf_tier_changed(both->tier, HANDLE, 0, far / 2 * BLOCK);
+	assert_int_equal(stamp_of(both, HANDLE, far, 1), 7);
+	for (unsigned i = 0; i < 100000; i++)
+		hf_tier_changed(both->tier, HANDLE, 0, far / 2 * BLOCK);
+	hf_tier_count(both->tier, &counts);
+	assert_in_range(counts.looks, 1, 64 * counts.blocks);
+	assert_int_equal(stamp_of(both, HANDLE + 1, 5, 1), 8);
+	assert_int_equal(counts.used, 1);
+	fill_twice(both, HANDLE, far, 1, 9);
+	assert_int_equal(stamp_of(both, HANDLE, far, 1), 9);
+	hf_tier_changed(both->tier, HANDLE, far * BLOCK, 1);
+	assert_int_equal(stamp_of(both, HANDLE, far, 1), UINT64_MAX);
+}
+
 /* A read that was under way while its range changed may carry what was there before. */
 static void test_old_read_fills_nothing(void **state)
 {
@@ -480,6 +506,7 @@ int main(void)
 		TEST(test_clock),
 		TEST(test_change_drops),
 		TEST(test_change_of_what_is_used),
+		TEST(test_many_long_changes),
 		TEST(test_old_read_fills_nothing),
 		TEST(test_forget),
 		TEST(test_model),
