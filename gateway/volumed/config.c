@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "gateway/volumed/ring_host.h"
 #include "gateway/volumed/volumed.h"
 
 /* The ends of the range are those of a size or number; none for a text. */
@@ -52,7 +53,8 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	KEY(NUMBER, requests, "4096", "under way at once; more wait", 16, 65536),
 	KEY(NUMBER, tgt_uid, "0", "may connect to ring.sock beside root and this uid; 0: none", 0,
 	    UINT32_MAX - 1),
-	KEY(NUMBER, tgtds, "1", "tgtd, the first with tgt_uid, each next with one more", 1, 32),
+	KEY(NUMBER, tgtds, "1", "tgtd, the first with tgt_uid, each next with one more", 1,
+	    HF_RING_TGTDS_MAX),
 	{NULL},
 };
 

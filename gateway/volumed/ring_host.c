@@ -18,7 +18,8 @@
 #include "base/bytes.h"
 #include "base/log.h"
 
-#define RINGS_MAX      64u  /* names remembered */
+#define RINGS_MAX 64u /* names remembered */
+HF_STATIC_ASSERT(RINGS_MAX > HF_RING_SESSIONS_MAX + HF_RING_DRAINS_MAX, "a name for each session");
 #define BIND_RETRY_MS  250u /* the core says when a volume appears; this is only the belt */
 #define ACCEPTS_A_TURN 16u
 
@@ -325,19 +326,45 @@ unsigned hf_ring_host_rings(const struct hf_ring_host *host)
 	return count;
 }
 
-/* Who connects and says nothing keeps nobody else out. */
+/* Whose connection makes room: of the tgtd that has the most, the first that has said nothing, or
+ * its oldest. So neither who connects and says nothing nor who takes all there are keeps others
+ * out. */
+static struct hf_ring_session *too_much(struct hf_ring_host *host)
+{
+	unsigned counts[HF_RING_TGTDS_MAX + 1] = {0}, most = 0; /* the first: HF_RING_TRUSTED */
+	struct hf_ring_session *oldest = NULL;
+
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session)) {
+		unsigned number = (unsigned)(session->tgtd - HF_RING_TRUSTED);
+
+		if (session->state < HF_RING_DRAINING && ++counts[number] > counts[most])
+			most = number;
+	}
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session)) {
+		if ((unsigned)(session->tgtd - HF_RING_TRUSTED) != most ||
+		    session->state >= HF_RING_DRAINING)
+			continue;
+		if (session->state == HF_RING_GREETING)
+			return session;
+		oldest = oldest ? oldest : session;
+	}
+	return oldest;
+}
+
 int hf_ring_host_accepted(struct hf_ring_host *host, struct hf_ring_session *session)
 {
+	struct hf_ring_session *leaves = session;
+
 	hf_list_push_back(&host->sessions, &session->link);
 	if (++host->session_count <= HF_RING_SESSIONS_MAX)
 		return 0;
-	for (struct hf_ring_session *other = first_session(host); other;
-	     other = next_session(host, other)) {
-		if (other->state == HF_RING_GREETING) {
-			hf_ring_session_drop(other, "too many connections");
-			return 0;
-		}
-	}
+	/* Those that drain still have their places. */
+	if (host->session_count <= HF_RING_SESSIONS_MAX + HF_RING_DRAINS_MAX)
+		leaves = too_much(host);
+	if (leaves)
+		hf_ring_session_drop(leaves, "too many connections");
 	return 0;
 }
 
@@ -468,6 +495,7 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
 	host->core = config->core;
 	host->keeper = config->keeper;
 	host->tgt_uid = config->tgt_uid;
+	HF_ASSERT(config->tgtds <= HF_RING_TGTDS_MAX);
 	host->tgtds = config->tgtds ? config->tgtds : 1;
 	host->tgtd_of = config->tgtd_of;
 	host->tgtd_context = config->tgtd_context;

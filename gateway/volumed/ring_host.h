@@ -13,6 +13,7 @@
 #include "gateway/volumed/core.h"
 
 #define HF_RING_HOST_NO_UID ((uid_t)-1)
+#define HF_RING_TGTDS_MAX   32u
 
 struct hf_ring_host;
 
@@ -35,7 +36,7 @@ struct hf_ring_host_config {
 	/* Of tgtd 0, the next one's is one more, …: they may connect beside root and the own uid.
 	 * HF_RING_HOST_NO_UID: none. */
 	uid_t tgt_uid;
-	unsigned tgtds; /* their number; 0 is 1 */
+	unsigned tgtds; /* their number, at most HF_RING_TGTDS_MAX; 0 is 1 */
 	/* Number of the tgtd that may bind the volume; a ring of root or the own uid may bind any.
 	 * NULL: so may all. */
 	uint32_t (*tgtd_of)(void *context, uint64_t volume);

@@ -19,6 +19,7 @@
 #include "gateway/volumed/ring_host.h"
 
 #define HF_RING_SESSIONS_MAX 32u   /* connections, with and without a ring */
+#define HF_RING_DRAINS_MAX   16u   /* beyond those, while others end */
 #define HF_RING_OWED_MAX     1024u /* messages that a shim has not taken yet */
 #define HF_RING_BUCKETS      1024u
 

@@ -42,7 +42,7 @@ struct hf_volumes {
 	struct hf_core *core;
 	struct hf_list known;   /* hf_known_volume */
 	struct hf_list changes; /* every change, in order of arrival */
-	unsigned change_count;
+	unsigned change_count;  /* without KEEPs, of which each volume has one at most */
 	bool saving, stopping;
 };
 
@@ -114,7 +114,7 @@ static void finish(struct change *change)
 	char id[HF_ID_TEXT_MAX];
 
 	hf_list_remove(&change->link);
-	volumes->change_count--;
+	volumes->change_count -= !change->kept_done;
 	if (change->status)
 		hf_warn("%s: %s: %s", hf_id_format(HF_ID_VOLUME, change->core.config.volume, id),
 			hf_err_name(change->status), change->message.text);
@@ -345,28 +345,36 @@ void hf_volumes_change(struct hf_volumes *volumes, const struct hf_control_reque
 
 /* ---- What shims leave here ---- */
 
-/* Attached, and nothing is under way that ends that. */
-static bool is_staying(const struct hf_volumes *volumes, uint64_t volume)
+/* 0; HF_ENOTREADY unless it is attached, and nothing is under way that ends that; HF_EBUSY while a
+ * KEEP of it is: a shim has one under way, and a flood of them would keep the administrator's
+ * changes of other volumes waiting. */
+static int check_keep(const struct hf_volumes *volumes, uint64_t volume)
 {
 	const struct hf_known_volume *known = find(volumes, volume);
+	bool keeping = false;
 
 	hf_list_for_each (link, &volumes->changes) {
 		const struct change *change = hf_container_of(link, struct change, link);
 
-		if (change->core.config.volume == volume && !change->kept &&
-		    change->verb != HF_CONTROL_ATTACH)
-			return false;
+		if (change->core.config.volume != volume)
+			continue;
+		if (!change->kept && change->verb != HF_CONTROL_ATTACH)
+			return HF_ENOTREADY;
+		keeping |= change->kept != NULL;
 	}
-	return known && !known->detached && !volumes->stopping;
+	if (!known || known->detached || volumes->stopping)
+		return HF_ENOTREADY;
+	return keeping ? HF_EBUSY : 0;
 }
 
 void hf_volumes_keep(struct hf_volumes *volumes, uint64_t volume, const void *bytes,
 		     uint32_t length, void (*done)(void *owner, int status), void *owner)
 {
 	struct change *change;
+	int err = check_keep(volumes, volume);
 
-	if (!is_staying(volumes, volume) || volumes->change_count >= HF_CHANGES_MAX) {
-		done(owner, HF_ENOTREADY);
+	if (err) {
+		done(owner, err);
 		return;
 	}
 	change = calloc(1, sizeof *change);
@@ -385,7 +393,6 @@ void hf_volumes_keep(struct hf_volumes *volumes, uint64_t volume, const void *by
 	change->core.config.volume = volume;
 	change->kept_done = done;
 	change->context = owner;
-	volumes->change_count++;
 	hf_list_push_back(&volumes->changes, &change->link);
 	advance(volumes);
 }

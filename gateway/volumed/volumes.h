@@ -38,7 +38,8 @@ void hf_volumes_change(struct hf_volumes *volumes, const struct hf_control_reque
 
 /* What a volume's shims left here: replaced, durably, and looked at. It goes with the volume's
  * detachment, because sessions and keys of another gateway's tgtd are others. HF_ENOTREADY: the
- * volume is not attached. `done` as above; the bytes are valid until the loop turns. */
+ * volume is not attached; HF_EBUSY: something is being kept for it. `done` as above; the bytes are
+ * valid until the loop turns. */
 void hf_volumes_keep(struct hf_volumes *volumes, uint64_t volume, const void *bytes,
 		     uint32_t length, void (*done)(void *owner, int status), void *owner);
 int hf_volumes_recall(const struct hf_volumes *volumes, uint64_t volume, const void **bytes,
