@@ -62,6 +62,23 @@ static bool find_absent(const struct hf_core_volume *volume, uint64_t at, uint64
 	return found == HF_EXTMAP_ABSENT;
 }
 
+/* The same of a range that the overlay does not have: what the log still has needs no map. */
+static bool find_absent_uploaded(const struct hf_core_volume *volume, uint64_t at, uint64_t end,
+				 uint64_t *leaf)
+{
+	struct hf_core_piece part;
+
+	while (at < end) {
+		bool found = hf_core_clean_find(volume, at, end - at, &part);
+		uint64_t gap_end = found ? part.lba : end;
+
+		if (gap_end > at && find_absent(volume, at, gap_end, leaf))
+			return true;
+		at = found ? part.lba + part.length : end;
+	}
+	return false;
+}
+
 bool hf_core_map_is_there(struct hf_core_read *read)
 {
 	const struct hf_core_volume *volume = read->volume;
@@ -74,7 +91,7 @@ bool hf_core_map_is_there(struct hf_core_read *read)
 		uint64_t gap_end = found ? part.lba : end;
 
 		if (gap_end > at)
-			absent = find_absent(volume, at, gap_end, &leaf);
+			absent = find_absent_uploaded(volume, at, gap_end, &leaf);
 		at = found ? part.lba + part.length : end;
 	}
 	if (!absent)
