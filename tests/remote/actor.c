@@ -65,6 +65,8 @@ void actor_open_with(struct actor *actor, uint64_t epoch, struct hf_read_cache *
 		.create = epoch != 0,
 		.cache = cache,
 		.maps = actor->maps,
+		.checkpoints = actor->checkpoints,
+		.rebuild_map = actor->rebuild_map,
 		.advanced = advanced,
 		.fenced = fenced,
 		.context = actor,
@@ -108,8 +110,8 @@ void actor_upload(struct actor *actor)
 	memset(own, 0, sizeof *own);
 	hf_put_le64(own->block, actor->who);
 	hf_put_le64(own->block + 8, sequence);
-	own->extent =
-		(struct hf_object_extent){.lba = sequence - 1, .length = 1, .kind = HF_EXTENT_DATA};
+	own->extent = (struct hf_object_extent){
+		.lba = (sequence - 1) * ACTOR_STRIDE, .length = 1, .kind = HF_EXTENT_DATA};
 	own->upload = (struct hf_remote_upload){
 		.first_sequence = sequence,
 		.last_sequence = sequence,
@@ -176,7 +178,7 @@ static void read_done(struct hf_remote_read *read)
 	*(bool *)read->owner = true;
 }
 
-/* Answers what a read needs, and nothing else that is under way. */
+/* Answers what a read needs, and nothing else that is under way but looks. */
 static void run_gets(struct actor *actor, const bool *flag)
 {
 	for (unsigned i = 0; !*flag; i++) {
@@ -187,10 +189,10 @@ static void run_gets(struct actor *actor, const bool *flag)
 			return;
 		io = mem_pending(&actor->env, i);
 		HF_ASSERT(io);
-		if (io->op != HF_STORE_GET)
+		if (io->op != HF_STORE_GET && io->op != HF_STORE_LIST)
 			continue;
 		mem_answer(&actor->env, io, MEM_OK);
-		i = 0;
+		i = UINT32_MAX; /* from the oldest again */
 	}
 }
 
@@ -209,7 +211,7 @@ static uint64_t read_block(struct actor *actor, const struct hf_extent *extent)
 	hf_remote_read(actor->remote, &read);
 	run_gets(actor, &done);
 	assert_int_equal(read.status, 0);
-	assert_int_equal(hf_get_le64(block + 8), extent->lba + 1);
+	assert_int_equal(hf_get_le64(block + 8), extent->lba / ACTOR_STRIDE + 1);
 	return hf_get_le64(block);
 }
 
@@ -218,39 +220,76 @@ static void load_done(struct hf_remote_load *load)
 	*(bool *)load->owner = true;
 }
 
-/* As hf_extmap_find, loading what is absent. */
-static bool look(struct actor *actor, uint64_t lba, uint64_t length, struct hf_extent *extent)
+int actor_look(struct actor *actor, uint64_t lba, uint64_t length, struct hf_extent *extent,
+	       bool *found)
 {
 	for (unsigned tries = 0; tries < 100; tries++) {
 		bool done = false;
 		struct hf_remote_load load = {.length = 1, .done = load_done, .owner = &done};
 		uint64_t leaf;
-		enum hf_extmap_found found =
+		enum hf_extmap_found result =
 			hf_extmap_look(hf_remote_map(actor->remote), lba, length, extent, &leaf);
 
-		if (found != HF_EXTMAP_ABSENT)
-			return found == HF_EXTMAP_FOUND;
+		*found = result == HF_EXTMAP_FOUND;
+		if (result != HF_EXTMAP_ABSENT)
+			return 0;
 		load.lba = leaf * HF_EXTMAP_LEAF_UNITS;
 		hf_remote_load(actor->remote, &load);
 		run_gets(actor, &done);
-		assert_int_equal(load.status, 0);
+		if (load.status)
+			return load.status;
 	}
 	fail_msg("a leaf does not stay");
-	return false;
+	return HF_EAGAIN;
+}
+
+bool actor_try_view(struct actor *actor, uint64_t *who, uint64_t *recovery_point)
+{
+	struct hf_extent extent;
+	bool found;
+	int err = 0;
+
+	*recovery_point = hf_remote_recovery_point(actor->remote);
+	HF_ASSERT(*recovery_point < ACTOR_WRITES_MAX);
+	for (uint64_t w = 0; w < *recovery_point && !err; w++) {
+		err = actor_look(actor, w * ACTOR_STRIDE, 1, &extent, &found);
+		if (err)
+			break;
+		assert_true(found);
+		who[w + 1] = read_block(actor, &extent);
+	}
+	if (!err)
+		err = actor_look(actor, *recovery_point * ACTOR_STRIDE, ACTOR_SIZE / 512, &extent,
+				 &found);
+	if (!err)
+		assert_false(found);
+	else
+		assert_int_equal(err, HF_EFENCED);
+	return !err;
 }
 
 uint64_t actor_view(struct actor *actor, uint64_t *who)
 {
-	uint64_t recovery_point = hf_remote_recovery_point(actor->remote);
-	struct hf_extent extent;
+	uint64_t recovery_point;
 
-	HF_ASSERT(recovery_point < ACTOR_WRITES_MAX);
-	for (uint64_t lba = 0; lba < recovery_point; lba++) {
-		assert_true(look(actor, lba, 1, &extent));
-		who[lba + 1] = read_block(actor, &extent);
-	}
-	assert_false(look(actor, recovery_point, ACTOR_SIZE / 512, &extent));
+	assert_true(actor_try_view(actor, who, &recovery_point));
 	return recovery_point;
+}
+
+static void checkpointed(struct hf_remote_checkpoint *ask)
+{
+	*(bool *)ask->owner = true;
+}
+
+int actor_checkpoint(struct actor *actor)
+{
+	bool done = false;
+	struct hf_remote_checkpoint ask = {.done = checkpointed, .owner = &done};
+
+	hf_remote_checkpoint(actor->remote, &ask);
+	assert_false(done);
+	actor_run(actor, &done);
+	return ask.status;
 }
 
 uint64_t actor_history(struct mem_store *store, uint64_t *who)
@@ -261,6 +300,7 @@ uint64_t actor_history(struct mem_store *store, uint64_t *who)
 	actor_init(&reader, store, 0x9999);
 	actor_open(&reader, 0);
 	actor_run(&reader, &reader.opened);
+	assert_false(reader.open.map_damaged);
 	if (reader.open.status == 0)
 		recovery_point = actor_view(&reader, who);
 	else

@@ -1,6 +1,6 @@
 /* An actor of the tests: a process with one volume's remote side, that writes recognisable blocks.
- * Write `sequence` of an actor goes to LBA `sequence` - 1 and says who wrote it, so that a reader
- * can tell whose history the store holds. */
+ * Write `sequence` of an actor goes to LBA (`sequence` - 1) * ACTOR_STRIDE and says who wrote it,
+ * so that a reader can tell whose history the store holds. */
 #ifndef HF_TESTS_REMOTE_ACTOR_H
 #define HF_TESTS_REMOTE_ACTOR_H
 
@@ -9,7 +9,8 @@
 
 #define ACTOR_TENANT      0xaau
 #define ACTOR_VOLUME      0xbbu
-#define ACTOR_SIZE        (1u << 20)
+#define ACTOR_STRIDE      (HF_EXTMAP_LEAF_UNITS * 600ull) /* another leaf, often another page */
+#define ACTOR_SIZE        (1ull << 40)
 #define ACTOR_UPLOADS_MAX 8u
 #define ACTOR_WRITES_MAX  64u
 
@@ -20,9 +21,12 @@ struct actor {
 	bool opened, closed, fenced;
 	uint64_t counted; /* the last `advanced`, or the recovery point at opening */
 	uint64_t counted_calls;
-	uint64_t who;                /* written into each block */
-	struct hf_remote_maps *maps; /* may be set before it opens, like the next */
-	uint64_t size_bytes;         /* 0: ACTOR_SIZE */
+	uint64_t who; /* written into each block */
+	/* May be set before it opens. */
+	struct hf_remote_maps *maps;
+	struct hf_remote_checkpoints checkpoints;
+	bool rebuild_map;
+	uint64_t size_bytes; /* 0: ACTOR_SIZE */
 	struct actor_upload {
 		struct hf_remote_upload upload;
 		struct hf_object_extent extent;
@@ -54,5 +58,13 @@ void actor_end(struct actor *actor, bool died);
 uint64_t actor_history(struct mem_store *store, uint64_t *who);
 /* The same for an open actor's own map. */
 uint64_t actor_view(struct actor *actor, uint64_t *who);
+/* False: it turned out to be fenced meanwhile. */
+bool actor_try_view(struct actor *actor, uint64_t *who, uint64_t *recovery_point);
+/* Loads what is absent on the way to the first extent in the range. 0 and *found, or the status of
+ * the load that failed. Answers looks too: what is missing may tell that the actor is fenced. */
+int actor_look(struct actor *actor, uint64_t lba, uint64_t length, struct hf_extent *extent,
+	       bool *found);
+/* Asks for a checkpoint and lets everything be answered until it is there. Returns its status. */
+int actor_checkpoint(struct actor *actor);
 
 #endif

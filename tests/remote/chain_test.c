@@ -82,16 +82,18 @@ struct player {
 	struct actor actor;
 	bool playing;
 	bool mortal;
+	bool checkpoints;               /* writes one after the first object that counts */
 	uint64_t told;                  /* the most it was ever told counts */
 	uint64_t saw[ACTOR_WRITES_MAX]; /* who wrote what it found when it opened */
 	uint64_t found;
 	bool seen;
 };
 
-/* Nothing is deleted or overwritten in these stories, so a read of what exists has one answer. */
+/* But for checkpoints nothing is deleted in these stories, and nothing overwritten, so a read of
+ * what exists has one answer. */
 static bool is_indifferent(const struct hf_store_io *io)
 {
-	return io->op == HF_STORE_GET &&
+	return io->op == HF_STORE_GET && !strstr(io->name, "/map/") &&
 	       (mem_find(&store, io->name) || strstr(io->name, "/tombstone"));
 }
 
@@ -114,14 +116,19 @@ static void let_live(struct player *player, unsigned uploads)
 		return;
 	if (!player->seen) {
 		player->seen = true;
-		player->found = actor_view(actor, player->saw);
+		if (!actor_try_view(actor, player->saw, &player->found)) {
+			player->told = player->found;
+			return; /* fenced */
+		}
 	}
 	while (actor->upload_count < uploads)
 		actor_upload(actor);
 	mem_settle(&actor->env);
 	if (actor->counted > player->told)
 		player->told = actor->counted;
-	if (!io && !mem_pending(&actor->env, 0) && actor->counted < player->found + uploads) {
+	if (!io && !mem_pending(&actor->env, 0) &&
+	    (actor->counted < player->found + uploads ||
+	     (player->checkpoints && hf_remote_checkpoints_written(actor->remote) == 0))) {
 		hf_remote_look(actor->remote);
 		mem_settle(&actor->env);
 	}
@@ -214,6 +221,7 @@ static void check_one_holder(struct player *players, unsigned count)
 			continue;
 		CHECK(actor->opened);
 		CHECK(actor->open.status == 0 || actor->open.status == HF_EFENCED);
+		CHECK(actor->open.status || !actor->open.map_damaged);
 		if (!actor->remote)
 			continue;
 		hf_remote_look(actor->remote);
@@ -252,6 +260,7 @@ static void check_successor(struct player *players, unsigned count, uint64_t epo
 	mem_settle(&last.actor.env);
 	mem_answer(&last.actor.env, mem_pending(&last.actor.env, 0), MEM_OK);
 	CHECK(last.actor.counted == last.found + 1);
+	CHECK(actor_checkpoint(&last.actor) == 0);
 	actor_end(&last.actor, false);
 	check_history(players, count);
 }
@@ -264,6 +273,7 @@ struct story {
 	unsigned deaths;
 	bool holders_die;
 	bool fresh; /* the volume does not exist before */
+	bool checkpoints;
 };
 
 static void tell(const struct story *story)
@@ -279,6 +289,9 @@ static void tell(const struct story *story)
 		players[i].playing = true;
 		players[i].mortal = i >= story->holders || story->holders_die;
 		actor_init(&players[i].actor, &store, i + 1);
+		players[i].checkpoints = story->checkpoints;
+		if (story->checkpoints)
+			players[i].actor.checkpoints.objects = 1;
 		if (i < story->holders)
 			actor_open_now(&players[i].actor, 1, 0);
 		else
@@ -293,7 +306,7 @@ static void tell(const struct story *story)
 			actor_end(&players[i].actor, false);
 }
 
-static void prepare(void)
+static void prepare_with(bool checkpoint)
 {
 	struct actor actor;
 
@@ -302,6 +315,10 @@ static void prepare(void)
 	actor_open_now(&actor, 1, 0);
 	actor_upload(&actor);
 	actor_run(&actor, &actor.uploads[0].done);
+	if (checkpoint) {
+		actor_answer_looks(&actor);
+		assert_int_equal(actor_checkpoint(&actor), 0);
+	}
 	actor_end(&actor, false);
 }
 
@@ -309,7 +326,7 @@ static void every_schedule(const struct story *story)
 {
 	unsigned stories = 0;
 
-	prepare();
+	prepare_with(story->checkpoints);
 	memset(&schedule, 0, sizeof schedule);
 	do {
 		tell(story);
@@ -320,12 +337,17 @@ static void every_schedule(const struct story *story)
 
 static void random_schedules(const struct story *story, unsigned stories)
 {
-	prepare();
+	prepare_with(story->checkpoints);
 	for (unsigned i = 0; i < stories; i++) {
 		memset(&schedule, 0, sizeof schedule);
 		schedule.random = i * 0x9e3779b97f4a7c15u + 1;
 		tell(story);
 	}
+}
+
+static void prepare(void)
+{
+	prepare_with(false);
 }
 
 /* ---- Tests ----------------------------------------------------------------------------------- */
@@ -376,6 +398,44 @@ static void three_at_once_with_deaths(void **state)
 	random_schedules(
 		&(struct story){.claimers = 3, .claimer_epoch = 1, .uploads = 2, .deaths = 1},
 		3000);
+}
+
+/* Everybody writes a checkpoint as soon as something counts, and deletes what it supersedes:
+ * whoever opens finds a map whose leaves are all there. */
+static void a_claimer_takes_over_while_a_checkpoint_is_written(void **state)
+{
+	(void)state;
+	every_schedule(&(struct story){.holders = 1,
+				       .claimers = 1,
+				       .claimer_epoch = 2,
+				       .uploads = 1,
+				       .checkpoints = true});
+}
+
+static void a_writer_of_checkpoints_may_die_anywhere(void **state)
+{
+	(void)state;
+	every_schedule(&(struct story){
+		.claimers = 1, .claimer_epoch = 1, .uploads = 2, .deaths = 1, .checkpoints = true});
+}
+
+static void checkpoints_of_three_with_deaths(void **state)
+{
+	(void)state;
+	random_schedules(&(struct story){.holders = 1,
+					 .claimers = 2,
+					 .claimer_epoch = 2,
+					 .uploads = 2,
+					 .deaths = 2,
+					 .holders_die = true,
+					 .checkpoints = true},
+			 3000);
+	random_schedules(&(struct story){.claimers = 3,
+					 .claimer_epoch = 1,
+					 .uploads = 2,
+					 .deaths = 1,
+					 .checkpoints = true},
+			 3000);
 }
 
 /* The provider's epoch decides who may claim: a lower one is refused, also when it comes late. */
@@ -496,6 +556,9 @@ int main(void)
 		cmocka_unit_test(a_lone_claimer_may_die_anywhere),
 		cmocka_unit_test(a_claimer_may_die_beside_a_holder),
 		cmocka_unit_test(three_at_once_with_deaths),
+		cmocka_unit_test(a_claimer_takes_over_while_a_checkpoint_is_written),
+		cmocka_unit_test(a_writer_of_checkpoints_may_die_anywhere),
+		cmocka_unit_test(checkpoints_of_three_with_deaths),
 	};
 	int failed;
 
