@@ -204,6 +204,7 @@ static void map_is_gone(struct hf_opening *opening)
 {
 	if (++opening->map_tries < TRIES_MAX) {
 		opening->map_count = 0;
+		opening->map = (struct hf_object_id){0};
 		list_maps(opening, "");
 		return;
 	}

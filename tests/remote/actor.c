@@ -215,32 +215,51 @@ static uint64_t read_block(struct actor *actor, const struct hf_extent *extent)
 	return hf_get_le64(block);
 }
 
+struct look {
+	struct actor *actor;
+	uint64_t lba, length, leaf;
+	struct hf_extent *extent;
+	enum hf_extmap_found found;
+	bool done;
+};
+
+static void look_now(struct look *look)
+{
+	look->found = hf_extmap_look(hf_remote_map(look->actor->remote), look->lba, look->length,
+				     look->extent, &look->leaf);
+}
+
+/* The leaf may go again as soon as this returns. */
 static void load_done(struct hf_remote_load *load)
 {
-	*(bool *)load->owner = true;
+	struct look *look = load->owner;
+
+	if (load->status == 0)
+		look_now(look);
+	look->done = true;
 }
 
 int actor_look(struct actor *actor, uint64_t lba, uint64_t length, struct hf_extent *extent,
 	       bool *found)
 {
-	for (unsigned tries = 0; tries < 100; tries++) {
-		bool done = false;
-		struct hf_remote_load load = {.length = 1, .done = load_done, .owner = &done};
-		uint64_t leaf;
-		enum hf_extmap_found result =
-			hf_extmap_look(hf_remote_map(actor->remote), lba, length, extent, &leaf);
+	struct look look = {.actor = actor, .lba = lba, .length = length, .extent = extent};
 
-		*found = result == HF_EXTMAP_FOUND;
-		if (result != HF_EXTMAP_ABSENT)
-			return 0;
-		load.lba = leaf * HF_EXTMAP_LEAF_UNITS;
+	look_now(&look);
+	for (unsigned tries = 0; look.found == HF_EXTMAP_ABSENT; tries++) {
+		struct hf_remote_load load = {.lba = look.leaf * HF_EXTMAP_LEAF_UNITS,
+					      .length = 1,
+					      .done = load_done,
+					      .owner = &look};
+
+		assert_true(tries < 100);
+		look.done = false;
 		hf_remote_load(actor->remote, &load);
-		run_gets(actor, &done);
+		run_gets(actor, &look.done);
 		if (load.status)
 			return load.status;
 	}
-	fail_msg("a leaf does not stay");
-	return HF_EAGAIN;
+	*found = look.found == HF_EXTMAP_FOUND;
+	return 0;
 }
 
 bool actor_try_view(struct actor *actor, uint64_t *who, uint64_t *recovery_point)
