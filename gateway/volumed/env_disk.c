@@ -121,6 +121,7 @@ static void *committer_run(void *argument)
 	struct hf_list taken;
 	bool stop;
 
+	hf_env_thread_is_hasty();
 	hf_list_init(&taken);
 	do {
 		pthread_mutex_lock(&committer->lock);
