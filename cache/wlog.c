@@ -268,6 +268,11 @@ uint64_t hf_wlog_durable_through(const struct hf_wlog *log)
 	return log->durable_through;
 }
 
+uint64_t hf_wlog_version(const struct hf_wlog *log)
+{
+	return log->table.version;
+}
+
 uint64_t hf_wlog_serial_expand(const struct hf_wlog *log, uint64_t low_bits)
 {
 	const uint64_t span = 1ull << HF_WLOG_SERIAL_BITS;

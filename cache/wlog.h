@@ -161,6 +161,7 @@ struct hf_wlog_open {
 	int status;
 	struct hf_errmsg message;
 	uint8_t uuid[16]; /* out: the log's name, from before the first `recovered` on */
+	uint64_t version; /* out: of the segment table as it was found; each start raises it */
 	/* What recovery found, for the journal and metrics. */
 	uint64_t segments_read, batches, records, rewritten_records;
 	/* How long it took to read the newest segment; to hand over all records; to write again
@@ -229,6 +230,8 @@ uint64_t hf_wlog_durable_through(const struct hf_wlog *log);
 /* A serial of a live segment from its low HF_WLOG_SERIAL_BITS bits: live serials lie within that
  * many of the newest. */
 #define HF_WLOG_SERIAL_BITS 30u
+/* Of the segment table now: a log with a lower one is an older copy. */
+uint64_t hf_wlog_version(const struct hf_wlog *log);
 uint64_t hf_wlog_serial_expand(const struct hf_wlog *log, uint64_t low_bits);
 uint64_t hf_wlog_active_segment(const struct hf_wlog *log);
 /* Space that ordinary appends may still take, and all they ever may: without the reserve. */

@@ -189,6 +189,7 @@ static void tables_read(struct hf_wlog *log, int status)
 				copies + newest * (size_t)log->super.table_bytes);
 	/* The newest may never have been synced: of two whole ones it is written over first. */
 	log->table_good = errs[0] || errs[1] ? newest : !newest;
+	log->opening->version = log->table.version;
 	segments_adopt(log);
 }
 

@@ -151,19 +151,22 @@ struct hf_core_config {
 	struct hf_env *env;
 	unsigned disks[HF_CORE_LOGS_MAX]; /* of the write logs */
 	unsigned disk_count;              /* 0: disk 0 alone */
-	uint64_t object_bytes;            /* close an object at this payload; 0: 16 MiB */
-	uint64_t object_timer_ms;         /* or when its first write is this old; 0: 2000 */
-	unsigned object_records;          /* or when it holds so many; 0 or more: 16384 */
-	unsigned uploads_max;             /* objects under way at once, all volumes; 0: 4 */
-	uint64_t read_deadline_ms;        /* a read that needs the store; 0: 25000 */
-	uint64_t write_horizon_ms;        /* how long a log that fills is made to last; 0: 600000 */
-	uint64_t write_wait_ms;           /* no write waits longer for room; 0: 20000 */
-	uint64_t claims_look_ms;          /* between looks at the claims; 0: 2000 */
-	uint64_t cache_bytes;             /* memory for fetched chunks; 0: 64 MiB */
-	uint64_t log_memory_bytes;        /* memory for what was logged last (wlog.h); 0: none */
-	uint64_t keep_bytes;              /* of each log, uploaded and kept for reads; 0: none */
-	unsigned cache_disk;              /* of env, for fetched chunks; 0: none (it is a log's) */
-	uint64_t map_bytes;               /* memory for the maps of all volumes; 0: 256 MiB */
+	/* A log whose table has a lower version than this is an older copy of itself, and missing
+	 * (hf_core_log_status); 0: any will do. */
+	uint64_t least_version[HF_CORE_LOGS_MAX];
+	uint64_t object_bytes;     /* close an object at this payload; 0: 16 MiB */
+	uint64_t object_timer_ms;  /* or when its first write is this old; 0: 2000 */
+	unsigned object_records;   /* or when it holds so many; 0 or more: 16384 */
+	unsigned uploads_max;      /* objects under way at once, all volumes; 0: 4 */
+	uint64_t read_deadline_ms; /* a read that needs the store; 0: 25000 */
+	uint64_t write_horizon_ms; /* how long a log that fills is made to last; 0: 600000 */
+	uint64_t write_wait_ms;    /* no write waits longer for room; 0: 20000 */
+	uint64_t claims_look_ms;   /* between looks at the claims; 0: 2000 */
+	uint64_t cache_bytes;      /* memory for fetched chunks; 0: 64 MiB */
+	uint64_t log_memory_bytes; /* memory for what was logged last (wlog.h); 0: none */
+	uint64_t keep_bytes;       /* of each log, uploaded and kept for reads; 0: none */
+	unsigned cache_disk;       /* of env, for fetched chunks; 0: none (it is a log's) */
+	uint64_t map_bytes;        /* memory for the maps of all volumes; 0: 256 MiB */
 	struct hf_remote_checkpoints checkpoints; /* when one is written; 0s: the defaults */
 	unsigned requests_max;                    /* under way; more wait; 0: 4096 */
 	void *context;
@@ -206,6 +209,7 @@ struct hf_core_log_status {
 	uint64_t total_bytes, free_bytes, written_bytes;
 	uint64_t full_in_s; /* as it fills now; UINT64_MAX: it does not */
 	uint64_t needed_records;
+	uint64_t version; /* to remember: a log that comes back with less is an older copy */
 };
 /* Fills up to HF_CORE_LOGS_MAX, returns how many there are. */
 unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs);

@@ -177,6 +177,7 @@ unsigned hf_core_logs(struct hf_core *core, struct hf_core_log_status *logs)
 			continue;
 		status->total_bytes = hf_wlog_total_bytes(log->wlog);
 		status->free_bytes = hf_wlog_free_bytes(log->wlog);
+		status->version = hf_wlog_version(log->wlog);
 		status->needed_records = hf_core_segments_live(log);
 		status->full_in_s = hf_core_pace_full_in_s(log);
 		status->written_bytes = hf_wlog_written_bytes(log->wlog);

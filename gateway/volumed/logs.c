@@ -20,6 +20,7 @@ struct known_log {
 	struct hf_logs *logs;
 	char *path;
 	bool draining, making;  /* making: not remembered yet */
+	uint64_t version;       /* that it had at the last start */
 	struct hf_logfile file; /* fd -1: missing */
 	unsigned disk;
 	struct hf_wlog_format format;
@@ -38,10 +39,12 @@ struct hf_logs {
 	struct hf_core *core; /* NULL unless it serves */
 	struct known_log *known[HF_LOGS_MAX];
 	unsigned count;
+	uint64_t first_version;
+	unsigned first_disk;
 };
 
 struct hf_logs *hf_logs_create(const struct hf_state *state, struct hf_alarms *alarms,
-			       const char *first, uint32_t segment_bytes)
+			       const char *first, unsigned first_disk, uint32_t segment_bytes)
 {
 	struct hf_logs *logs = calloc(1, sizeof *logs);
 
@@ -51,6 +54,7 @@ struct hf_logs *hf_logs_create(const struct hf_state *state, struct hf_alarms *a
 	logs->alarms = alarms;
 	logs->first = first;
 	logs->segment_bytes = segment_bytes;
+	logs->first_disk = first_disk;
 	return logs;
 }
 
@@ -97,11 +101,15 @@ void hf_logs_destroy(struct hf_logs *logs)
 static int remember(const struct hf_logs *logs, struct hf_errmsg *message)
 {
 	Holdfast__VolumedKnownLog entries[HF_LOGS_MAX], *pointers[HF_LOGS_MAX];
+	Holdfast__VolumedKnownLog first = HOLDFAST__VOLUMED_KNOWN_LOG__INIT;
 	Holdfast__VolumedLogs body = HOLDFAST__VOLUMED_LOGS__INIT;
 	uint8_t *bytes;
 	size_t length;
 	int err;
 
+	first.path = (char *)logs->first;
+	first.version = logs->first_version;
+	body.first = &first;
 	body.logs = pointers;
 	for (unsigned i = 0; i < logs->count; i++) {
 		if (logs->known[i]->making)
@@ -109,6 +117,7 @@ static int remember(const struct hf_logs *logs, struct hf_errmsg *message)
 		holdfast__volumed_known_log__init(&entries[i]);
 		entries[i].path = logs->known[i]->path;
 		entries[i].draining = logs->known[i]->draining;
+		entries[i].version = logs->known[i]->version;
 		pointers[body.n_logs++] = &entries[i];
 	}
 	length = holdfast__volumed_logs__get_packed_size(&body);
@@ -141,8 +150,15 @@ static int recall(struct hf_logs *logs, struct hf_errmsg *message)
 		return hf_fail(message, HF_ECORRUPT, "%s/%s makes no sense", logs->state->path,
 			       STATE_NAME);
 	}
-	for (size_t i = 0; i < body->n_logs; i++)
-		known_create(logs, body->logs[i]->path)->draining = body->logs[i]->draining;
+	/* Another log_file is another log. */
+	if (body->first && strcmp(body->first->path, logs->first) == 0)
+		logs->first_version = body->first->version;
+	for (size_t i = 0; i < body->n_logs; i++) {
+		struct known_log *known = known_create(logs, body->logs[i]->path);
+
+		known->draining = body->logs[i]->draining;
+		known->version = body->logs[i]->version;
+	}
 	holdfast__volumed_logs__free_unpacked(body, NULL);
 	return 0;
 }
@@ -383,9 +399,40 @@ void hf_logs_add(struct hf_logs *logs, const char *path, uint64_t size_bytes,
 
 /* ---- The rest ---- */
 
+void hf_logs_versions(const struct hf_logs *logs, uint64_t *versions)
+{
+	versions[0] = logs->first_version;
+	for (unsigned i = 0; i < logs->count; i++)
+		versions[i + 1] = logs->known[i]->version;
+}
+
+static void note_version(struct hf_logs *logs, const struct hf_core_log_status *status)
+{
+	if (status->version == 0)
+		return; /* missing */
+	if (status->disk == logs->first_disk)
+		logs->first_version = status->version;
+	for (unsigned i = 0; i < logs->count; i++)
+		if (logs->known[i]->disk == status->disk)
+			logs->known[i]->version = status->version;
+}
+
+static void note_versions(struct hf_logs *logs)
+{
+	struct hf_core_log_status status[HF_CORE_LOGS_MAX];
+	unsigned count = hf_core_logs(logs->core, status);
+	struct hf_errmsg message = {""};
+
+	for (unsigned i = 0; i < count; i++)
+		note_version(logs, &status[i]);
+	if (remember(logs, &message) != 0)
+		hf_warn("%s", message.text);
+}
+
 void hf_logs_start(struct hf_logs *logs, struct hf_core *core)
 {
 	logs->core = core;
+	note_versions(logs);
 	for (unsigned i = 0; i < logs->count; i++)
 		if (logs->known[i]->draining && logs->known[i]->disk != HF_CORE_NO_DISK)
 			drain(logs->known[i]);

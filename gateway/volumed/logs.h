@@ -13,9 +13,9 @@
 
 struct hf_logs;
 
-/* `first` is log_file's path; all by reference. */
+/* `first` is log_file's path, `first_disk` the disk it will have; all by reference. */
 struct hf_logs *hf_logs_create(const struct hf_state *state, struct hf_alarms *alarms,
-			       const char *first, uint32_t segment_bytes);
+			       const char *first, unsigned first_disk, uint32_t segment_bytes);
 void hf_logs_destroy(struct hf_logs *logs);
 
 /* Opens what is remembered and gives each a disk of the environment. A log that cannot be opened is
@@ -23,6 +23,8 @@ void hf_logs_destroy(struct hf_logs *logs);
  * one; returns how many. 0 or more, or why STATE_DIR/logs cannot be read. */
 int hf_logs_open(struct hf_logs *logs, struct hf_env_uv *env, unsigned *disks,
 		 struct hf_errmsg *message);
+/* The versions that the first log and then the others must have at least (hf_core_config). */
+void hf_logs_versions(const struct hf_logs *logs, uint64_t *versions);
 /* The core serves: what was being drained goes on. */
 void hf_logs_start(struct hf_logs *logs, struct hf_core *core);
 /* The core is closed. */

@@ -20,6 +20,8 @@
 
 #define SOCKET_PATH_BYTES 128u
 
+enum { LOG_DISK, CACHE_DISK, DISKS };
+
 struct volumed {
 	const struct hf_volumed_config *config;
 	uv_loop_t loop;
@@ -34,6 +36,7 @@ struct volumed {
 	struct hf_logfile log;
 	struct hf_logs *logs; /* the others */
 	unsigned log_disks[HF_CORE_LOGS_MAX], log_count;
+	bool log_was_made;
 	struct hf_cachefile cache;
 	struct hf_env_uv *env;
 	struct hf_store_setting *store;
@@ -71,7 +74,7 @@ static void state_up(struct hf_steps *steps, void *context)
 		HF_ASSERT(volumed->volumes);
 		volumed->logs =
 			hf_logs_create(&volumed->state, &volumed->alarms, volumed->config->log_file,
-				       (uint32_t)volumed->config->segment_size);
+				       LOG_DISK, (uint32_t)volumed->config->segment_size);
 	}
 	hf_steps_next(steps, err, &message);
 }
@@ -137,8 +140,6 @@ static void cache_file_down(struct hf_steps *steps, void *context)
 
 /* ---- environment ---- */
 
-enum { LOG_DISK, CACHE_DISK, DISKS };
-
 static void env_up(struct hf_steps *steps, void *context)
 {
 	struct volumed *volumed = context;
@@ -186,6 +187,7 @@ static void formatted(struct hf_wlog_format *format)
 
 	if (!err)
 		err = hf_logfile_keep(&volumed->log, &format->message);
+	volumed->log_was_made = true;
 	hf_steps_next(&volumed->steps, err, &format->message);
 }
 
@@ -319,6 +321,9 @@ static void core_up(struct hf_steps *steps, void *context)
 	};
 	volumed->open.config.disk_count = volumed->log_count;
 	memcpy(volumed->open.config.disks, volumed->log_disks, sizeof volumed->open.config.disks);
+	hf_logs_versions(volumed->logs, volumed->open.config.least_version);
+	if (volumed->log_was_made)
+		volumed->open.config.least_version[0] = 0;
 	hf_core_open_start(&volumed->open);
 }
 

@@ -38,6 +38,8 @@ struct gateway {
 	unsigned log_count;
 	bool leaving; /* a volume is being detached: it may be gone after a death */
 	unsigned formats;
+	struct hf_core_log_change drain;
+	uint64_t drains;  /* logs that were removed */
 	uint64_t cancels; /* that came in time */
 };
 
@@ -85,6 +87,12 @@ void gateway_check_survival(struct gateway *gateway);
 void gateway_check_survival_of(struct gateway *gateway, unsigned volume);
 /* Reads every volume through the core and compares it with the model; nothing is under way. */
 void gateway_check_content(struct gateway *gateway);
+void gateway_check_content_of(struct gateway *gateway, unsigned volume);
+/* Drains and removes a log, however long that takes; the next process has it again. */
+void gateway_drain(struct gateway *gateway, unsigned log);
+/* After a death: this log's disk is gone. What is elsewhere must miss nothing, the rest is refused,
+ * and opened from the store (`points`: what that held) when the log is given up. */
+void gateway_lose_log(struct gateway *gateway, unsigned log, const uint64_t *points);
 /* Notes recovery points as published. */
 void gateway_note_points(struct gateway *gateway);
 

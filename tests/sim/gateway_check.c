@@ -88,6 +88,11 @@ static void check_volume(struct gateway *gateway, struct model_volume *volume)
 	sim_keep_free(request);
 }
 
+void gateway_check_content_of(struct gateway *gateway, unsigned volume)
+{
+	check_volume(gateway, &gateway->model->volumes[volume]);
+}
+
 void gateway_check_content(struct gateway *gateway)
 {
 	for (unsigned i = 0; i < gateway->model->volume_count; i++)

@@ -24,11 +24,12 @@
 
 #define LIVES_MAX  20u
 #define DISK_SIZE  (1536u << 10)
+#define REFUSED_NS (100 * HF_NS_PER_S) /* below the deadline of reads */
 #define CACHE_SIZE (448u << 10)
 
 struct totals {
-	uint64_t moves, copies, recoveries, closes, kills, power_cuts, losses, detaches, requests,
-		cancels, remote_checks, tier_hits, tier_held;
+	uint64_t moves, copies, drains, recoveries, closes, kills, power_cuts, losses, detaches,
+		requests, cancels, remote_checks, tier_hits, tier_held;
 };
 
 static bool lazy; /* a seed in which nothing asks for a sync */
@@ -175,7 +176,8 @@ static void live(struct gateway *gateway, struct totals *totals)
 	struct sim *sim = gateway->sim;
 	uint32_t steps = 10 + below(sim, below(sim, 10) == 0 ? 2000 : 200);
 	uint32_t depth = 1 + below(sim, 16);
-	bool outage = below(sim, 6) == 0;
+	bool outage = below(sim, 6) == 0, drains = below(sim, 8) == 0;
+	uint64_t until_ns;
 	char refused[18] = ""; /* a volume that the store refuses */
 
 	if (outage)
@@ -186,6 +188,7 @@ static void live(struct gateway *gateway, struct totals *totals)
 				 ->volumes[below(sim, gateway->model->volume_count)]
 				 .number);
 	sim_store_fail_names(sim, refused[0] ? refused : NULL, HF_ECONN);
+	until_ns = sim_now_ns(sim) + REFUSED_NS;
 	while (steps-- > 0 && gateway->model->problem[0] == '\0') {
 		if (gateway->flight_count < depth && !gateway->cancelling && below(sim, 2) == 0) {
 			struct model_op *op = random_request(sim, gateway->model);
@@ -198,10 +201,16 @@ static void live(struct gateway *gateway, struct totals *totals)
 			totals->requests++;
 		}
 		sim_step(sim);
+		if (sim_now_ns(sim) > until_ns)
+			sim_store_fail_names(sim, NULL, 0);
 		if (below(sim, 4) == 0)
 			gateway_deliver(gateway, false);
 		if (below(sim, 64) == 0)
 			gateway_note_points(gateway);
+		if (gateway->log_count > 1 && drains && below(sim, 50) == 0) {
+			gateway_drain(gateway, below(sim, gateway->log_count));
+			drains = false;
+		}
 		if (gateway->log_count > 1 && below(sim, 60) == 0) {
 			gateway_move(gateway, below(sim, gateway->model->volume_count),
 				     below(sim, gateway->log_count));
@@ -303,6 +312,12 @@ static void die(struct gateway *gateway, struct totals *totals)
 	if (check) {
 		reader_check(sim, gateway->model, points);
 		totals->remote_checks++;
+	}
+	if (how >= 92 && gateway->log_count > 1 && below(sim, 2) == 0) {
+		if (gateway->model->problem[0] == '\0')
+			gateway_lose_log(gateway, below(sim, gateway->log_count), points);
+		totals->recoveries += 2;
+		return;
 	}
 	if (how >= 92 && gateway->model->problem[0] == '\0') {
 		lose_disks(gateway, points);
@@ -427,6 +442,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 	good = model->problem[0] == '\0';
 	totals->cancels += gateway->cancels;
 	totals->copies += model->copies;
+	totals->drains += gateway->drains;
 	totals->tier_hits += gateway->tier.hits;
 	totals->tier_held += gateway->tier.held;
 	if (!good)
@@ -458,11 +474,13 @@ static void print(uint64_t seeds)
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries: %" PRIu64 " stops, %" PRIu64
 	       " kills, %" PRIu64 " losses of power, %" PRIu64 " of them with the disk; %" PRIu64
 	       " detaches, %" PRIu64 " moves asked for, %" PRIu64 " copies, %" PRIu64
-	       " requests (%" PRIu64 " cancelled), %" PRIu64 " checks of the remote copy, %" PRIu64
-	       " reads from the memory tier, %" PRIu64 " writes kept in it\n",
+	       " logs removed, %" PRIu64 " requests (%" PRIu64 " cancelled), %" PRIu64
+	       " checks of the remote copy, %" PRIu64 " reads from the memory tier, %" PRIu64
+	       " writes kept in it\n",
 	       seeds, totals.recoveries, totals.closes, totals.kills, totals.power_cuts,
-	       totals.losses, totals.detaches, totals.moves, totals.copies, totals.requests,
-	       totals.cancels, totals.remote_checks, totals.tier_hits, totals.tier_held);
+	       totals.losses, totals.detaches, totals.moves, totals.copies, totals.drains,
+	       totals.requests, totals.cancels, totals.remote_checks, totals.tier_hits,
+	       totals.tier_held);
 	printf("  %" PRIu64 " checkpoints (%" PRIu64 " deleted), %" PRIu64 " parts of them read\n",
 	       sim_store_maps.puts, sim_store_maps.deletes, sim_store_maps.block_gets);
 }

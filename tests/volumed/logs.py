@@ -3,14 +3,15 @@
 directory as the store.
 
 Promises: a log is added and removed while initiators write, remembered over kill -9, and costs
-nothing that was acknowledged (invariant 1); a log that is missing at a start holds back only what is
-in it; with the store away a client goes on, slower and slower, and no command of its fails or takes
+nothing that was acknowledged (invariant 1); a log that is missing at a start, or is an older copy of
+itself, holds back only what is in it; with the store away a client goes on, slower and slower, and no command of its fails or takes
 as long as it would wait (invariant 6). Ten minutes are compressed by settings; sim_pressure has them
 in full.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -121,9 +122,15 @@ def a_missing_log_holds_back_what_is_in_it(folder):
         qemu_io(tgt.url(), "read -P 1 0 1M", "write -P 2 0 1M", "read -P 2 0 1M")
         volumed.stop()
         os.rename(second + "-away", second)
+        shutil.copyfile(second, second + "-older")
         volumed.start()
         wait_until("both", lambda: all(volumed.volume(x)["state"] == "attached"
                                        for x in (ONE, TWO)))
+        qemu_io(tgt.url(), "read -P 2 0 1M")
+        volumed.stop()
+        os.rename(second + "-older", second)
+        volumed.start()
+        check("older copy" in logs(volumed)["second"]["reason"], f"{logs(volumed)}")
         qemu_io(tgt.url(), "read -P 2 0 1M")
         volumed.stop()
     finally:
