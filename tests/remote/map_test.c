@@ -219,7 +219,7 @@ static void every_start_finds_what_was_written(void **state)
 static void a_root_of_another_history_is_refused(void **state)
 {
 	struct mem_store fork = {0};
-	const char *name;
+	const char *name = NULL;
 
 	(void)state;
 	open_fresh(&actor, 1);
@@ -463,7 +463,7 @@ static bool survives(uint64_t epoch)
 static void every_flipped_bit_is_noticed(void **state)
 {
 	struct mem_object *object;
-	const char *name;
+	const char *name = NULL;
 
 	(void)state;
 	make_checkpointed();
@@ -482,7 +482,7 @@ static void every_flipped_bit_is_noticed(void **state)
 static void every_cut_is_noticed(void **state)
 {
 	struct mem_object *object;
-	const char *name;
+	const char *name = NULL;
 	size_t length;
 
 	(void)state;
@@ -498,7 +498,7 @@ static void every_cut_is_noticed(void **state)
 /* A holder that finds damage, and one that opens on it, writes a good one afterwards. */
 static void a_new_checkpoint_heals(void **state)
 {
-	const char *name;
+	const char *name = NULL;
 
 	(void)state;
 	make_checkpointed();
