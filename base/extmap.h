@@ -105,9 +105,11 @@ int hf_extmap_leaf_mark_absent(struct hf_extmap *map, uint64_t leaf);
 /* ABSENT → CLEAN, PARTIAL → DIRTY: the base has arrived and lies under what is newer. 0, HF_ENOMEM,
  * or HF_ECORRUPT if the bytes are no leaf; after an error nothing has changed. In every other state
  * the base is not needed any more: 0, nothing changes. That the bytes are those of the checkpoint
- * in force is the caller's business. */
+ * in force, and name what there is, is the caller's business. */
 int hf_extmap_leaf_install(struct hf_extmap *map, uint64_t leaf, const void *bytes,
 			   size_t length_bytes);
+/* Which sources an encoded leaf names: all are below *end. 0, or HF_ECORRUPT if it is no leaf. */
+int hf_extmap_leaf_sources(const void *bytes, size_t length_bytes, uint64_t *end);
 /* The first leaf >= from that is DIRTY or PARTIAL; false if there is none. */
 bool hf_extmap_leaf_next_dirty(const struct hf_extmap *map, uint64_t from, uint64_t *leaf,
 			       bool *partial);

@@ -95,6 +95,22 @@ int hf_extmap_leaf_install(struct hf_extmap *map, uint64_t leaf, const void *byt
 	return 0;
 }
 
+int hf_extmap_leaf_sources(const void *bytes, size_t length_bytes, uint64_t *end)
+{
+	unsigned count = 0;
+	int err = hf_leaf_check(bytes, length_bytes, &count);
+
+	*end = 0;
+	for (unsigned i = 0; i < count && !err; i++) {
+		struct hf_run run = hf_run_load((const uint8_t *)bytes + HF_LEAF_HEAD, i);
+		uint64_t source = run.value >> HF_EXTMAP_UNIT_BITS;
+
+		if (run.kind == HF_EXTENT_DATA && source >= *end)
+			*end = source + 1;
+	}
+	return err;
+}
+
 /* ---- Writing ----------------------------------------------------------------------------------
  */
 

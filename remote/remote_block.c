@@ -89,6 +89,19 @@ static bool is_current(const struct hf_block *block)
 	return page && is_spot(&page->spot, &block->page_spot);
 }
 
+/* A leaf names only objects that its checkpoint describes. */
+static int install_leaf(struct hf_block *block)
+{
+	struct hf_remote *remote = block->remote;
+	uint64_t end;
+	int err = hf_extmap_leaf_sources(block->plain, block->length, &end);
+
+	if (!err && end > remote->root->object_count)
+		err = HF_ECORRUPT;
+	return err ? err
+		   : hf_extmap_leaf_install(remote->map, block->what, block->plain, block->length);
+}
+
 static int install(struct hf_block *block)
 {
 	struct hf_remote *remote = block->remote;
@@ -98,8 +111,7 @@ static int install(struct hf_block *block)
 	if (!is_current(block))
 		return 0; /* whoever waits finds out where it lies now */
 	if (!(block->what & HF_MAP_IS_PAGE))
-		return hf_extmap_leaf_install(remote->map, block->what, block->plain,
-					      block->length);
+		return install_leaf(block);
 	ref = hf_map_root_page(remote->root, block->what & ~HF_MAP_IS_PAGE);
 	ref->used = true;
 	if (ref->page)
