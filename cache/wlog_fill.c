@@ -4,8 +4,8 @@
  * one ended are about to send their next. `expected` is how many are under way when commits end:
  * what one ended and what had gathered by then, the most of late (it sinks by an eighth a commit).
  * The next batch waits for three quarters of them, so that the others are worked on while it is
- * written, but no longer than a commit takes and at most FILL_MAX_NS from the end of the last. What
- * comes alone or by two never waits. */
+ * written, but no longer than two commits take and at most FILL_MAX_NS from the end of the last.
+ * What comes alone or by two never waits. */
 #include "cache/wlog_private.h"
 
 #define FILL_MAX_NS  (300 * 1000ull)
@@ -51,7 +51,7 @@ void hf_wlog_fill_stop(struct hf_wlog *log)
 bool hf_wlog_fill_waits(struct hf_wlog *log, const struct wlog_batch *batch)
 {
 	struct wlog_fill *fill = &log->fill;
-	uint64_t wait_ns = fill->commit_ns < FILL_MAX_NS ? fill->commit_ns : FILL_MAX_NS;
+	uint64_t wait_ns = 2 * fill->commit_ns < FILL_MAX_NS ? 2 * fill->commit_ns : FILL_MAX_NS;
 	uint64_t now_ns = hf_env_now_ns(log->env);
 	uint32_t wanted;
 
