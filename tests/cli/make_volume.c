@@ -27,6 +27,7 @@ static struct {
 	uint64_t size_bytes, at_bytes, counted, last;
 	struct hf_object_extent extents[OBJECT_BYTES / PIECE_BYTES];
 	struct hf_remote_upload upload;
+	struct hf_remote_checkpoint checkpoint;
 	uint8_t payload[OBJECT_BYTES];
 	int status;
 } run;
@@ -51,12 +52,19 @@ static void end(int status)
 		remote_closed(NULL);
 }
 
+static void checkpointed(struct hf_remote_checkpoint *checkpoint)
+{
+	end(checkpoint->status);
+}
+
 static void advanced(void *context, uint64_t recovery_point)
 {
 	(void)context;
 	run.counted = recovery_point;
-	if (run.at_bytes == run.size_bytes && recovery_point == run.last)
-		end(0);
+	if (run.at_bytes != run.size_bytes || recovery_point != run.last)
+		return;
+	run.checkpoint.done = checkpointed;
+	hf_remote_checkpoint(run.remote, &run.checkpoint);
 }
 
 static void upload_next(void);

@@ -332,6 +332,40 @@ static uint64_t find_on_disk(struct core_world *world, uint8_t fill)
 	return 0;
 }
 
+/* Invariant 8: a detach leaves a checkpoint, from which the next attach opens. A leaf of it that is
+ * damaged is an alarm; the map is built from the objects meanwhile, and the read waits for that. */
+static void test_a_damaged_checkpoint_costs_an_alarm(void **state)
+{
+	struct core_world *world = *state;
+	struct sim_object part = {.length = 0};
+	const struct sim_object *object;
+	uint8_t *bytes;
+
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	assert_int_equal(world_write(world, 0, 8192, 4096, 0xc1), 0);
+	assert_int_equal(world_detach(world, 0, false), 0);
+	for (unsigned i = 0; (object = sim_store_at(world->sim, i)) != NULL; i++)
+		if (strstr(object->name, "/map/"))
+			part = *object;
+	assert_true(part.length > 0);
+	world_close(world, 0); /* what the read cache has of it is in memory */
+	world_boot(world, 0);
+	assert_int_equal(world_attach(world, 0, world_config(false)), 0);
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	assert_int_equal(world_status(world, 0).fetched_bytes, 0);
+	assert_int_equal(world->alarms, 0);
+	bytes = malloc(part.length);
+	memcpy(bytes, part.bytes, part.length);
+	bytes[part.length - 1] ^= 1; /* of the last block, the page */
+	sim_store_poke(world->sim, part.name, bytes, part.length);
+	free(bytes);
+	assert_int_equal(world_expect(world, 0, 8192, 4096, 0xc1), 0);
+	assert_int_equal(world->alarms, 1);
+	assert_non_null(strstr(world->last_alarm, "checkpoint"));
+	assert_true(world_wait_state(world, 0, HF_VOLUME_ATTACHED));
+	assert_int_equal(world_expect(world, 0, 0, 4096, 0), 0);
+}
+
 /* Invariant 8: a dirty block that is lost becomes a bad extent; the rest moves on. */
 static void test_a_lost_dirty_block_becomes_a_bad_extent(void **state)
 {
@@ -424,6 +458,7 @@ int main(void)
 		T(test_a_full_log_waits_for_the_store),
 		T(test_a_full_log_is_given_up_by_force),
 		T(test_a_full_log_is_given_up_by_deletion),
+		T(test_a_damaged_checkpoint_costs_an_alarm),
 		T(test_a_lost_dirty_block_becomes_a_bad_extent),
 		T(test_a_store_that_lost_objects_fails_the_volume),
 		T(test_status_reports_lag_and_traffic),
