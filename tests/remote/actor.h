@@ -9,7 +9,7 @@
 
 #define ACTOR_TENANT      0xaau
 #define ACTOR_VOLUME      0xbbu
-#define ACTOR_STRIDE      (HF_EXTMAP_LEAF_UNITS * 600ull) /* another leaf, often another page */
+#define ACTOR_STRIDE      1u /* all in one leaf: each checkpoint supersedes the one before */
 #define ACTOR_SIZE        (1ull << 40)
 #define ACTOR_UPLOADS_MAX 8u
 #define ACTOR_WRITES_MAX  64u
