@@ -109,7 +109,8 @@ struct hf_core_range {
 
 /* Held by a write from before it looks at the map until it is in the overlay. */
 struct hf_core_lock {
-	const struct hf_core_range *ranges; /* the holder's, until released */
+	/* The holder's, until released; in order, and none overlaps another. */
+	const struct hf_core_range *ranges;
 	unsigned range_count, blockers;
 	void (*granted)(struct hf_core_lock *lock);
 	struct hf_list link;  /* in order of acquisition */

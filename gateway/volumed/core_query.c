@@ -3,7 +3,7 @@
 
 #include "gateway/volumed/core_map.h"
 
-#define LBA_STATUS_STEPS_MAX 65536u /* extents looked at for one answer */
+#define LBA_STATUS_STEPS_MAX 2048u /* extents looked at for one answer, which then is short */
 
 /* ---- READ --------------------------------------------------------------------------------------
  */

@@ -9,12 +9,20 @@ static bool ranges_overlap(const struct hf_core_range *a, const struct hf_core_r
 	return a->lba < b->lba + b->length && b->lba < a->lba + a->length;
 }
 
+/* Both are in order and without overlaps of their own, so one walk over both is enough: 256 ranges
+ * against 256, of as many UNMAPs as initiators like to send, are many. */
 static bool locks_overlap(const struct hf_core_lock *a, const struct hf_core_lock *b)
 {
-	for (unsigned i = 0; i < a->range_count; i++)
-		for (unsigned j = 0; j < b->range_count; j++)
-			if (ranges_overlap(&a->ranges[i], &b->ranges[j]))
-				return true;
+	for (unsigned i = 0, j = 0; i < a->range_count && j < b->range_count;) {
+		const struct hf_core_range *x = &a->ranges[i], *y = &b->ranges[j];
+
+		if (ranges_overlap(x, y))
+			return true;
+		if (x->lba < y->lba)
+			i++;
+		else
+			j++;
+	}
 	return false;
 }
 

@@ -306,6 +306,31 @@ static void write_granted(struct hf_core_lock *lock)
 /* ---- Start -------------------------------------------------------------------------------------
  */
 
+static int by_lba(const void *left, const void *right)
+{
+	const struct hf_core_range *a = left, *b = right;
+
+	return (a->lba > b->lba) - (a->lba < b->lba);
+}
+
+/* In order, and those that touch or overlap as one. Returns how many. */
+static unsigned ranges_join(struct hf_core_range *ranges, unsigned count)
+{
+	unsigned used = 0;
+
+	qsort(ranges, count, sizeof *ranges, by_lba);
+	for (unsigned i = 0; i < count; i++) {
+		struct hf_core_range *last = used ? &ranges[used - 1] : NULL;
+		uint64_t end = ranges[i].lba + ranges[i].length;
+
+		if (!last || ranges[i].lba > last->lba + last->length)
+			ranges[used++] = ranges[i];
+		else if (end > last->lba + last->length)
+			last->length = end - last->lba;
+	}
+	return used;
+}
+
 /* All ranges are checked before anything happens: all or none. */
 static int unmap_prepare(struct hf_core_job *job)
 {
@@ -321,15 +346,16 @@ static int unmap_prepare(struct hf_core_job *job)
 			return HF_EINVAL;
 		if (from[i].offset > size || from[i].length > size - from[i].offset)
 			return HF_ERANGE;
-		if (from[i].length == 0)
-			continue;
-		job->ranges[used].lba = from[i].offset / HF_UNIT;
-		job->ranges[used].length = from[i].length / HF_UNIT;
-		job->records[used] = (struct hf_wlog_record){.type = HF_RECORD_ZERO,
-							     .lba = job->ranges[used].lba,
-							     .length = job->ranges[used].length};
-		used++;
+		if (from[i].length > 0)
+			job->ranges[used++] =
+				(struct hf_core_range){.lba = from[i].offset / HF_UNIT,
+						       .length = from[i].length / HF_UNIT};
 	}
+	used = ranges_join(job->ranges, used);
+	for (unsigned i = 0; i < used; i++)
+		job->records[i] = (struct hf_wlog_record){.type = HF_RECORD_ZERO,
+							  .lba = job->ranges[i].lba,
+							  .length = job->ranges[i].length};
 	job->lock.range_count = used;
 	return 0;
 }

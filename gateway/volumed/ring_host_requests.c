@@ -138,8 +138,9 @@ static bool payload_fits(const struct hf_ring_submission *submission)
 	case HF_OP_RECALL:
 		return length == 0 && payload == HF_RING_KEEP_MAX;
 	case HF_OP_ZERO:
-	case HF_OP_VERIFY:
 		return length != 0 && payload == 0;
+	case HF_OP_VERIFY:
+		return length != 0 && length <= HF_RING_TRANSFER_MAX && payload == 0;
 	default:
 		return payload == 0;
 	}

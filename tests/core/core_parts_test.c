@@ -74,6 +74,56 @@ static void test_a_waiting_lock_can_be_given_up(void **state)
 	hf_core_lock_release(&list, &locks[2]);
 }
 
+#define RANGES 12u
+
+/* In order, with gaps. */
+static unsigned make_ranges(struct hf_core_range *ranges, uint64_t *seed)
+{
+	uint64_t at = 0;
+	unsigned count;
+
+	for (count = 0; count < RANGES; count++) {
+		*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+		ranges[count].lba = at + (*seed >> 33) % 40 + 1;
+		ranges[count].length = (*seed >> 45) % 4 + 1;
+		at = ranges[count].lba + ranges[count].length;
+	}
+	return count;
+}
+
+/* Of many ranges against many: as if each were compared with each. */
+static void test_locks_of_many_ranges(void **state)
+{
+	uint64_t seed = 1;
+	unsigned both[2] = {0};
+
+	(void)state;
+	for (unsigned round = 0; round < 2000; round++) {
+		struct hf_core_range ranges[2][RANGES];
+		struct hf_core_lock locks[2] = {{.granted = granted}, {.granted = granted}};
+		struct hf_list list;
+		bool overlap = false;
+
+		hf_list_init(&list);
+		for (unsigned i = 0; i < 2; i++) {
+			locks[i].ranges = ranges[i];
+			locks[i].range_count = make_ranges(ranges[i], &seed);
+		}
+		for (unsigned i = 0; i < RANGES * RANGES; i++) {
+			const struct hf_core_range *a = &ranges[0][i / RANGES];
+			const struct hf_core_range *b = &ranges[1][i % RANGES];
+
+			overlap |= a->lba < b->lba + b->length && b->lba < a->lba + a->length;
+		}
+		assert_true(hf_core_lock_acquire(&list, &locks[0]));
+		assert_int_equal(hf_core_lock_acquire(&list, &locks[1]), !overlap);
+		both[overlap]++;
+		hf_core_lock_release(&list, &locks[0]);
+		hf_core_lock_release(&list, &locks[1]);
+	}
+	assert_true(both[0] > 10 && both[1] > 10);
+}
+
 /* ---- The overlay -------------------------------------------------------------------------------
  */
 
@@ -322,6 +372,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_locks_are_granted_in_order),
+		cmocka_unit_test(test_locks_of_many_ranges),
 		cmocka_unit_test(test_a_waiting_lock_can_be_given_up),
 		cmocka_unit_test(test_overlay_drops_exactly_what_is_covered),
 		cmocka_unit_test(test_state_says_what_went_in),

@@ -168,6 +168,23 @@ static void test_unmap_is_all_or_none(void **state)
 	assert_int_equal(world_expect(world, 0, 8 * KIB, 4 * KIB, 0), 0);
 }
 
+/* In whatever order its ranges come, and however they overlap. */
+static void test_unmap_of_ranges_that_overlap(void **state)
+{
+	struct core_world *world = *state;
+	struct hf_ring_range ranges[] = {{12288, 4096}, {0, 4096}, {20480, 512}, {512, 512},
+					 {2048, 8192},  {0, 512},  {12288, 512}};
+
+	assert_int_equal(world_write(world, 0, 0, 24 * KIB, 6), 0);
+	assert_int_equal(world_do(world, 0, HF_OP_UNMAP, 0, 0, ranges, sizeof ranges), 0);
+	assert_int_equal(world_expect(world, 0, 0, 10 * KIB, 0), 0);
+	assert_int_equal(world_expect(world, 0, 10 * KIB, 2 * KIB, 6), 0);
+	assert_int_equal(world_expect(world, 0, 12 * KIB, 4 * KIB, 0), 0);
+	assert_int_equal(world_expect(world, 0, 16 * KIB, 4 * KIB, 6), 0);
+	assert_int_equal(world_expect(world, 0, 20 * KIB, 512, 0), 0);
+	assert_int_equal(world_expect(world, 0, 20 * KIB + 512, 3584, 6), 0);
+}
+
 static void test_lba_status_tells_mapped_from_unmapped(void **state)
 {
 	struct core_world *world = *state;
@@ -374,6 +391,7 @@ int main(void)
 		T(test_compare_and_write_says_where_it_differs),
 		T(test_overlapping_requests_keep_their_order),
 		T(test_unmap_is_all_or_none),
+		T(test_unmap_of_ranges_that_overlap),
 		T(test_lba_status_tells_mapped_from_unmapped),
 		T(test_a_request_is_executed_once),
 		T(test_ids_may_run_far_ahead),

@@ -200,6 +200,8 @@ static void descriptors_that_lie(void **state)
 	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 15);
 	ASK(HF_EINVAL, s.op = HF_OP_UNMAP; s.data_length = 16 * (HF_RING_UNMAP_RANGES_MAX + 1));
 	ASK(HF_EINVAL, s.op = HF_OP_LBA_STATUS; s.data_length = 8);
+	ASK(HF_EINVAL, s.op = HF_OP_VERIFY; s.length = HF_RING_TRANSFER_MAX + 512;
+	    s.data_length = 0);
 	ASK(HF_EINVAL, s.op = HF_OP_FLUSH);
 	ASK(HF_EINVAL, s.op = HF_OP_KEEP);
 	ASK(HF_EINVAL, s.op = HF_OP_KEEP; s.length = 0; s.data_length = HF_RING_KEEP_MAX + 1);
