@@ -128,6 +128,7 @@ class Holdfast:
     def start(self):
         self.lab.up("dir", LOG, with_parent=True)
         volumes = [self.create(f"bench-{i}") for i in range(LUNS)]
+        self.first = volumes[0]["volume_id"]
         self.urls = [self.url(v) for v in volumes]
         self.cached_url = self.url(self.create("bench-cached", "--write-cache", "on"))
         self.store = self.lab.layout.path("store")
@@ -150,6 +151,14 @@ class Holdfast:
 
     def tier_hits(self):
         return sum(v["memory_tier_hits"] for v in self.status()["volumes"])
+
+    def fetched(self):
+        return sum(v["fetched_bytes"] for v in self.status()["volumes"])
+
+    def leave_and_return(self):
+        """The first volume, so that the log holds nothing of it."""
+        self.lab.ask("holdfast", "volume", "detach", self.first, "--wait")
+        self.lab.ask("holdfast", "volume", "attach", self.first, "--gateway", "lab", "--wait")
 
     def before(self):
         pass
