@@ -22,6 +22,7 @@
 HF_STATIC_ASSERT(RINGS_MAX > HF_RING_SESSIONS_MAX + HF_RING_DRAINS_MAX, "a name for each session");
 #define BIND_RETRY_MS  250u /* the core says when a volume appears; this is only the belt */
 #define ACCEPTS_A_TURN 16u
+#define HELD_BUCKETS   256u
 
 /* A ring's name and the volumes it has, or had when it was last connected. */
 struct ring {
@@ -50,7 +51,8 @@ struct hf_ring_host {
 	unsigned handles_open;
 	struct hf_list sessions; /* oldest first */
 	unsigned session_count;
-	bool something_changed;
+	bool something_changed, bind_owed;
+	struct hf_list held[HELD_BUCKETS]; /* bindings, also of those that drain, by volume */
 	struct hf_ring_tiers *tiers;
 	struct ring rings[RINGS_MAX];
 	void (*closed)(void *context); /* set while closing */
@@ -182,15 +184,19 @@ void hf_ring_host_unbound(struct hf_ring_host *host, const struct hf_ring_sessio
 
 static bool is_held(struct hf_ring_host *host, uint64_t volume)
 {
-	for (struct hf_ring_session *session = first_session(host); session;
-	     session = next_session(host, session)) {
-		for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++) {
-			if (session->bindings[i].state == HF_RING_HELD &&
-			    session->bindings[i].volume == volume)
-				return true;
-		}
+	hf_list_for_each (link, &host->held[volume % HELD_BUCKETS]) {
+		if (hf_container_of(link, struct hf_ring_binding, held)->volume == volume)
+			return true;
 	}
 	return false;
+}
+
+static void let_go(struct hf_ring_session *session)
+{
+	for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++) {
+		if (session->bindings[i].state == HF_RING_HELD)
+			hf_list_remove(&session->bindings[i].held);
+	}
 }
 
 static bool may_bind(const struct hf_ring_host *host, const struct hf_ring_session *session,
@@ -228,20 +234,20 @@ static bool bind_session(struct hf_ring_host *host, struct hf_ring_session *sess
 			continue;
 		}
 		ring_gain_volume(host, session->uuid, binding->volume);
+		hf_list_init(&binding->held);
+		hf_list_push_back(&host->held[binding->volume % HELD_BUCKETS], &binding->held);
 		hf_ring_session_bound(session, i, &status);
 	}
 	return waiting;
 }
 
-static void bind_retry(uv_timer_t *timer)
-{
-	hf_ring_host_bind(timer->data);
-}
+static void bind_retry(uv_timer_t *timer);
 
-void hf_ring_host_bind(struct hf_ring_host *host)
+static void bind_now(struct hf_ring_host *host)
 {
 	bool waiting = false;
 
+	host->bind_owed = false;
 	if (host->closed)
 		return;
 	for (struct hf_ring_session *session = first_session(host); session;
@@ -251,6 +257,16 @@ void hf_ring_host_bind(struct hf_ring_host *host)
 		uv_timer_start(&host->bind_timer, bind_retry, BIND_RETRY_MS, 0);
 	else
 		uv_timer_stop(&host->bind_timer);
+}
+
+static void bind_retry(uv_timer_t *timer)
+{
+	bind_now(timer->data);
+}
+
+void hf_ring_host_bind(struct hf_ring_host *host)
+{
+	host->bind_owed = true;
 }
 
 void hf_ring_host_volume_changed(struct hf_ring_host *host, uint64_t volume)
@@ -275,8 +291,10 @@ static void flush(struct hf_ring_host *host)
 		for (struct hf_ring_session *session = first_session(host); session;
 		     session = next_session(host, session))
 			hf_ring_session_tell_changes(session);
-		hf_ring_host_bind(host);
+		host->bind_owed = true;
 	}
+	if (host->bind_owed)
+		bind_now(host);
 	for (struct hf_ring_session *session = first_session(host); session;
 	     session = next_session(host, session))
 		hf_ring_requests_wake(session);
@@ -383,6 +401,7 @@ void hf_ring_host_gone(struct hf_ring_host *host, struct hf_ring_session *sessio
 				    ? ring_named(host, session->uuid)
 				    : NULL;
 
+	let_go(session);
 	hf_list_remove(&session->link);
 	host->session_count--;
 	if (ring) {
@@ -501,6 +520,8 @@ int hf_ring_host_open(const struct hf_ring_host_config *config, struct hf_ring_h
 	host->tgtd_context = config->tgtd_context;
 	strcpy(host->path, config->path);
 	hf_list_init(&host->sessions);
+	for (unsigned i = 0; i < HELD_BUCKETS; i++)
+		hf_list_init(&host->held[i]);
 	host->tiers = hf_ring_tiers_create(config->tier_bytes, config->tier_rings);
 	err = host->tiers ? open_socket(host, message)
 			  : hf_fail(message, HF_ENOMEM, "no memory for the ring's host");

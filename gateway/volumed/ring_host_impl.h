@@ -83,6 +83,7 @@ enum hf_ring_binding_state {
 
 struct hf_ring_binding {
 	enum hf_ring_binding_state state;
+	struct hf_list held; /* of the host, by volume; while HELD */
 	uint64_t volume;
 	uint64_t last_id;   /* of this session */
 	unsigned under_way; /* in the core */
@@ -191,7 +192,7 @@ int hf_ring_host_accepted(struct hf_ring_host *host, struct hf_ring_session *ses
 /* HELLO arrived: an older session of the same ring is over. HF_EBUSY if the ring is another
  * process's. */
 int hf_ring_host_greet(struct hf_ring_host *host, struct hf_ring_session *session);
-/* Binds what waits and can be bound. */
+/* Binds what waits and can be bound; later in the same turn of the loop, once for all who ask. */
 void hf_ring_host_bind(struct hf_ring_host *host);
 /* The shim closed the LUN: this ring will ask nothing about the volume any more. */
 void hf_ring_host_unbound(struct hf_ring_host *host, const struct hf_ring_session *session,

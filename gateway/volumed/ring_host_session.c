@@ -283,6 +283,8 @@ static void unbind_volume(struct hf_ring_session *session, uint64_t volume)
 		return;
 	}
 	hf_ring_tier_unbound(session, (uint32_t)(binding - session->bindings));
+	if (binding->state == HF_RING_HELD)
+		hf_list_remove(&binding->held);
 	*binding = (struct hf_ring_binding){0};
 	hf_ring_host_unbound(session->host, session, volume);
 	tell(session, &(struct hf_ring_message){.type = HF_RING_UNBOUND, .volume = volume});

@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 
+#define BUCKETS      1024u
 #define CHANGE_MAGIC 0x48464348u
 
 enum phase { WAITING = 1, IN_CORE, WAITING_TO_SAVE, SAVING };
@@ -40,9 +41,10 @@ struct hf_volumes {
 	struct hf_alarms *alarms;
 	struct hf_env *env;
 	struct hf_core *core;
-	struct hf_list known;   /* hf_known_volume */
-	struct hf_list changes; /* every change, in order of arrival */
-	unsigned change_count;  /* without KEEPs, of which each volume has one at most */
+	struct hf_list known;            /* hf_known_volume */
+	struct hf_list buckets[BUCKETS]; /* the same, by volume */
+	struct hf_list changes;          /* every change, in order of arrival */
+	unsigned change_count;           /* without KEEPs, of which each volume has one at most */
 	bool saving, stopping;
 };
 
@@ -57,8 +59,11 @@ const struct hf_list *hf_volumes_known(const struct hf_volumes *volumes)
 
 static struct hf_known_volume *find(const struct hf_volumes *volumes, uint64_t volume)
 {
-	hf_list_for_each (link, &volumes->known) {
-		struct hf_known_volume *known = hf_container_of(link, struct hf_known_volume, link);
+	const struct hf_list *bucket = &volumes->buckets[volume % BUCKETS];
+
+	hf_list_for_each (link, bucket) {
+		struct hf_known_volume *known =
+			hf_container_of(link, struct hf_known_volume, bucket);
 
 		if (known->config.volume == volume)
 			return known;
@@ -80,6 +85,7 @@ static struct hf_known_volume *remember(struct hf_volumes *volumes,
 		known = calloc(1, sizeof *known);
 		HF_ASSERT(known);
 		hf_list_push_back(&volumes->known, &known->link);
+		hf_list_push_back(&volumes->buckets[config->volume % BUCKETS], &known->bucket);
 	}
 	known->config = *config;
 	known->detached = detached;
@@ -101,6 +107,7 @@ static void forget(struct hf_known_volume *known)
 	if (!known)
 		return;
 	hf_list_remove(&known->link);
+	hf_list_remove(&known->bucket);
 	free(known->kept);
 	explicit_bzero(known, sizeof *known);
 	free(known);
@@ -431,6 +438,8 @@ struct hf_volumes *hf_volumes_create(const struct hf_state *state, struct hf_ala
 	volumes->state = state;
 	volumes->alarms = alarms;
 	hf_list_init(&volumes->known);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		hf_list_init(&volumes->buckets[i]);
 	hf_list_init(&volumes->changes);
 	return volumes;
 }

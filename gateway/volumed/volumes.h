@@ -14,7 +14,7 @@ struct hf_volumes;
 
 /* A volume as it is remembered. */
 struct hf_known_volume {
-	struct hf_list link;
+	struct hf_list link, bucket;
 	struct hf_volume_config config;
 	bool detached;
 	void *kept; /* what its shims left here, `kept_bytes` of it */

@@ -246,6 +246,71 @@ static void only_known_uids(void **state)
 	assert_true(ring_fixture_wait(is_true, &closed));
 }
 
+#define BINDS 128u
+
+static uint32_t somebody_elses(void *context, uint64_t volume)
+{
+	(void)volume;
+	++*(unsigned *)context;
+	return 1;
+}
+
+/* Connects as tgtd, whose uid is 4711. */
+static void greet_as_tgtd(struct hostile *hostile, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct hf_ring_message message;
+
+	*hostile = (struct hostile){.uuid = {4, 7, 1, 1}};
+	strcpy(address.sun_path, path);
+	hostile->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(seteuid(4711), 0);
+	assert_int_equal(connect(hostile->socket, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(hf_shim_memory_open(&hostile->memory, hostile->uuid, 1), 0);
+	hostile_send_greeting(hostile);
+	assert_true(hostile_hears(hostile, &message) && message.type == HF_RING_WELCOME);
+}
+
+/* What waits to be bound is looked at once a turn, however many messages ask for it: many that wait
+ * for ever and a message for each look would keep all others waiting. */
+static void many_binds_are_one_look(void **state)
+{
+	struct hf_ring_message message_out;
+	struct hf_ring_host *other;
+	struct hf_errmsg message;
+	struct hostile hostile;
+	unsigned asked = 0;
+	bool closed = false;
+	char path[96];
+
+	(void)state;
+	if (geteuid() != 0)
+		return; /* only root can be somebody else */
+	snprintf(path, sizeof path, "%s/other.sock", ring_fixture_folder());
+	chmod(ring_fixture_folder(), 0755);
+	assert_int_equal(
+		hf_ring_host_open(&(struct hf_ring_host_config){.loop = ring_fixture_loop(),
+								.core = ring_fixture_core(),
+								.path = path,
+								.tgt_uid = 4711,
+								.tgtd_of = somebody_elses,
+								.tgtd_context = &asked},
+				  &other, &message),
+		0);
+	greet_as_tgtd(&hostile, path);
+	for (uint64_t volume = 1; volume <= BINDS; volume++) {
+		message_out = (struct hf_ring_message){.type = HF_RING_BIND, .volume = volume};
+		assert_int_equal(send(hostile.socket, &message_out, sizeof message_out, 0),
+				 sizeof message_out);
+	}
+	ring_fixture_turn();
+	assert_in_range(asked, BINDS, 16 * BINDS);
+	hostile_close(&hostile);
+	hf_ring_host_close(other, host_closed, &closed);
+	assert_true(ring_fixture_wait(is_true, &closed));
+}
+
 /* Once: a ring that comes back after volumed's death and is lost before it binds anything keeps the
  * results that wait for it; one that gave up its volumes does not. */
 static void what_waits_for_a_ring_is_kept(void **state)
@@ -276,6 +341,7 @@ int main(void)
 		TEST(too_few_and_too_many_descriptors),
 		TEST(headers_that_lie),
 		TEST(only_known_uids),
+		TEST(many_binds_are_one_look),
 		TEST(what_waits_for_a_ring_is_kept),
 	};
 
