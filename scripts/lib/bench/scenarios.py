@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
+import layout as lay
 import machine
 from lab import LabError
 from sides import SPAN, load, load_argv, raw
@@ -221,6 +222,14 @@ def first_read(world, _seconds):
     return sample
 
 
+def map_cost(_world, _seconds):
+    """A map at its worst: every other 4 KiB, ten million extents."""
+    clock = machine.Clock({})
+    done = subprocess.run([os.path.join(lay.BUILD, "tests", "bench_map")], capture_output=True,
+                          text=True, check=True, stdin=subprocess.DEVNULL)
+    return {**json.loads(done.stdout), "cpu": clock.read()}
+
+
 # ---- The list
 
 DEEP = {"block": 4 * KIB, "depth": 32}
@@ -327,4 +336,10 @@ SCENARIOS = [
                 lambda s: s["holdfast"]["first_read_s"] / s["holdfast"]["log_read_s"],
                 at_most=0.5),
          Figure("firstread: time", "s", of("holdfast", "first_read_s"))]),
+    Scenario(
+        "map", "a map at its worst: every other 4 KiB, ten million extents",
+        {"map": map_cost},
+        [Figure("map: an extent", "bytes", of("map", "bytes_per_extent"), at_most=11),
+         Figure("map: look-up", "µs", of("map", "lookup_us"), at_most=0.4),
+         Figure("map: insertion", "µs", of("map", "insert_us"))]),
 ]
