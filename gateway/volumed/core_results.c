@@ -18,6 +18,8 @@
 
 #include "gateway/volumed/core_internal.h"
 
+#define RECOVERED_RINGS_MAX 1024u
+
 static struct hf_list *ring_bucket(struct hf_core_ring *ring, uint64_t id)
 {
 	return &ring->buckets[id % HF_CORE_RESULT_BUCKETS];
@@ -84,10 +86,11 @@ static void ring_free(struct hf_core_ring *ring)
 	free(ring);
 }
 
-/* The ring that was used least recently and has nothing under way makes room. */
+/* The ring that was used least recently and has nothing under way makes room. While several logs
+ * are recovered in any order, nobody knows which that is. */
 static bool rings_make_room(struct hf_core *core)
 {
-	if (core->ring_count < HF_CORE_RINGS_MAX)
+	if (core->ring_count < (core->recovering ? RECOVERED_RINGS_MAX : HF_CORE_RINGS_MAX))
 		return true;
 	hf_list_for_each (cursor, &core->rings) {
 		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
@@ -284,9 +287,23 @@ static bool result_did_not_survive(struct hf_core *core, const struct hf_core_ri
 			 memcmp(entry->request.ring, ring->uuid, sizeof ring->uuid) != 0);
 }
 
+/* Of more than there is to be those go that nothing came back of. */
+static void rings_trim(struct hf_core *core)
+{
+	hf_list_for_each_safe (cursor, &core->rings) {
+		struct hf_core_ring *ring = hf_container_of(cursor, struct hf_core_ring, link);
+
+		if (core->ring_count <= HF_CORE_RINGS_MAX)
+			return;
+		if (hf_list_empty(&ring->ended))
+			hf_core_ring_forget(core, ring->uuid);
+	}
+}
+
 void hf_core_results_validate(struct hf_core *core)
 {
 	results_forget_if(core, result_did_not_survive, 0);
+	rings_trim(core);
 	rings_limit(core);
 }
 

@@ -280,6 +280,28 @@ static void small_core_free(struct hf_core *core)
 	free(core);
 }
 
+/* "Once": rings that died long ago, of which another log has records still, take nothing from one
+ * that lives. */
+static void test_recovery_forgets_no_ring_for_others(void **state)
+{
+	struct hf_core *core = small_core();
+	struct hf_request_id id = {.ring = {77}, .id = 3};
+	struct hf_core_result *result;
+
+	(void)state;
+	core->recovering = true;
+	hf_core_results_recovered(core->logs[0], &id, 5, 20, HF_OK);
+	for (unsigned i = 0; i < 3 * HF_CORE_RINGS_MAX; i++) {
+		struct hf_request_id other = {.ring = {1, (uint8_t)i}, .id = 9};
+
+		hf_core_results_recovered(core->logs[0], &other, 5, 19, HF_OK);
+	}
+	hf_core_results_validate(core);
+	core->recovering = false;
+	assert_int_equal(hf_core_results_look(core, &id, &result), HF_CORE_ENDED);
+	small_core_free(core);
+}
+
 static void test_state_says_what_went_in(void **state)
 {
 	struct hf_core *core = small_core();
@@ -375,6 +397,7 @@ int main(void)
 		cmocka_unit_test(test_locks_of_many_ranges),
 		cmocka_unit_test(test_a_waiting_lock_can_be_given_up),
 		cmocka_unit_test(test_overlay_drops_exactly_what_is_covered),
+		cmocka_unit_test(test_recovery_forgets_no_ring_for_others),
 		cmocka_unit_test(test_state_says_what_went_in),
 		cmocka_unit_test(test_state_of_version_1_is_read),
 		cmocka_unit_test(test_damaged_state_is_refused),
