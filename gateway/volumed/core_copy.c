@@ -301,7 +301,7 @@ static void copy_read(struct hf_wlog_read *read)
 	if (read->status != 0) {
 		copy->failed = true;
 		if (read->status != HF_ENOENT && read->status != HF_ECANCELED)
-			hf_core_segment_of(core, copy->source)->uncopyable = true;
+			hf_core_segment_spoilt(core, copy->places[read - copy->reads].source);
 	}
 	if (--copy->reading == 0)
 		copy_append(copy);
@@ -346,6 +346,14 @@ static bool lies_there(const struct hf_core_copy *copy, const struct hf_core_ent
 	return hf_core_log_at(copy->core, entry->place.source) == copy->from;
 }
 
+/* Out of a log each record is tried, until one cannot be read: only its upload finds out what is
+ * lost of it. */
+static bool is_spoilt(const struct hf_core_copy *copy, const struct hf_core_entry *entry)
+{
+	return copy->from != copy->to &&
+	       hf_core_segment_of(copy->core, entry->place.source)->uncopyable;
+}
+
 /* Whole appends from `sequence` on; at least one, whatever its size. */
 static void copy_take(struct hf_core_copy *copy, const struct hf_core_volume *volume,
 		      uint64_t sequence)
@@ -358,6 +366,7 @@ static void copy_take(struct hf_core_copy *copy, const struct hf_core_volume *vo
 		const struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, sequence + i);
 
 		if (sequence + i > volume->durable_sequence || !lies_there(copy, entry) ||
+		    is_spoilt(copy, entry) ||
 		    (i > 0 && copy->payload_bytes + entry_bytes(entry) > COPY_BYTES))
 			break;
 		copy->places[i] = entry->place;
