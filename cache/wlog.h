@@ -107,6 +107,9 @@ struct hf_wlog_owner {
 	 * `moved`, before `opened`. May be called before an open that fails. A segment that was
 	 * recycled may come back if it was not reused before the crash. */
 	void (*recovered)(void *context, const struct hf_wlog_record *record, const void *payload);
+	/* After all of that, and before anything is written: false refuses the log, as it is, with
+	 * HF_ECORRUPT. NULL: true. */
+	bool (*accepts)(void *context);
 	/* A start, or a failed sync or write: the record was written again; place and batch are
 	 * new, the old place is gone. Called in log order, before its append is done (durable) or
 	 * after (write-cache). Not called for STATE. */
@@ -134,6 +137,11 @@ struct hf_wlog_config {
 	unsigned reserve_segments;
 	/* Memory for the payload that was written last: reads of it need no disk. 0: none. */
 	uint64_t keep_bytes;
+	/* One whose segment table has a lower version is an older copy of the log: refused with
+	 * HF_ESTALE before anything is written to it, since each start raises the version, by two
+	 * at least. One less may be: the copies of a table have versions of their own, and one may
+	 * be damaged. */
+	uint64_t least_version;
 };
 
 /* Formats the disk: superblock, empty table, zero-filled segments. `uuid` is the log's new name.

@@ -94,6 +94,14 @@ static void open_relocated(struct hf_wlog *log, int status)
 
 static void open_recovered(struct hf_wlog *log, int status)
 {
+	const struct hf_wlog_owner *owner = log->config.owner;
+
+	if (!status && owner->accepts && !owner->accepts(owner->context))
+		status =
+			hf_fail(&log->opening->message, HF_ECORRUPT,
+				"log on disk %u: what it says cannot be understood; see the alarms "
+				"before",
+				log->config.disk);
 	if (status) {
 		open_end(log, status);
 		return;
@@ -190,6 +198,12 @@ static void tables_read(struct hf_wlog *log, int status)
 	/* The newest may never have been synced: of two whole ones it is written over first. */
 	log->table_good = errs[0] || errs[1] ? newest : !newest;
 	log->opening->version = log->table.version;
+	if (log->table.version + 1 < log->config.least_version) {
+		hf_fail(&log->opening->message, HF_ESTALE,
+			"it is an older copy of the log that was here");
+		open_end(log, HF_ESTALE);
+		return;
+	}
 	segments_adopt(log);
 }
 

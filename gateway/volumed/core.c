@@ -292,11 +292,6 @@ static void log_opened(struct hf_wlog_open *open)
 	}
 	if (hf_core_log_find(core, open->uuid))
 		hf_core_log_fail(log, HF_ECORRUPT, "it is a copy of another log that is in use");
-	else if (open->version < log->least_version)
-		hf_core_log_fail(log, HF_ESTALE, "it is an older copy of the log that was here");
-	else if (log->damaged)
-		hf_core_log_fail(log, HF_ECORRUPT,
-				 "the log's control state cannot be read; see the alarms before");
 	if (log->error != 0) {
 		hf_wlog_close(open->wlog, log_refused, log);
 		return;
@@ -334,7 +329,7 @@ void hf_core_open_start(struct hf_core_open *open)
 	for (unsigned i = 0; i < count; i++) {
 		struct hf_core_log *log = hf_core_log_create(core, open->config.disks[i]);
 
-		log->least_version = open->config.least_version[i];
+		log->open.config.least_version = open->config.least_version[i];
 		if (log->disk == HF_CORE_NO_DISK) {
 			hf_core_log_fail(log, HF_ENOENT, "its disk is not there");
 			continue;

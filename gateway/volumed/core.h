@@ -115,7 +115,8 @@ struct hf_volume_change {
  * and wait for it up to the store's deadline. Idempotent. */
 void hf_core_attach(struct hf_core *core, struct hf_volume_change *change);
 /* Refuses new requests, uploads what is left, seals, forgets the volume locally (a DETACH record).
- * Idempotent. */
+ * Idempotent. One that is not known here is detached, but not while a log is missing that may have
+ * it (HF_ENOTREADY unless forced). */
 void hf_core_detach(struct hf_core *core, struct hf_volume_change *change);
 /* Drops what is left in the log and deletes every object. Needs config.tenant and wrap_key only if
  * the volume is not attached. Idempotent. */

@@ -127,7 +127,7 @@ static const char *remote_misfit(const struct hf_core_volume *volume, uint64_t p
 {
 	uint64_t last = volume->next_sequence - 1;
 
-	if (point < volume->uploaded_through)
+	if (point < volume->counted_through)
 		return "the store holds less than it had confirmed";
 	if (point > last && volume->queue.count > 0)
 		return "the store holds writes that this log never had";

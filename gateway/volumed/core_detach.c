@@ -248,6 +248,10 @@ void hf_core_detach(struct hf_core *core, struct hf_volume_change *change)
 	volume = hf_core_volume_find(core, change->config.volume);
 	if (core->closing) {
 		leave_refuse(core, change, HF_ECANCELED, "closing");
+	} else if (!volume && !change->force && hf_core_logs_are_missing(core)) {
+		leave_refuse(core, change, HF_ENOTREADY,
+			     "a write log is missing, and what it may hold of the volume was not "
+			     "uploaded; detach by force loses it");
 	} else if (!volume) {
 		change->status = 0;
 		hf_core_change_ended(core, change);

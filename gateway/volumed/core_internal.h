@@ -208,7 +208,6 @@ struct hf_core_log {
 	struct hf_wlog_owner owner;
 	struct hf_wlog_open open;
 	bool damaged, closed;
-	uint64_t least_version;            /* of its table at the start */
 	struct hf_core_log_change *change; /* being added or drained */
 	unsigned pinned;                   /* volumes that are in it */
 	struct hf_core_found_table *found; /* while it recovers, until all have */

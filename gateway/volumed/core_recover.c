@@ -68,6 +68,14 @@ static void log_recovered(void *context, const struct hf_wlog_record *record, co
 	}
 }
 
+/* What a log that is written to would say from then on is what was understood of it. */
+static bool log_accepts(void *context)
+{
+	const struct hf_core_log *log = context;
+
+	return !log->damaged;
+}
+
 /* ---- All of them -------------------------------------------------------------------------------
  */
 
@@ -326,6 +334,7 @@ static void log_alarm(void *context, const char *text)
 
 const struct hf_wlog_owner hf_core_log_owner = {
 	.recovered = log_recovered,
+	.accepts = log_accepts,
 	.moved = log_moved,
 	.durable = log_durable,
 	.state = log_state,

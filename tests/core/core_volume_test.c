@@ -157,6 +157,108 @@ static void test_delete_waits_for_the_store(void **state)
 	assert_null(sim_store_at(world->sim, 0));
 }
 
+/* Invariant 1: what may be in a log that is missing was not uploaded for all one knows. */
+static void test_what_may_be_in_a_missing_log_is_given_up_by_force_alone(void **state)
+{
+	struct core_world *world = *state;
+
+	world->misses_a_log = true;
+	world_boot(world, 1);
+	assert_int_equal(world_detach(world, 1, false), HF_ENOTREADY);
+	assert_int_equal(world_detach(world, 1, true), 0);
+}
+
+/* Invariant 1: an older copy of a log does not become the log by being tried again and again, as a
+ * service that fails is. */
+static void test_an_older_copy_of_a_log_stays_one(void **state)
+{
+	struct core_world *world = *state;
+	struct hf_core_log_status logs[HF_CORE_LOGS_MAX];
+
+	assert_int_equal(hf_core_logs(world->cores[0], logs), 1);
+	world_die(world, 0, false);
+	world->least_version = logs[0].version + 2;
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(world_try_boot(world, 0), HF_ESTALE);
+	assert_int_equal(sim_heap_count(world->sim, 0), 0);
+	world->least_version = logs[0].version + 1; /* the other copy of the table was damaged */
+	assert_int_equal(world_try_boot(world, 0), 0);
+}
+
+/* ---- A log of somebody else's -----------------------------------------------------------------
+ */
+
+struct stranger {
+	struct hf_wlog_open open;
+	bool opened, closed;
+};
+
+static size_t stranger_state(void *context, void *buffer, size_t capacity)
+{
+	(void)context;
+	(void)capacity;
+	memset(buffer, 0x5a, 64);
+	return 64;
+}
+
+static void stranger_recovered(void *context, const struct hf_wlog_record *record,
+			       const void *payload)
+{
+	(void)context;
+	(void)record;
+	(void)payload;
+}
+
+static void stranger_moved(void *context, const struct hf_wlog_record *record)
+{
+	(void)context;
+	(void)record;
+}
+
+static void stranger_durable(void *context, uint64_t batch)
+{
+	(void)context;
+	(void)batch;
+}
+
+static void stranger_opened(struct hf_wlog_open *open)
+{
+	hf_container_of(open, struct stranger, open)->opened = true;
+}
+
+static void stranger_closed(void *context)
+{
+	*(bool *)context = true;
+}
+
+/* Invariant 1: what a log says is not written over by who does not understand it, say after a
+ * downgrade, however often that is tried. */
+static void test_control_state_that_is_not_understood_stays_refused(void **state)
+{
+	static const struct hf_wlog_owner owner = {
+		.recovered = stranger_recovered,
+		.moved = stranger_moved,
+		.durable = stranger_durable,
+		.state = stranger_state,
+	};
+	struct core_world *world = *state;
+	struct stranger *stranger = sim_keep_alloc(sizeof *stranger);
+
+	stranger->open.config.env = sim_env(world->sim, 1);
+	stranger->open.config.owner = &owner;
+	stranger->open.opened = stranger_opened;
+	sim_select(world->sim, 1);
+	hf_wlog_open_start(&stranger->open);
+	assert_true(sim_wait_flag(world->sim, &stranger->opened, WORLD_PATIENCE));
+	assert_int_equal(stranger->open.status, 0);
+	hf_wlog_close(stranger->open.wlog, stranger_closed, &stranger->closed);
+	assert_true(sim_wait_flag(world->sim, &stranger->closed, WORLD_PATIENCE));
+	sim_keep_free(stranger);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(world_try_boot(world, 1), HF_ECORRUPT);
+	assert_int_equal(sim_heap_count(world->sim, 1), 0);
+}
+
 static void test_delete_leaves_nothing(void **state)
 {
 	struct core_world *world = *state;
@@ -417,6 +519,25 @@ static void test_a_store_that_lost_objects_fails_the_volume(void **state)
 	assert_int_equal(world_write(world, 0, 0, 512, 1), HF_ENOTREADY);
 }
 
+/* The same while the log has not been told yet what the store confirmed. */
+static void test_a_store_that_lost_what_was_just_confirmed_fails_the_volume(void **state)
+{
+	struct core_world *world = *state;
+	struct hf_volume_config config = world_config(false);
+	char name[HF_STORE_NAME_MAX + 1];
+
+	assert_int_equal(world_write(world, 0, 0, 4096, 1), 0);
+	assert_true(world_wait_uploaded(world, 0));
+	sim_run(world->sim, 4 * HF_NS_PER_S);
+	assert_int_equal(world_write(world, 0, 0, 4096, 2), 0);
+	assert_true(world_wait_uploaded(world, 0));
+	world_object_name(world, name);
+	sim_store_poke(world->sim, name, NULL, 0);
+	config.attach_epoch++;
+	assert_int_equal(world_attach(world, 0, config), 0);
+	assert_true(world_wait_state(world, 0, HF_VOLUME_FAILED));
+}
+
 static void test_status_reports_lag_and_traffic(void **state)
 {
 	struct core_world *world = *state;
@@ -451,6 +572,8 @@ int main(void)
 		T(test_what_does_not_exist_is_not_attached),
 		T(test_detach_drains_and_the_volume_moves),
 		T(test_detach_waits_for_the_store_and_force_does_not),
+		T(test_what_may_be_in_a_missing_log_is_given_up_by_force_alone),
+		T(test_an_older_copy_of_a_log_stays_one),
 		T(test_delete_leaves_nothing),
 		T(test_delete_waits_for_the_store),
 		T(test_the_old_holder_is_fenced),
@@ -461,6 +584,8 @@ int main(void)
 		T(test_a_damaged_checkpoint_costs_an_alarm),
 		T(test_a_lost_dirty_block_becomes_a_bad_extent),
 		T(test_a_store_that_lost_objects_fails_the_volume),
+		T(test_a_store_that_lost_what_was_just_confirmed_fails_the_volume),
+		T(test_control_state_that_is_not_understood_stays_refused),
 		T(test_status_reports_lag_and_traffic),
 	};
 

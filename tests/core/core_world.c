@@ -78,10 +78,11 @@ static void core_opened(struct hf_core_open *open)
 	hf_container_of(open, struct open_job, open)->done = true;
 }
 
-void world_boot(struct core_world *world, unsigned host)
+int world_try_boot(struct core_world *world, unsigned host)
 {
 	struct open_job *job = sim_keep_alloc(sizeof *job);
 	struct hf_core_config *config = &job->open.config;
+	int status;
 
 	config->env = sim_env(world->sim, host);
 	config->object_bytes = 32u << 10;
@@ -90,15 +91,26 @@ void world_boot(struct core_world *world, unsigned host)
 	config->claims_look_ms = 50;
 	config->cache_bytes = 1u << 20;
 	config->keep_bytes = world->keep_bytes;
+	if (world->misses_a_log) {
+		config->disk_count = 2;
+		config->disks[1] = HF_CORE_NO_DISK;
+	}
+	config->least_version[0] = world->least_version;
 	config->context = world;
 	config->alarm = alarmed;
 	job->open.opened = core_opened;
 	sim_select(world->sim, host);
 	hf_core_open_start(&job->open);
 	HF_ASSERT(sim_wait_flag(world->sim, &job->done, WORLD_PATIENCE));
-	HF_ASSERT(job->open.core != NULL);
 	world->cores[host] = job->open.core;
+	status = job->open.status;
 	sim_keep_free(job);
+	return status;
+}
+
+void world_boot(struct core_world *world, unsigned host)
+{
+	HF_ASSERT(world_try_boot(world, host) == 0);
 }
 
 static void core_closed(void *context)

@@ -20,12 +20,16 @@ struct core_world {
 	char last_alarm[256];
 	uint64_t read_deadline_ms;
 	uint64_t keep_bytes; /* 0 at first */
+	bool misses_a_log;   /* beside the one that is there */
+	uint64_t least_version;
 };
 
 /* A world with formatted disks and no process. */
 struct core_world *world_create(uint64_t seed);
 void world_destroy(struct core_world *world);
 void world_boot(struct core_world *world, unsigned host);
+/* The status; the core is there only if it is 0. */
+int world_try_boot(struct core_world *world, unsigned host);
 void world_close(struct core_world *world, unsigned host);
 /* SIGKILL or, with `power`, a loss of power. */
 void world_die(struct core_world *world, unsigned host, bool power);
