@@ -371,15 +371,28 @@ static struct hf_ring_session *too_much(struct hf_ring_host *host)
 	return oldest;
 }
 
+/* A tgtd has one ring. Each session can have a data area's worth of payload under way, so they are
+ * counted for as long as they hold it. */
+static bool has_enough(struct hf_ring_host *host, int tgtd)
+{
+	unsigned count = 0;
+
+	for (struct hf_ring_session *session = first_session(host); session;
+	     session = next_session(host, session))
+		count += session->tgtd == tgtd;
+	return tgtd != HF_RING_TRUSTED && count >= HF_RING_TGTD_SESSIONS_MAX;
+}
+
 int hf_ring_host_accepted(struct hf_ring_host *host, struct hf_ring_session *session)
 {
 	struct hf_ring_session *leaves = session;
+	bool one_too_many = has_enough(host, session->tgtd);
 
 	hf_list_push_back(&host->sessions, &session->link);
-	if (++host->session_count <= HF_RING_SESSIONS_MAX)
+	if (++host->session_count <= HF_RING_SESSIONS_MAX && !one_too_many)
 		return 0;
 	/* Those that drain still have their places. */
-	if (host->session_count <= HF_RING_SESSIONS_MAX + HF_RING_DRAINS_MAX)
+	if (!one_too_many && host->session_count <= HF_RING_SESSIONS_MAX + HF_RING_DRAINS_MAX)
 		leaves = too_much(host);
 	if (leaves)
 		hf_ring_session_drop(leaves, "too many connections");

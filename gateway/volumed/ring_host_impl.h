@@ -18,10 +18,11 @@
 #include "gateway/volumed/core.h"
 #include "gateway/volumed/ring_host.h"
 
-#define HF_RING_SESSIONS_MAX 32u   /* connections, with and without a ring */
-#define HF_RING_DRAINS_MAX   16u   /* beyond those, while others end */
-#define HF_RING_OWED_MAX     1024u /* messages that a shim has not taken yet */
-#define HF_RING_BUCKETS      1024u
+#define HF_RING_SESSIONS_MAX      32u   /* connections, with and without a ring */
+#define HF_RING_TGTD_SESSIONS_MAX 4u    /* of one tgtd, those that drain too */
+#define HF_RING_DRAINS_MAX        16u   /* beyond those, while others end */
+#define HF_RING_OWED_MAX          1024u /* messages that a shim has not taken yet */
+#define HF_RING_BUCKETS           1024u
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 

@@ -64,7 +64,8 @@ static bool hear(const struct one *one, struct hf_ring_message *message)
 
 static bool take_connection(struct one *one, uint8_t number)
 {
-	uint8_t uuid[16] = {0x47, number};
+	pid_t pid = getpid();
+	uint8_t uuid[16] = {0x47, number, (uint8_t)pid, (uint8_t)(pid >> 8)};
 	struct hf_ring_message welcome;
 
 	one->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
