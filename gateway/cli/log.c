@@ -15,7 +15,8 @@
 #define MAKE_DEADLINE_MS 3600000u /* a log is written once from end to end */
 #define MIB              (1 << 20)
 
-static const char usage[] = "log list [--json] | log add PATH SIZE | log remove PATH";
+static const char usage[] =
+	"log list [--json] | log add PATH SIZE | log remove PATH | log forget PATH";
 
 static int ask(const char *run_dir, const Holdfast__VolumedRequest *question, uint64_t deadline_ms,
 	       Holdfast__VolumedAnswer **answer, struct hf_errmsg *message)
@@ -148,6 +149,23 @@ static int remove_log(const char *run_dir, const char *path)
 	return err;
 }
 
+static int forget_log(const char *run_dir, const char *path)
+{
+	Holdfast__VolumedRequest question = HOLDFAST__VOLUMED_REQUEST__INIT;
+	char *copy = strdup(path);
+	int err;
+
+	if (!copy)
+		return hf_err_exit_status(HF_ENOMEM);
+	question.kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_FORGET_LOG;
+	question.forget_log = copy;
+	err = change(run_dir, "log forget", &question);
+	if (!err)
+		printf("%s is not waited for from the next start of holdfast-volumed on\n", path);
+	free(copy);
+	return err;
+}
+
 int hf_cli_log(int argc, char **argv)
 {
 	const char *run_dir = NULL, *words[3] = {NULL};
@@ -174,6 +192,8 @@ int hf_cli_log(int argc, char **argv)
 		return add(run_dir, words[1], words[2]);
 	if (count == 2 && strcmp(words[0], "remove") == 0)
 		return remove_log(run_dir, words[1]);
+	if (count == 2 && strcmp(words[0], "forget") == 0)
+		return forget_log(run_dir, words[1]);
 	fprintf(stderr, "Usage: %s %s\n", HF_CLI_NAME, usage);
 	return 2;
 }

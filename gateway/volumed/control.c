@@ -98,6 +98,10 @@ static void asked(void *context, struct hf_local_request *question, const uint8_
 	case HF_CONTROL_REMOVE_LOG:
 		hf_logs_remove(control->config.logs, request.log_path, answer_change, question);
 		break;
+	case HF_CONTROL_FORGET_LOG:
+		err = hf_logs_forget(control->config.logs, request.log_path, &message);
+		answer_change(question, err, &message);
+		break;
 	case HF_CONTROL_SET_STORE:
 		hf_store_setting_change(control->config.store, request.store, answer_change,
 					question);

@@ -20,6 +20,7 @@ struct known_log {
 	struct hf_logs *logs;
 	char *path;
 	bool draining, making;  /* making: not remembered yet */
+	bool forgotten;         /* remembered no more */
 	uint64_t version;       /* that it had at the last start */
 	struct hf_logfile file; /* fd -1: missing */
 	unsigned disk;
@@ -112,7 +113,7 @@ static int remember(const struct hf_logs *logs, struct hf_errmsg *message)
 	body.first = &first;
 	body.logs = pointers;
 	for (unsigned i = 0; i < logs->count; i++) {
-		if (logs->known[i]->making)
+		if (logs->known[i]->making || logs->known[i]->forgotten)
 			continue;
 		holdfast__volumed_known_log__init(&entries[i]);
 		entries[i].path = logs->known[i]->path;
@@ -291,6 +292,35 @@ void hf_logs_remove(struct hf_logs *logs, const char *path,
 	answered(context, err, &message);
 	if (!err)
 		drain(known);
+}
+
+static bool is_missing(const struct hf_logs *logs, const struct known_log *known)
+{
+	struct hf_core_log_status status[HF_CORE_LOGS_MAX];
+	unsigned count = hf_core_logs(logs->core, status);
+
+	for (unsigned i = 0; i < count; i++)
+		if (status[i].disk == known->disk && strcmp(status[i].state_text, "missing") == 0)
+			return true;
+	return false;
+}
+
+int hf_logs_forget(struct hf_logs *logs, const char *path, struct hf_errmsg *message)
+{
+	struct known_log *known = find(logs, path);
+	int err;
+
+	if (!known)
+		return hf_fail(message, HF_ENOENT, "%s is no further log of this gateway", path);
+	if (!is_missing(logs, known))
+		return hf_fail(message, HF_EBUSY, "%s is not missing", path);
+	known->forgotten = true;
+	err = remember(logs, message);
+	if (err)
+		known->forgotten = false;
+	else
+		hf_warn("log %s is forgotten, with all that it alone had", path);
+	return err;
 }
 
 /* ---- Adding ---- */

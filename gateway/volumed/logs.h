@@ -38,6 +38,9 @@ void hf_logs_add(struct hf_logs *logs, const char *path, uint64_t size_bytes,
 void hf_logs_remove(struct hf_logs *logs, const char *path,
 		    void (*answered)(void *context, int status, const struct hf_errmsg *message),
 		    void *context);
+/* A missing one will not come back: from the next start on it is not waited for, and what was in it
+ * alone is lost. Its file is left. */
+int hf_logs_forget(struct hf_logs *logs, const char *path, struct hf_errmsg *message);
 /* The path of the log on this disk; of a missing one of the order in which they are remembered. */
 const char *hf_logs_path(const struct hf_logs *logs, unsigned disk, unsigned missing_index);
 

@@ -155,6 +155,9 @@ static int check(Holdfast__VolumedRequest *decoded, struct hf_control_request *r
 	case HOLDFAST__VOLUMED_REQUEST__KIND_REMOVE_LOG:
 		request->verb = HF_CONTROL_REMOVE_LOG;
 		return check_log(decoded->remove_log, request, message);
+	case HOLDFAST__VOLUMED_REQUEST__KIND_FORGET_LOG:
+		request->verb = HF_CONTROL_FORGET_LOG;
+		return check_log(decoded->forget_log, request, message);
 	default:
 		return hf_fail(message, HF_EUNSUPPORTED, "this version knows no such request");
 	}

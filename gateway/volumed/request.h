@@ -19,6 +19,7 @@ enum hf_control_verb {
 	HF_CONTROL_STATUS,
 	HF_CONTROL_ADD_LOG,
 	HF_CONTROL_REMOVE_LOG,
+	HF_CONTROL_FORGET_LOG,
 };
 
 struct hf_control_request {
@@ -27,7 +28,7 @@ struct hf_control_request {
 	bool force;                     /* DETACH */
 	bool has_key;                   /* REMOVE: tenant and wrap_key were given */
 	Holdfast__VolumedStore *store;  /* SET_STORE: owned */
-	char log_path[PATH_MAX];        /* ADD_LOG, REMOVE_LOG */
+	char log_path[PATH_MAX];        /* ADD_, REMOVE_, FORGET_LOG */
 	uint64_t log_bytes;             /* ADD_LOG */
 };
 

@@ -135,6 +135,15 @@ def a_missing_log_holds_back_what_is_in_it(folder):
             volumed.kill()
         volumed.start()
         qemu_io(tgt.url(), "read -P 2 0 1M")
+        check(volumed.volume(TWO)["state"] == "failed", "what it has is not served without it")
+        check(gateway(volumed, "forget", os.path.join(volumed.state, "log"),
+                      allow=True).returncode != 0, "one that serves is not forgotten")
+        gateway(volumed, "forget", second)
+        volumed.kill()
+        volumed.start()
+        check("second" not in logs(volumed), "it is given up")
+        wait_until("the volume from the store", lambda: volumed.volume(TWO)["state"] == "attached")
+        qemu_io(tgt.url(), "read -P 2 0 1M")
         volumed.stop()
     finally:
         tgt.end()
