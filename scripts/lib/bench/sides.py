@@ -14,7 +14,7 @@ from lab import Lab, LabError, wait_until
 IQN = "iqn.2026-11.net.holdfast:bench-"
 SPAN = 1 << 30  # of a LUN
 LUNS = 8
-LOG = {"log_size": "2GiB", "segment_size": "64MiB"}
+LOG = {"log_size": "8GiB", "segment_size": "64MiB"}  # writes slow down when half is used
 SETTLE_DEADLINE_S = 180
 # The broker gives Holdfast's targets the same.
 TUNING = ("MaxRecvDataSegmentLength=262144", "MaxXmitDataSegmentLength=262144",
