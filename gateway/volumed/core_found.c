@@ -208,6 +208,10 @@ static void read_volume(void *context, const struct hf_core_state_volume *says)
 
 	if (here)
 		now.since_batch = reader->batch;
+	/* It has been here since a batch that was written again, under a higher number, after
+	 * `says` had been settled: no new coming. */
+	else if (found->claimed && now.since_batch < found->says.since_batch)
+		now.since_batch = found->says.since_batch;
 	if (here || !found->claimed || found->says.since_batch != now.since_batch)
 		found_begin(reader->log, found, &now, here);
 	if (now.uploaded_through < uploaded_through && !here)
