@@ -228,6 +228,33 @@ static void test_what_was_given_up_stays_away(void **state)
 		assert_int_equal(world_expect(world, 0, (20 + i) * BIG, BIG, (uint8_t)(1 + i)), 0);
 }
 
+/* ---- Once --------------------------------------------------------------------------------------
+ */
+
+/* After a start the record with which the volume came lies in a batch of a higher number, and what
+ * a growth logs names the old one. That is no new coming: what requests were answered is known. */
+static void test_growth_after_a_restart_forgets_no_result(void **state)
+{
+	struct hf_volume_config grown = world_config(false);
+	struct core_world *world = *state;
+	struct world_request *request;
+	uint8_t bytes[4096];
+
+	memset(bytes, 1, sizeof bytes);
+	request = world_submit(world, 0, HF_OP_WRITE, 0, sizeof bytes, bytes, sizeof bytes, 77, 0);
+	assert_int_equal(world_wait(world, request), 0);
+	grown.size_bytes += 64 * KIB;
+	for (unsigned life = 0; life < 2; life++) {
+		world_die(world, 0, false);
+		world_boot(world, 0);
+		assert_int_equal(world_attach(world, 0, grown), 0);
+	}
+	memset(bytes, 2, sizeof bytes);
+	request = world_submit(world, 0, HF_OP_WRITE, 0, sizeof bytes, bytes, sizeof bytes, 77, 0);
+	assert_int_equal(world_wait(world, request), 0);
+	assert_int_equal(world_expect(world, 0, 0, sizeof bytes, 1), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -237,6 +264,7 @@ int main(void)
 		T(test_a_raised_epoch_keeps_others_out),
 		T(test_a_raised_epoch_replaces_an_opening),
 		T(test_what_was_given_up_stays_away),
+		T(test_growth_after_a_restart_forgets_no_result),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
