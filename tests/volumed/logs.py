@@ -156,8 +156,10 @@ def load(url, *options):
 
 
 def a_full_log_slows_and_fails_nothing(folder):
+    # Four writes of 1 MiB at a time, each at most 4 s: half of the log, less its reserve, has to last
+    # longer than the load (docs/design/back-pressure.md).
     wait_ms, seconds = 4000, 30
-    volumed = Volumed(folder, log_horizon_ms=20000, write_wait_ms=wait_ms)
+    volumed = Volumed(folder, log_horizon_ms=20000, write_wait_ms=wait_ms, log_size="512MiB")
     tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
     try:
         volumed.start()
