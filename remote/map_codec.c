@@ -9,8 +9,7 @@
 #include <string.h>
 #include <zstd.h>
 
-#define ZSTD_LEVEL       1
-#define ASSOCIATED_BYTES 48u
+#define ZSTD_LEVEL 1
 
 /* The header's body: these, then {leaves, root} compressed. */
 enum { AT_NUMBER = 0, AT_HAS_ROOT = 4, AT_PLAIN_BYTES = 8, AT_LEAF_COUNT = 12, AT_REST = 16 };
@@ -21,25 +20,6 @@ static int object_key(const struct hf_map_object *object, const uint8_t *data_ke
 
 	memcpy(sealed.salt, object->salt, HF_SALT_BYTES);
 	return hf_sealed_key(&sealed, data_key, key);
-}
-
-/* A block's offset is its number: no two blocks of an object begin at the same place. */
-static struct hf_cipher block_cipher(const struct hf_object_id *id, uint64_t what, uint32_t offset,
-				     const uint8_t *key, uint8_t associated[ASSOCIATED_BYTES])
-{
-	hf_put_le64(associated, id->tenant);
-	hf_put_le64(associated + 8, id->volume);
-	hf_put_le64(associated + 16, id->epoch);
-	hf_put_le64(associated + 24, id->start);
-	hf_put_le64(associated + 32, id->sequence);
-	hf_put_le64(associated + 40, what);
-	return (struct hf_cipher){
-		.key = key,
-		.domain = HF_NONCE_CHUNK,
-		.number = offset,
-		.associated = associated,
-		.associated_bytes = ASSOCIATED_BYTES,
-	};
 }
 
 static uint32_t block_crc(uint64_t volume, uint64_t what, const void *plain, size_t length)
@@ -108,9 +88,9 @@ int hf_map_writer_add(struct hf_map_writer *writer, uint64_t what, const void *p
 		      struct hf_map_spot *spot)
 {
 	const struct hf_map_object *object = &writer->object;
-	uint8_t associated[ASSOCIATED_BYTES], *out;
-	struct hf_cipher cipher =
-		block_cipher(&object->id, what, object->block_bytes, writer->key, associated);
+	uint8_t associated[HF_PART_ASSOCIATED_BYTES], *out;
+	struct hf_cipher cipher = hf_sealed_part_cipher(&object->id, what, object->block_bytes,
+							writer->key, associated);
 	size_t size;
 	int err = reserve(writer, length + HF_TAG_BYTES);
 
@@ -201,8 +181,9 @@ int hf_map_block_decode(const struct hf_map_object *object, const uint8_t data_k
 			uint64_t what, const struct hf_map_spot *spot, const uint8_t *stored,
 			size_t stored_length, uint8_t *plain, size_t *length)
 {
-	uint8_t key[HF_KEY_BYTES] = {0}, associated[ASSOCIATED_BYTES];
-	struct hf_cipher cipher = block_cipher(&object->id, what, spot->offset, key, associated);
+	uint8_t key[HF_KEY_BYTES] = {0}, associated[HF_PART_ASSOCIATED_BYTES];
+	struct hf_cipher cipher =
+		hf_sealed_part_cipher(&object->id, what, spot->offset, key, associated);
 	size_t size = spot->stored_bytes - HF_TAG_BYTES;
 	bool raw = spot->kind == HF_MAP_BLOCK_RAW;
 	uint8_t *packed;

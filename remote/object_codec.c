@@ -11,27 +11,6 @@
 
 #define ZSTD_LEVEL 1
 
-/* Associated data of a chunk: who the object is and which chunk. */
-#define ASSOCIATED_BYTES 48u
-
-static struct hf_cipher chunk_cipher(const struct hf_object_id *id, uint32_t number,
-				     const uint8_t *key, uint8_t associated[ASSOCIATED_BYTES])
-{
-	hf_put_le64(associated, id->tenant);
-	hf_put_le64(associated + 8, id->volume);
-	hf_put_le64(associated + 16, id->epoch);
-	hf_put_le64(associated + 24, id->start);
-	hf_put_le64(associated + 32, id->sequence);
-	hf_put_le64(associated + 40, number);
-	return (struct hf_cipher){
-		.key = key,
-		.domain = HF_NONCE_CHUNK,
-		.number = number,
-		.associated = associated,
-		.associated_bytes = ASSOCIATED_BYTES,
-	};
-}
-
 /* ---- Encoding -------------------------------------------------------------------------------- */
 
 struct encoder {
@@ -56,8 +35,9 @@ static int encode_chunk(struct encoder *encoder, const uint8_t *plain, uint32_t 
 {
 	struct hf_chunk *chunk = &encoder->header->chunks[number];
 	size_t length = hf_chunk_plain_bytes(encoder->header->payload_bytes, number), size;
-	uint8_t *out = encoder->bytes + encoder->used, associated[ASSOCIATED_BYTES];
-	struct hf_cipher cipher = chunk_cipher(encoder->id, number, encoder->key, associated);
+	uint8_t *out = encoder->bytes + encoder->used, associated[HF_PART_ASSOCIATED_BYTES];
+	struct hf_cipher cipher =
+		hf_sealed_part_cipher(encoder->id, number, number, encoder->key, associated);
 	int err;
 
 	chunk->crc = hf_crc32c(chunk->seed, plain, length);
@@ -244,8 +224,9 @@ static int open_chunk(const struct hf_object *object, const uint8_t *data_key, u
 		      const uint8_t *stored, uint8_t *out)
 {
 	struct hf_sealed sealed = {.kind = HF_SEALED_OBJECT};
-	uint8_t key[HF_KEY_BYTES] = {0}, associated[ASSOCIATED_BYTES];
-	struct hf_cipher cipher = chunk_cipher(&object->id, number, key, associated);
+	uint8_t key[HF_KEY_BYTES] = {0}, associated[HF_PART_ASSOCIATED_BYTES];
+	struct hf_cipher cipher =
+		hf_sealed_part_cipher(&object->id, number, number, key, associated);
 	size_t size = object->chunks[number].stored_bytes - HF_TAG_BYTES;
 	int err;
 

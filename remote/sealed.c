@@ -157,3 +157,22 @@ int hf_sealed_open(const struct hf_sealed *sealed, const uint8_t key[HF_KEY_BYTE
 		return hf_fail(message, HF_EAUTH, "not sealed with this key");
 	return err;
 }
+
+struct hf_cipher hf_sealed_part_cipher(const struct hf_object_id *id, uint64_t what,
+				       uint64_t number, const uint8_t *key,
+				       uint8_t associated[HF_PART_ASSOCIATED_BYTES])
+{
+	hf_put_le64(associated, id->tenant);
+	hf_put_le64(associated + 8, id->volume);
+	hf_put_le64(associated + 16, id->epoch);
+	hf_put_le64(associated + 24, id->start);
+	hf_put_le64(associated + 32, id->sequence);
+	hf_put_le64(associated + 40, what);
+	return (struct hf_cipher){
+		.key = key,
+		.domain = HF_NONCE_CHUNK,
+		.number = number,
+		.associated = associated,
+		.associated_bytes = HF_PART_ASSOCIATED_BYTES,
+	};
+}

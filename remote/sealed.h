@@ -59,4 +59,13 @@ int hf_sealed_check_id(const struct hf_sealed *sealed, const struct hf_object_id
 int hf_sealed_open(const struct hf_sealed *sealed, const uint8_t key[HF_KEY_BYTES],
 		   const uint8_t *bytes, size_t length, uint8_t *body, struct hf_errmsg *message);
 
+#define HF_PART_ASSOCIATED_BYTES 48u
+
+/* The cipher of one part behind a header, a chunk or a block: `what` it is, and a number that no
+ * other part under this key has (of a chunk its own, of a block its offset). Points to `key` and
+ * `associated`, which it fills with who the thing and the part are. */
+struct hf_cipher hf_sealed_part_cipher(const struct hf_object_id *id, uint64_t what,
+				       uint64_t number, const uint8_t *key,
+				       uint8_t associated[HF_PART_ASSOCIATED_BYTES]);
+
 #endif
