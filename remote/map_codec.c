@@ -210,19 +210,6 @@ int hf_map_block_decode(const struct hf_map_object *object, const uint8_t data_k
 	return err;
 }
 
-int hf_map_header_bytes(const struct hf_object_id *id, const uint8_t *bytes, size_t length,
-			size_t *header_bytes, struct hf_errmsg *message)
-{
-	struct hf_sealed sealed;
-	int err = hf_sealed_read_prefix(bytes, length, HF_SEALED_MAP, &sealed, message);
-
-	if (!err)
-		err = hf_sealed_check_id(&sealed, id, message);
-	if (!err)
-		*header_bytes = HF_SEALED_PREFIX_BYTES + (size_t)sealed.body_bytes;
-	return err;
-}
-
 /* The compressed rest of the body, malloc'ed. */
 static int inflate_rest(const uint8_t *body, size_t body_bytes, uint8_t **plain,
 			struct hf_errmsg *message)

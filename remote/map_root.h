@@ -134,9 +134,6 @@ size_t hf_map_page_encode(const struct hf_map_page *page, uint8_t *out);
 int hf_map_page_decode(const struct hf_map_root *root, const struct hf_map_page_ref *ref,
 		       const uint8_t *bytes, size_t length, struct hf_map_page **page);
 
-/* How many bytes of a map object its header takes, from its prefix. Errors as for objects. */
-int hf_map_header_bytes(const struct hf_object_id *id, const uint8_t *bytes, size_t length,
-			size_t *header_bytes, struct hf_errmsg *message);
 /* Reads the header at the start of any bytes as the map object named `id`. `root` may be given as
  * NULL in return: the object has none. `leaves` (malloc'ed, `leaf_count`) may be NULL. 0,
  * HF_ECORRUPT, HF_EUNSUPPORTED, HF_EAUTH, HF_ENOMEM. */

@@ -61,9 +61,6 @@ int hf_object_encode(const struct hf_object_id *id, const uint8_t data_key[HF_KE
 		     const uint8_t salt[HF_SALT_BYTES], struct hf_object_header *header,
 		     const void *payload, uint8_t **bytes, struct hf_object *object);
 
-/* How many bytes of an object its header takes, from its prefix. Errors as below. */
-int hf_object_header_bytes(const struct hf_object_id *id, const uint8_t *bytes, size_t length,
-			   size_t *header_bytes, struct hf_errmsg *message);
 /* Reads the header at the start of any bytes as the object named `id`. On success the extents
  * belong to the caller and the chunks to `object`. 0; HF_ECORRUPT, HF_EUNSUPPORTED, HF_EAUTH,
  * HF_ENOMEM with the reason, but without the name, in `message`. */

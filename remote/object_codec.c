@@ -180,19 +180,6 @@ int hf_object_encode(const struct hf_object_id *id, const uint8_t data_key[HF_KE
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
 
-int hf_object_header_bytes(const struct hf_object_id *id, const uint8_t *bytes, size_t length,
-			   size_t *header_bytes, struct hf_errmsg *message)
-{
-	struct hf_sealed sealed;
-	int err = hf_sealed_read_prefix(bytes, length, HF_SEALED_OBJECT, &sealed, message);
-
-	if (!err)
-		err = hf_sealed_check_id(&sealed, id, message);
-	if (!err)
-		*header_bytes = HF_SEALED_PREFIX_BYTES + sealed.body_bytes;
-	return err;
-}
-
 int hf_object_decode_header(const struct hf_object_id *id, const uint8_t data_key[HF_KEY_BYTES],
 			    const uint8_t *bytes, size_t length, struct hf_object_header *header,
 			    struct hf_object *object, struct hf_errmsg *message)

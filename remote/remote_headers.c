@@ -77,7 +77,8 @@ static void take_header(struct hf_header_get *get)
 
 	if (opening->header_status)
 		return;
-	err = hf_object_header_bytes(&get->id, io->body, io->body_length, &header_bytes, message);
+	err = hf_sealed_header_bytes(&get->id, HF_SEALED_OBJECT, io->body, io->body_length,
+				     &header_bytes, message);
 	if (!err && header_bytes > io->body_length && io->body_length == HF_OBJECT_FIRST_GET) {
 		free(get->retry.io.body);
 		get_header(get, header_bytes);

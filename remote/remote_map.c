@@ -228,8 +228,8 @@ static void map_got(struct hf_retry *retry, int status)
 		return;
 	}
 	message = &opening->open->message;
-	err = hf_map_header_bytes(&opening->map, retry->io.body, retry->io.body_length,
-				  &header_bytes, message);
+	err = hf_sealed_header_bytes(&opening->map, HF_SEALED_MAP, retry->io.body,
+				     retry->io.body_length, &header_bytes, message);
 	if (!err && header_bytes > retry->io.body_length &&
 	    retry->io.body_length == HF_MAP_FIRST_GET) {
 		free(retry->io.body);

@@ -168,7 +168,8 @@ static int take(struct hf_table *table)
 	struct hf_object object;
 	struct hf_errmsg message = {""};
 	size_t header_bytes;
-	int err = hf_object_header_bytes(&id, io->body, io->body_length, &header_bytes, &message);
+	int err = hf_sealed_header_bytes(&id, HF_SEALED_OBJECT, io->body, io->body_length,
+					 &header_bytes, &message);
 
 	if (!err && header_bytes > io->body_length && io->body_length == HF_OBJECT_FIRST_GET) {
 		free(table->retry.io.body);

@@ -135,6 +135,20 @@ int hf_sealed_check_id(const struct hf_sealed *sealed, const struct hf_object_id
 		       id->tenant, id->volume, id->epoch, id->start, id->sequence);
 }
 
+int hf_sealed_header_bytes(const struct hf_object_id *id, enum hf_sealed_kind kind,
+			   const uint8_t *bytes, size_t length, size_t *header_bytes,
+			   struct hf_errmsg *message)
+{
+	struct hf_sealed sealed;
+	int err = hf_sealed_read_prefix(bytes, length, kind, &sealed, message);
+
+	if (!err)
+		err = hf_sealed_check_id(&sealed, id, message);
+	if (!err)
+		*header_bytes = HF_SEALED_PREFIX_BYTES + (size_t)sealed.body_bytes;
+	return err;
+}
+
 int hf_sealed_open(const struct hf_sealed *sealed, const uint8_t key[HF_KEY_BYTES],
 		   const uint8_t *bytes, size_t length, uint8_t *body, struct hf_errmsg *message)
 {

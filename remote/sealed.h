@@ -54,6 +54,11 @@ int hf_sealed_read_prefix(const uint8_t *bytes, size_t length, enum hf_sealed_ki
 /* HF_ECORRUPT unless the thing is who its name says. */
 int hf_sealed_check_id(const struct hf_sealed *sealed, const struct hf_object_id *expected,
 		       struct hf_errmsg *message);
+/* How long prefix and body are together: what has to be fetched before the thing can be opened.
+ * `bytes` hold at least its prefix. Errors of the two above. */
+int hf_sealed_header_bytes(const struct hf_object_id *id, enum hf_sealed_kind kind,
+			   const uint8_t *bytes, size_t length, size_t *header_bytes,
+			   struct hf_errmsg *message);
 /* Decrypts the body of a thing whose prefix was read from `bytes` into `body` (body_bytes). 0;
  * HF_ECORRUPT (damaged or cut), HF_EAUTH (intact, but sealed with another key), HF_ENOMEM. */
 int hf_sealed_open(const struct hf_sealed *sealed, const uint8_t key[HF_KEY_BYTES],

@@ -16,22 +16,6 @@
 
 #define MIB (1u << 20)
 
-static int setup(void **state)
-{
-	(void)state;
-	ring_fixture_open();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	bool fine = ring_fixture_honest_is_served();
-
-	(void)state;
-	ring_fixture_close();
-	return fine ? 0 : -1;
-}
-
 static struct hf_core *core(void)
 {
 	return ring_fixture_core();
@@ -340,7 +324,7 @@ static void a_deadline_in_the_queue(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ring_fixture_setup, ring_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_quota_holds_and_keeps_the_order),
 		TEST(a_full_lun_holds_up_nobody),

@@ -211,6 +211,35 @@ static bool is_true(void *context)
 	return *(bool *)context;
 }
 
+/* Another host in the same loop, for the uid 4711. */
+static struct hf_ring_host *
+open_other(char path[96], uint32_t (*tgtd_of)(void *context, uint64_t volume), void *context)
+{
+	struct hf_ring_host *other;
+	struct hf_errmsg message;
+
+	snprintf(path, 96, "%s/other.sock", ring_fixture_folder());
+	chmod(ring_fixture_folder(), 0755);
+	assert_int_equal(
+		hf_ring_host_open(&(struct hf_ring_host_config){.loop = ring_fixture_loop(),
+								.core = ring_fixture_core(),
+								.path = path,
+								.tgt_uid = 4711,
+								.tgtd_of = tgtd_of,
+								.tgtd_context = context},
+				  &other, &message),
+		0);
+	return other;
+}
+
+static void close_other(struct hf_ring_host *other)
+{
+	bool closed = false;
+
+	hf_ring_host_close(other, host_closed, &closed);
+	assert_true(ring_fixture_wait(is_true, &closed));
+}
+
 static void only_known_uids(void **state)
 {
 	static const struct {
@@ -218,22 +247,12 @@ static void only_known_uids(void **state)
 		int outcome;
 	} expected[] = {{0, 0}, {4711, 0}, {4712, 1}, {65534, 1}};
 	struct hf_ring_host *other;
-	struct hf_errmsg message;
-	bool closed = false;
 	char path[96];
 
 	(void)state;
 	if (geteuid() != 0)
 		return; /* only root can be somebody else */
-	snprintf(path, sizeof path, "%s/other.sock", ring_fixture_folder());
-	chmod(ring_fixture_folder(), 0755);
-	assert_int_equal(
-		hf_ring_host_open(&(struct hf_ring_host_config){.loop = ring_fixture_loop(),
-								.core = ring_fixture_core(),
-								.path = path,
-								.tgt_uid = 4711},
-				  &other, &message),
-		0);
+	other = open_other(path, NULL, NULL);
 	for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++) {
 		struct child child = {.pid = fork()};
 
@@ -242,8 +261,7 @@ static void only_known_uids(void **state)
 		assert_true(ring_fixture_wait(has_ended, &child));
 		assert_int_equal(WEXITSTATUS(child.status), expected[i].outcome);
 	}
-	hf_ring_host_close(other, host_closed, &closed);
-	assert_true(ring_fixture_wait(is_true, &closed));
+	close_other(other);
 }
 
 #define BINDS 128u
@@ -278,26 +296,14 @@ static void many_binds_are_one_look(void **state)
 {
 	struct hf_ring_message message_out;
 	struct hf_ring_host *other;
-	struct hf_errmsg message;
 	struct hostile hostile;
 	unsigned asked = 0;
-	bool closed = false;
 	char path[96];
 
 	(void)state;
 	if (geteuid() != 0)
 		return; /* only root can be somebody else */
-	snprintf(path, sizeof path, "%s/other.sock", ring_fixture_folder());
-	chmod(ring_fixture_folder(), 0755);
-	assert_int_equal(
-		hf_ring_host_open(&(struct hf_ring_host_config){.loop = ring_fixture_loop(),
-								.core = ring_fixture_core(),
-								.path = path,
-								.tgt_uid = 4711,
-								.tgtd_of = somebody_elses,
-								.tgtd_context = &asked},
-				  &other, &message),
-		0);
+	other = open_other(path, somebody_elses, &asked);
 	greet_as_tgtd(&hostile, path);
 	for (uint64_t volume = 1; volume <= BINDS; volume++) {
 		message_out = (struct hf_ring_message){.type = HF_RING_BIND, .volume = volume};
@@ -307,8 +313,7 @@ static void many_binds_are_one_look(void **state)
 	ring_fixture_turn();
 	assert_in_range(asked, BINDS, 16 * BINDS);
 	hostile_close(&hostile);
-	hf_ring_host_close(other, host_closed, &closed);
-	assert_true(ring_fixture_wait(is_true, &closed));
+	close_other(other);
 }
 
 /* Once: a ring that comes back after volumed's death and is lost before it binds anything keeps the
