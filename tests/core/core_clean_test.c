@@ -33,12 +33,6 @@ static int setup_without(void **state)
 	return setup_keeping(state, 0);
 }
 
-static int teardown(void **state)
-{
-	world_destroy(*state);
-	return 0;
-}
-
 /* In writes that a small segment takes. */
 static void fill(struct core_world *world, uint64_t length, uint8_t with)
 {
@@ -205,13 +199,14 @@ static void a_restart_begins_without(void **state)
 	world_close(world, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_read_after_upload_costs_no_fetch),
-		cmocka_unit_test_setup_teardown(without_keeping_it_does, setup_without, teardown),
+		cmocka_unit_test_setup_teardown(without_keeping_it_does, setup_without,
+						world_teardown),
 		TEST(what_came_over_it_counts),
 		TEST(room_is_given_back),
 		TEST(damage_is_fetched_again),

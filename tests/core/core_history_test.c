@@ -26,17 +26,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	struct core_world *world = *state;
-
-	for (unsigned i = 0; i < WORLD_HOSTS; i++)
-		if (world->cores[i])
-			world_close(world, i);
-	world_destroy(world);
-	return 0;
-}
-
 static struct hf_volume_config config_at(uint64_t epoch)
 {
 	struct hf_volume_config config = world_config(false);
@@ -257,7 +246,7 @@ static void test_growth_after_a_restart_forgets_no_result(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_histories_are_never_mixed),
 		T(test_a_holder_goes_on_under_a_higher_epoch),

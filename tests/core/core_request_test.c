@@ -21,16 +21,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	struct core_world *world = *state;
-
-	if (world->cores[0])
-		world_close(world, 0);
-	world_destroy(world);
-	return 0;
-}
-
 /* Invariant 9: a bad request gets a clear error and changes nothing. */
 static void test_bad_requests_are_refused(void **state)
 {
@@ -381,7 +371,7 @@ static void test_flush_and_fua_survive_power_loss(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_bad_requests_are_refused),
 		T(test_a_write_too_large_for_the_log_is_refused),

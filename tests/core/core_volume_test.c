@@ -21,17 +21,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	struct core_world *world = *state;
-
-	for (unsigned i = 0; i < WORLD_HOSTS; i++)
-		if (world->cores[i])
-			world_close(world, i);
-	world_destroy(world);
-	return 0;
-}
-
 static void test_attach_is_idempotent_and_only_grows(void **state)
 {
 	struct core_world *world = *state;
@@ -566,7 +555,7 @@ static void test_status_reports_lag_and_traffic(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_attach_is_idempotent_and_only_grows),
 		T(test_what_does_not_exist_is_not_attached),

@@ -56,6 +56,17 @@ void world_destroy(struct core_world *world)
 	sim_keep_free(world);
 }
 
+int world_teardown(void **state)
+{
+	struct core_world *world = *state;
+
+	for (unsigned i = 0; i < WORLD_HOSTS; i++)
+		if (world->cores[i])
+			world_close(world, i);
+	world_destroy(world);
+	return 0;
+}
+
 /* ---- Processes ---------------------------------------------------------------------------------
  */
 

@@ -27,6 +27,8 @@ struct core_world {
 /* A world with formatted disks and no process. */
 struct core_world *world_create(uint64_t seed);
 void world_destroy(struct core_world *world);
+/* For cmocka: closes what runs and destroys the world that *state is. */
+int world_teardown(void **state);
 void world_boot(struct core_world *world, unsigned host);
 /* The status; the core is there only if it is 0. */
 int world_try_boot(struct core_world *world, unsigned host);

@@ -77,6 +77,13 @@ class Tgtd:
                    "holdfast", "--backing-store", volume, "--bsopts", options, allow=allow)
         return f"Backing store path: {volume}\n" in self.admin("show", "target")
 
+    def serve(self, volume, mib, options=""):
+        """Starts it with that volume as LUN 1 of target 1; the LUN's URL."""
+        self.start()
+        self.target()
+        check(self.lun(volume, f"size={mib << 20}{options}"), "the LUN")
+        return self.url()
+
     def url(self, tid=1, lun=1):
         return f"iscsi://127.0.0.1:{self.port}/{IQN}{tid}/{lun}"
 

@@ -43,6 +43,12 @@ class Volumed:
         wait_until("volumed to answer", self.answers)
         return time.monotonic() - began
 
+    def begin(self, volume, mib, *flags):
+        """Starts it for the first time, with its store and a new volume."""
+        self.start()
+        self.use_store()
+        self.attach(volume, f"{mib}MiB", 1, "create", *flags)
+
     def answers(self):
         check(self.process.poll() is None, f"volumed ended with {self.process.poll()}")
         if not os.path.exists(os.path.join(self.run, "volumed.sock")):

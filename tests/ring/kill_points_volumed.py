@@ -71,9 +71,7 @@ class Row:
         self.switch = Switch(self.switch_path)
 
     def open(self):
-        self.volumed.start()
-        self.volumed.use_store()
-        self.volumed.attach(VOLUME, "16MiB", 1, "create")
+        self.volumed.begin(VOLUME, 16)
 
     def writer(self, mode, **env):
         return subprocess.Popen([WRITER, f"{self.volumed.run}/ring.sock", self.answers, mode],

@@ -72,12 +72,8 @@ def conformance(folder, block=512):
     volumed = Volumed(folder, log_size="1GiB")
     tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
     try:
-        volumed.start()
-        volumed.use_store()
-        volumed.attach(VOLUME, f"{SIZE_MIB}MiB", 1, "create")
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(VOLUME, f"size={SIZE_MIB << 20}:block={block}"), "the LUN")
+        volumed.begin(VOLUME, SIZE_MIB)
+        tgt.serve(VOLUME, SIZE_MIB, f":block={block}")
         began, results = time.monotonic(), {}
         for suite in suites():
             results.update(run_suite(suite, tgt.url()))

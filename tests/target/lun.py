@@ -46,17 +46,13 @@ class Parts:
         self.volumed.end()
 
     def serve(self, volume, *flags, mib=64):
-        self.volumed.start()
-        self.volumed.use_store()
-        self.volumed.attach(volume, f"{mib}MiB", 1, "create", *flags)
+        self.volumed.begin(volume, mib, *flags)
 
 
 def it_opens_while_volumed_is_away(folder):
     parts = Parts(folder)
     with parts as (volumed, tgt):
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN opens")
+        tgt.serve(ONE, 64)
         client = probe(tgt.url(), "miscompare")
         began = time.monotonic()
         for _ in range(20):
@@ -76,9 +72,7 @@ def it_ends_in_time_when_volumed_stays_away(folder):
     parts = Parts(folder, HOLDFAST_DEADLINE_MS="1500")
     with parts as (volumed, tgt):
         parts.serve(ONE)
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        tgt.serve(ONE, 64)
         holds(tgt.url(), "miscompare")
         volumed.kill()
         holds(tgt.url(), "not-ready", 4)
@@ -115,9 +109,7 @@ def it_grows(folder):
     parts = Parts(folder)
     with parts as (volumed, tgt):
         parts.serve(ONE)
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        tgt.serve(ONE, 64)
         clients = [probe(tgt.url(), "grows", 96 * MIB) for _ in range(2)]
         for client in clients:
             check(client.stdout.readline() == "ready\n", "logged in")
@@ -185,9 +177,7 @@ def a_detached_volume_is_not_ready(folder):
     parts = Parts(folder)
     with parts as (volumed, tgt):
         parts.serve(ONE)
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        tgt.serve(ONE, 64)
         qemu_io(tgt.url(), "write -P 5 0 1M")
         volumed.ask("detach", ONE)
         holds(tgt.url(), "not-ready", 3)
@@ -202,9 +192,7 @@ def an_unknown_uid_gets_no_volume(folder):
         if not tgt.boxed:
             return
         parts.serve(ONE)
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={64 * MIB}"), "the LUN")
+        tgt.serve(ONE, 64)
         holds(tgt.url(), "not-ready", 4)
         check(f"uid={TGT_UID} may not connect" in volumed.log_text(), "volumed says who it was")
 

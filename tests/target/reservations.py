@@ -109,16 +109,12 @@ class Parts:
         self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock")
 
     def __enter__(self):
-        self.volumed.start()
-        self.volumed.use_store()
-        self.volumed.attach(VOLUME, "64MiB", 1, "create")
+        self.volumed.begin(VOLUME, 64)
         self.provision()
         return self
 
     def provision(self):
-        self.tgt.start()
-        self.tgt.target()
-        check(self.tgt.lun(VOLUME, f"size={64 * MIB}"), "the LUN")
+        self.tgt.serve(VOLUME, 64)
 
     def login(self, *names):
         return [Session(self.tgt.url(), name) for name in names]

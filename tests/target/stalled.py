@@ -18,7 +18,6 @@ from tgtd import IQN, Tgtd  # noqa: E402
 from volumed import Volumed  # noqa: E402
 
 VOLUME = "vol-00000000000000e1"
-MIB = 1 << 20
 ETHERNET_MSS = 1448
 
 
@@ -90,12 +89,8 @@ def other_session(url):
 def serve(folder, **env):
     volumed = Volumed(folder)
     tgt = Tgtd(folder, f"{volumed.run}/ring.sock", **env)
-    volumed.start()
-    volumed.use_store()
-    volumed.attach(VOLUME, "64MiB", 1, "create")
-    tgt.start()
-    tgt.target()
-    check(tgt.lun(VOLUME, f"size={64 * MIB}"), "the LUN")
+    volumed.begin(VOLUME, 64)
+    tgt.serve(VOLUME, 64)
     qemu_io(tgt.url(), "write -P 1 0 32M")
     return volumed, tgt
 

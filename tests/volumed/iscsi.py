@@ -25,13 +25,8 @@ SIZE_MIB = 256
 
 def served(volumed, tgt):
     """A volume with a LUN; its URL."""
-    volumed.start()
-    volumed.use_store()
-    volumed.attach(VOLUME, f"{SIZE_MIB}MiB", 1, "create")
-    tgt.start()
-    tgt.target()
-    check(tgt.lun(VOLUME, f"size={SIZE_MIB << 20}"), "the LUN")
-    return tgt.url()
+    volumed.begin(VOLUME, SIZE_MIB)
+    return tgt.serve(VOLUME, SIZE_MIB)
 
 
 def make_image(path):

@@ -62,12 +62,8 @@ def logs_come_and_go(folder):
     tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
     second = os.path.join(folder, "second")
     try:
-        volumed.start()
-        volumed.use_store()
-        volumed.attach(ONE, f"{SIZE_MIB}MiB", 1, "create")
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={SIZE_MIB << 20}"), "the LUN")
+        volumed.begin(ONE, SIZE_MIB)
+        tgt.serve(ONE, SIZE_MIB)
         check(gateway(volumed, "remove", os.path.join(volumed.state, "log"),
                       allow=True).returncode == 2, "the first log stays")
         check(gateway(volumed, "add", "relative", "256MiB", allow=True).returncode == 2, "a path")
@@ -104,14 +100,10 @@ def a_missing_log_holds_back_what_is_in_it(folder):
     tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
     second = os.path.join(folder, "second")
     try:
-        volumed.start()
-        volumed.use_store()
-        volumed.attach(ONE, f"{SIZE_MIB}MiB", 1, "create")
+        volumed.begin(ONE, SIZE_MIB)
         gateway(volumed, "add", second, "256MiB")
         volumed.attach(TWO, f"{SIZE_MIB}MiB", 1, "create")
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={SIZE_MIB << 20}"), "the LUN")
+        tgt.serve(ONE, SIZE_MIB)
         qemu_io(tgt.url(), "write -P 1 0 1M")
         volumed.kill()
         os.rename(second, second + "-away")
@@ -162,12 +154,8 @@ def a_full_log_slows_and_fails_nothing(folder):
     volumed = Volumed(folder, log_horizon_ms=20000, write_wait_ms=wait_ms, log_size="512MiB")
     tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
     try:
-        volumed.start()
-        volumed.use_store()
-        volumed.attach(ONE, f"{SIZE_MIB}MiB", 1, "create")
-        tgt.start()
-        tgt.target()
-        check(tgt.lun(ONE, f"size={SIZE_MIB << 20}"), "the LUN")
+        volumed.begin(ONE, SIZE_MIB)
+        tgt.serve(ONE, SIZE_MIB)
         for options in (("--op", "randwrite", "--block", "4096", "--depth", "32"),
                         ("--op", "seqwrite", "--block", "1048576", "--depth", "4")):
             os.rename(volumed.store, volumed.store + "-away")

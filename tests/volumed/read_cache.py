@@ -34,12 +34,8 @@ class Served:
     def __enter__(self):
         with open(self.image, "wb") as f:
             f.write(os.urandom(SIZE_MIB << 20))
-        self.volumed.start()
-        self.volumed.use_store()
-        self.volumed.attach(VOLUME, f"{SIZE_MIB}MiB", 1, "create")
-        self.tgt.start()
-        self.tgt.target()
-        check(self.tgt.lun(VOLUME, f"size={SIZE_MIB << 20}"), "the LUN")
+        self.volumed.begin(VOLUME, SIZE_MIB)
+        self.tgt.serve(VOLUME, SIZE_MIB)
         self.url = self.tgt.url()
         qemu_img("convert", "-n", "-f", "raw", "-O", "raw", self.image, self.url)
         self.volumed.ask("detach", VOLUME)
