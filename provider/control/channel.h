@@ -27,6 +27,7 @@ struct hf_channel {
 	char address[64];
 
 	/* delivery.c: what the gateway has, and what is under way */
+	bool look_again; /* the registry may have something that was not sent yet */
 	uint64_t applied_incarnation, applied_generation;
 	uint8_t applied_hash[32];
 	uint64_t apply_request; /* 0: none under way */
@@ -66,7 +67,8 @@ void hf_channel_close_all(struct hf_control *control);
 void hf_delivery_start(struct hf_channel *channel);
 /* Asks for a report of now; returns the number of the subscription that brings it. */
 uint64_t hf_delivery_look(struct hf_channel *channel);
-/* Sends the newest document if the gateway does not have it. */
+/* There may be something new: sends the newest document if the gateway does not have it, now or, if
+ * something stands in the way, later. */
 void hf_delivery_check(struct hf_channel *channel);
 void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event);
 /* The gateway says what it has applied. */

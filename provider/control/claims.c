@@ -49,7 +49,7 @@ static int find_claimable(struct hf_control *control, const uint8_t *number, con
 			       "no gateway shows this key: it ran out, or belongs to another "
 			       "provider");
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	err = check_hash(control, a, hash, message);
 	if (err)
 		return err;
@@ -135,7 +135,7 @@ int hf_claim_activate(struct hf_control *control, const char *who, const char *k
 	err = claim(control, who, &a, gateway);
 	if (err)
 		return hf_fail(message, err, "the claim cannot be stored: %.200s",
-			       control->reg->why.text);
+			       hf_registry_why(control->reg));
 	hf_activation_push(control, &a);
 	return 0;
 }
@@ -246,7 +246,7 @@ static int take_certificate(struct confirming *c, const Holdfast__SignerAnswer *
 	err = store_issued(c, &a);
 	if (err)
 		return hf_fail(message, err, "the certificate cannot be stored: %.200s",
-			       c->control->reg->why.text);
+			       hf_registry_why(c->control->reg));
 	hf_activation_push(c->control, &a);
 	hf_publish_gateway(c->control, c->gateway);
 	return 0;

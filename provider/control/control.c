@@ -43,7 +43,7 @@ void hf_control_audit(struct hf_control *control, const char *who, const char *a
 
 	hf_info("%s: %s %s %s", who, action, object, detail);
 	if (hf_registry_audit_add(control->reg, &entry) != 0)
-		hf_error("the audit trail cannot be written: %s", control->reg->why.text);
+		hf_error("the audit trail cannot be written: %s", hf_registry_why(control->reg));
 }
 
 bool hf_bucket_has(struct hf_bucket *bucket, uint64_t now_ms)
@@ -82,7 +82,7 @@ static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 	if (!err)
 		err = hf_registry_info(control->reg, &control->info);
 	if (err && message->text[0] == '\0')
-		hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	return err;
 }
 

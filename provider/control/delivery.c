@@ -1,6 +1,7 @@
 /* Requests down a held connection: the subscription to reports, and the newest signed document
  * whenever the gateway does not have it. One document is under way at a time; what changed
- * meanwhile follows as the newest, not as a history (invariant 4). Loop's thread. */
+ * meanwhile follows as the newest, not as a history (invariant 4). That there is something new is
+ * told by a hint or, once a second, found in the registry. Loop's thread. */
 #include "provider/control/channel.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 #define SUBSCRIBE_MS     10000u
 #define AFTER_REFUSAL_MS 30000u
 #define AFTER_TIMEOUT_MS 1000u
+#define WORK_AT_ONCE     512u
 
 static int order_of(uint64_t incarnation_a, uint64_t generation_a, uint64_t incarnation_b,
 		    uint64_t generation_b)
@@ -58,6 +60,7 @@ void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *ap
 		       channel->applied_generation != applied->generation;
 	int err;
 
+	channel->look_again |= changed;
 	channel->applied_incarnation = applied->incarnation;
 	channel->applied_generation = applied->generation;
 	memset(channel->applied_hash, 0, sizeof channel->applied_hash);
@@ -110,7 +113,7 @@ static int send_document(struct hf_channel *channel, const struct hf_reg_documen
 	return err;
 }
 
-void hf_delivery_check(struct hf_channel *channel)
+static void look(struct hf_channel *channel)
 {
 	struct hf_reg_document document;
 	char id[HF_ID_TEXT_MAX];
@@ -120,8 +123,11 @@ void hf_delivery_check(struct hf_channel *channel)
 	    hf_link_now_ms(&channel->link) < channel->apply_not_before_ms)
 		return;
 	err = hf_registry_document_head(channel->control->reg, channel->gateway, &document);
+	channel->look_again = err && err != HF_ENOENT;
 	if (err || !needs(channel, &document))
 		return;
+	/* Until the gateway says that it has it. */
+	channel->look_again = true;
 	err = hf_registry_document_get(channel->control->reg, channel->gateway, &document);
 	if (err)
 		return;
@@ -137,6 +143,12 @@ void hf_delivery_check(struct hf_channel *channel)
 			channel->apply_generation, hf_err_text(err));
 	}
 	hf_link_rearm(&channel->link);
+}
+
+void hf_delivery_check(struct hf_channel *channel)
+{
+	channel->look_again = true;
+	look(channel);
 }
 
 static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answer)
@@ -187,9 +199,52 @@ void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_ev
 		apply_failed(channel, event->status, event->status ? NULL : event->answer);
 }
 
+/* The gateways of this process with something to look at, a bounded number at a time. */
+struct found {
+	unsigned count;
+	struct hf_reg_work work[WORK_AT_ONCE];
+};
+
+static int collect_work(void *context, const struct hf_reg_work *work)
+{
+	struct found *found = context;
+
+	found->work[found->count++] = *work;
+	return found->count == WORK_AT_ONCE;
+}
+
+static void look_for_work(struct hf_control *control)
+{
+	struct found found = {0};
+	struct hf_channel *channel;
+	int err = hf_registry_work_visit(control->reg, collect_work, &found);
+
+	if (err < 0 || found.count == 0 || hf_registry_begin(control->reg) != 0)
+		return;
+	err = 0;
+	for (unsigned i = 0; i < found.count && !err; i++) {
+		err = hf_registry_work_done(control->reg, &found.work[i]);
+		if (err == HF_EFENCED)
+			err = 0;
+	}
+	if (hf_registry_end(control->reg, err) != 0)
+		return;
+	for (unsigned i = 0; i < found.count; i++) {
+		channel = hf_channel_find(control, found.work[i].gateway);
+		if (channel && channel->epoch == found.work[i].epoch)
+			channel->look_again = true;
+	}
+}
+
 void hf_delivery_tick(struct hf_control *control)
 {
+	look_for_work(control);
 	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
-		hf_list_for_each_safe (cursor, &control->channels[i])
-			hf_delivery_check(hf_container_of(cursor, struct hf_channel, entry));
+		hf_list_for_each_safe (cursor, &control->channels[i]) {
+			struct hf_channel *channel =
+				hf_container_of(cursor, struct hf_channel, entry);
+
+			if (channel->look_again)
+				look(channel);
+		}
 }

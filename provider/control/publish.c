@@ -306,7 +306,7 @@ void hf_publish_tick(struct hf_control *control)
 
 	/* Said once: the registry may stay away for long, and connections are held without it. */
 	if (err && !control->registry_warned)
-		hf_error("looking for unsigned changes: %s", control->reg->why.text);
+		hf_error("looking for unsigned changes: %s", hf_registry_why(control->reg));
 	control->registry_warned = err != 0;
 }
 

@@ -24,7 +24,8 @@ int hf_find_gateway(struct hf_control *control, const char *text, struct hf_reg_
 	if (err == HF_ENOENT)
 		return hf_fail(message, err, "there is no gateway %s; see `holdfast gateway list`",
 			       text);
-	return err ? hf_fail(message, err, "the registry: %.200s", control->reg->why.text) : 0;
+	return err ? hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg))
+		   : 0;
 }
 
 int hf_find_volume(struct hf_control *control, const char *text, struct hf_reg_volume *volume,
@@ -42,7 +43,8 @@ int hf_find_volume(struct hf_control *control, const char *text, struct hf_reg_v
 	if (err == HF_ENOENT)
 		return hf_fail(message, err, "there is no volume %s; see `holdfast volume list`",
 			       text);
-	return err ? hf_fail(message, err, "the registry: %.200s", control->reg->why.text) : 0;
+	return err ? hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg))
+		   : 0;
 }
 
 static int check_active(const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
@@ -95,7 +97,8 @@ static int finish(struct hf_control *control, int err, const char *who, const ch
 	if (err == HF_EEXIST)
 		return hf_fail(message, err, "a volume named %s exists", volume->name);
 	if (err)
-		return hf_fail(message, err, "nothing was changed: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "nothing was changed: %.200s",
+			       hf_registry_why(control->reg));
 	hf_publish_gateway(control, gateway);
 	return 0;
 }
@@ -124,7 +127,7 @@ int hf_volume_create(struct hf_control *control, const char *who, struct hf_reg_
 	volume->attach_epoch = 1;
 	err = hf_registry_begin(control->reg);
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	err = hf_registry_volume_insert(control->reg, volume);
 	if (!err)
 		err = place(control, volume->id, volume->gateway, HF_REG_ATTACHED, 1);
@@ -168,7 +171,7 @@ int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_
 		return err;
 	err = hf_registry_begin(control->reg);
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	volume->gateway = gateway->id;
 	volume->attach_epoch++;
 	err = hf_registry_volume_update(control->reg, volume);
@@ -185,14 +188,14 @@ int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_
 	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
 
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	if (p.desired == HF_REG_DETACHED)
 		return 0;
 	if (p.desired == HF_REG_DELETED)
 		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
 	err = hf_registry_begin(control->reg);
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	err = place(control, volume->id, volume->gateway, HF_REG_DETACHED, volume->attach_epoch);
 	return finish(control, err, who, "volume detach", volume, volume->gateway, message);
 }
@@ -204,7 +207,7 @@ int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_vo
 	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
 
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	*attached = p.desired == HF_REG_ATTACHED;
 	if (p.desired == HF_REG_DELETED)
 		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
@@ -218,7 +221,7 @@ int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_vo
 		return 0;
 	err = hf_registry_begin(control->reg);
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	volume->size_bytes = size_bytes;
 	err = hf_registry_volume_update(control->reg, volume);
 	if (!err)
@@ -273,7 +276,7 @@ int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_
 		return err;
 	err = hf_registry_begin(control->reg);
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", control->reg->why.text);
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
 	for (unsigned i = 0; !err && i < all.count; i++)
 		if (all.items[i].desired != HF_REG_DELETED)
 			err = place(control, volume->id, all.items[i].gateway, HF_REG_DELETED,

@@ -1,16 +1,19 @@
 /* The registry is the truth of the provider: tenants, gateways, activations, volumes and where they
- * are placed, the newest signed document of each gateway, and the audit trail. One interface, so
- * that the database behind it can be SQLite (one process) or another with the same contract;
- * tests/provider/registry_contract.c is run on each implementation.
+ * are placed, the newest signed document of each gateway, and the audit trail. One implementation,
+ * in SQL that every database below it understands (db.h): SQLite for one process, another for
+ * several; tests/provider/registry_contract.c is run on each.
  *
  * Calls block for as long as the database takes, belong to one thread, and leave nothing half done:
- * each is atomic, and several become one between begin and commit. What a call reports as done is
- * durable (outside a transaction) or becomes durable with the commit. Records are plain structs of
- * fixed size, copied in and out; nothing is owned by the registry except the registry itself.
+ * each is atomic, and several become one between begin and end. Transactions shut each other out,
+ * so what one read stays true until it ends; after an error in one the only way on is end. What a
+ * call reports as done is durable (outside a transaction) or becomes durable with the end. Records
+ * are plain structs of fixed size, copied in and out; nothing is owned by the registry except the
+ * registry itself.
  *
  * Errors: HF_ENOENT (no such row), HF_EEXIST (a name or key is taken), HF_EFENCED (a write of a
  * holder whose epoch is no longer the highest), HF_EBUSY (the database is locked by somebody else),
- * HF_EIO, HF_ENOSPC, HF_ECORRUPT, HF_ENOMEM. */
+ * HF_ENOTREADY (the connection to it is lost, and being made again), HF_EUNKNOWN (it was lost after
+ * a write was sent), HF_EIO, HF_ENOSPC, HF_ECORRUPT, HF_ENOMEM. */
 #ifndef HF_PROVIDER_REGISTRY_REGISTRY_H
 #define HF_PROVIDER_REGISTRY_REGISTRY_H
 
@@ -66,6 +69,16 @@ struct hf_reg_gateway {
 	char host[HF_REG_HOST_MAX + 1];
 	char version[HF_REG_VERSION_MAX + 1];
 	char portal[HF_REG_PORTAL_MAX + 1];
+	uint64_t process;   /* that `epoch` was granted to; 0: none, or its connection ended */
+	uint64_t work;      /* counts up with everything that its holder has to look at */
+	uint64_t work_done; /* how far the holder of `epoch` has looked */
+};
+
+/* A gateway whose holder has something to look at. */
+struct hf_reg_work {
+	uint64_t gateway;
+	uint64_t epoch;
+	uint64_t work;
 };
 
 enum hf_reg_activation_state {
@@ -168,334 +181,149 @@ struct hf_reg_audit {
 typedef int (*hf_reg_gateway_visit)(void *context, const struct hf_reg_gateway *gateway);
 typedef int (*hf_reg_volume_visit)(void *context, const struct hf_reg_volume *volume);
 typedef int (*hf_reg_placement_visit)(void *context, const struct hf_reg_placement *placement);
+typedef int (*hf_reg_work_visit)(void *context, const struct hf_reg_work *work);
 
-/* ---- The table that an implementation fills ---------------------------------------------------
- */
-
-struct hf_registry_ops {
-	void (*close)(struct hf_registry *reg);
-	int (*begin)(struct hf_registry *reg);
-	int (*commit)(struct hf_registry *reg);
-	void (*rollback)(struct hf_registry *reg);
-
-	int (*info)(struct hf_registry *reg, struct hf_reg_info *info);
-	int (*new_incarnation)(struct hf_registry *reg, uint64_t at_least);
-	int (*setting_get)(struct hf_registry *reg, const char *key, char *value, size_t size);
-	int (*setting_put)(struct hf_registry *reg, const char *key, const char *value);
-
-	int (*gateway_insert)(struct hf_registry *reg, const struct hf_reg_gateway *gateway);
-	int (*gateway_get)(struct hf_registry *reg, uint64_t id, struct hf_reg_gateway *gateway);
-	int (*gateway_find)(struct hf_registry *reg, uint64_t tenant, const char *name,
-			    struct hf_reg_gateway *gateway);
-	int (*gateway_visit)(struct hf_registry *reg, hf_reg_gateway_visit visit, void *context);
-	int (*gateway_set_state)(struct hf_registry *reg, uint64_t id,
-				 enum hf_reg_gateway_state state, const char *reason);
-	int (*gateway_grant)(struct hf_registry *reg, uint64_t id, uint64_t at_least,
-			     uint64_t now_ms, const char *version, uint64_t *epoch);
-	int (*gateway_seen)(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms,
-			    uint64_t applied_incarnation, uint64_t applied_generation);
-	int (*gateway_bump)(struct hf_registry *reg, uint64_t id, uint64_t *generation);
-	int (*gateway_unsigned)(struct hf_registry *reg, hf_reg_gateway_visit visit, void *context);
-
-	int (*activation_put)(struct hf_registry *reg, const struct hf_reg_activation *activation);
-	int (*activation_get)(struct hf_registry *reg, const uint8_t *number,
-			      struct hf_reg_activation *activation);
-	int (*activation_by_identity)(struct hf_registry *reg, const uint8_t *identity_key,
-				      struct hf_reg_activation *activation);
-	int (*activation_by_gateway)(struct hf_registry *reg, uint64_t gateway,
-				     struct hf_reg_activation *activation);
-	int (*activation_purge)(struct hf_registry *reg, uint64_t now_ms, unsigned *offered);
-
-	int (*volume_insert)(struct hf_registry *reg, const struct hf_reg_volume *volume);
-	int (*volume_update)(struct hf_registry *reg, const struct hf_reg_volume *volume);
-	int (*volume_get)(struct hf_registry *reg, uint64_t id, struct hf_reg_volume *volume);
-	int (*volume_find)(struct hf_registry *reg, uint64_t tenant, const char *name,
-			   struct hf_reg_volume *volume);
-	int (*volume_visit)(struct hf_registry *reg, hf_reg_volume_visit visit, void *context);
-	int (*volume_remove)(struct hf_registry *reg, uint64_t id);
-
-	int (*placement_put)(struct hf_registry *reg, const struct hf_reg_placement *placement);
-	int (*placement_get)(struct hf_registry *reg, uint64_t volume, uint64_t gateway,
-			     struct hf_reg_placement *placement);
-	int (*placement_visit)(struct hf_registry *reg, uint64_t volume, uint64_t gateway,
-			       hf_reg_placement_visit visit, void *context);
-	int (*placement_report)(struct hf_registry *reg, uint64_t epoch,
-				const struct hf_reg_placement *placement);
-	int (*placement_remove)(struct hf_registry *reg, uint64_t volume, uint64_t gateway);
-
-	int (*document_put)(struct hf_registry *reg, const struct hf_reg_document *document);
-	int (*document_get)(struct hf_registry *reg, uint64_t gateway,
-			    struct hf_reg_document *document);
-	int (*document_head)(struct hf_registry *reg, uint64_t gateway,
-			     struct hf_reg_document *document);
-
-	int (*audit_add)(struct hf_registry *reg, const struct hf_reg_audit *entry);
-	int (*audit_count)(struct hf_registry *reg, uint64_t *count);
-};
-
-struct hf_registry {
-	const struct hf_registry_ops *ops;
-	struct hf_errmsg why; /* of the last error, for the log; no secrets */
-};
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 /* Opens or creates a database in one SQLite file. `now_ms` becomes the incarnation of a new one. */
 int hf_registry_open_sqlite(const char *path, uint64_t now_ms, struct hf_registry **reg,
 			    struct hf_errmsg *message);
+/* NULL is fine. */
+void hf_registry_close(struct hf_registry *reg);
+/* The number of this process of the provider, for what is granted from now on; 1 if never said. */
+void hf_registry_set_process(struct hf_registry *reg, uint64_t process);
+/* False while the connection to the database is lost; then every call fails at once. */
+bool hf_registry_ready(struct hf_registry *reg);
+/* Of the last error, for the log; no secrets. Valid until the next call. */
+const char *hf_registry_why(const struct hf_registry *reg);
 
-/* ---- Calls ----------------------------------------------------------------------------------- */
+/* A transaction; they do not nest. */
+int hf_registry_begin(struct hf_registry *reg);
+/* Commits if `err` is 0, else undoes everything since begin. Returns the first error. After
+ * HF_EUNKNOWN the connection was lost at the commit: all of it was done or nothing. */
+int hf_registry_end(struct hf_registry *reg, int err);
 
-static inline void hf_registry_close(struct hf_registry *reg)
-{
-	if (reg)
-		reg->ops->close(reg);
-}
-
-/* A transaction; they do not nest. After a failed commit everything since begin is undone. */
-static inline int hf_registry_begin(struct hf_registry *reg)
-{
-	return reg->ops->begin(reg);
-}
-
-static inline void hf_registry_rollback(struct hf_registry *reg)
-{
-	reg->ops->rollback(reg);
-}
-
-/* Ends a transaction: commits if `err` is 0, else undoes it. Returns the first error. */
-static inline int hf_registry_end(struct hf_registry *reg, int err)
-{
-	if (err == 0)
-		return reg->ops->commit(reg);
-	reg->ops->rollback(reg);
-	return err;
-}
-
-static inline int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *info)
-{
-	return reg->ops->info(reg, info);
-}
+int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *info);
 
 /* For a database restored from a backup: max(incarnation + 1, at_least), so that its documents are
  * newer than everything the gateways have seen; generations and the versions of all placements leap
  * ahead too, so that no older report is taken for an answer to what is desired now. */
-static inline int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
-{
-	return reg->ops->new_incarnation(reg, at_least);
-}
+int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least);
 
 /* Small named texts, such as the fingerprint of the store's configuration. HF_ENOENT if never put.
  */
-static inline int hf_registry_setting_get(struct hf_registry *reg, const char *key, char *value,
-					  size_t size)
-{
-	return reg->ops->setting_get(reg, key, value, size);
-}
+int hf_registry_setting_get(struct hf_registry *reg, const char *key, char *value, size_t size);
 
-static inline int hf_registry_setting_put(struct hf_registry *reg, const char *key,
-					  const char *value)
-{
-	return reg->ops->setting_put(reg, key, value);
-}
+int hf_registry_setting_put(struct hf_registry *reg, const char *key, const char *value);
 
-static inline int hf_registry_gateway_insert(struct hf_registry *reg,
-					     const struct hf_reg_gateway *gateway)
-{
-	return reg->ops->gateway_insert(reg, gateway);
-}
+int hf_registry_gateway_insert(struct hf_registry *reg, const struct hf_reg_gateway *gateway);
 
-static inline int hf_registry_gateway_get(struct hf_registry *reg, uint64_t id,
-					  struct hf_reg_gateway *gateway)
-{
-	return reg->ops->gateway_get(reg, id, gateway);
-}
+int hf_registry_gateway_get(struct hf_registry *reg, uint64_t id, struct hf_reg_gateway *gateway);
 
 /* By name, refused ones left out. */
-static inline int hf_registry_gateway_find(struct hf_registry *reg, uint64_t tenant,
-					   const char *name, struct hf_reg_gateway *gateway)
-{
-	return reg->ops->gateway_find(reg, tenant, name, gateway);
-}
+int hf_registry_gateway_find(struct hf_registry *reg, uint64_t tenant, const char *name,
+			     struct hf_reg_gateway *gateway);
 
 /* All, by name. */
-static inline int hf_registry_gateway_visit(struct hf_registry *reg, hf_reg_gateway_visit visit,
-					    void *context)
-{
-	return reg->ops->gateway_visit(reg, visit, context);
-}
+int hf_registry_gateway_visit(struct hf_registry *reg, hf_reg_gateway_visit visit, void *context);
 
-static inline int hf_registry_gateway_set_state(struct hf_registry *reg, uint64_t id,
-						enum hf_reg_gateway_state state, const char *reason)
-{
-	return reg->ops->gateway_set_state(reg, id, state, reason);
-}
+int hf_registry_gateway_set_state(struct hf_registry *reg, uint64_t id,
+				  enum hf_reg_gateway_state state, const char *reason);
 
-/* Grants the next connection epoch: above both the database's and `at_least` (the one the gateway
- * names), durable before it is told (invariant 5). */
-static inline int hf_registry_gateway_grant(struct hf_registry *reg, uint64_t id, uint64_t at_least,
-					    uint64_t now_ms, const char *version, uint64_t *epoch)
-{
-	return reg->ops->gateway_grant(reg, id, at_least, now_ms, version, epoch);
-}
+/* Grants this process the next connection epoch: above both the database's and `at_least` (the one
+ * the gateway names), durable before it is told (invariant 5). Whatever there is to do for the
+ * gateway is the new holder's to find out. */
+int hf_registry_gateway_grant(struct hf_registry *reg, uint64_t id, uint64_t at_least,
+			      uint64_t now_ms, const char *version, uint64_t *epoch);
 
 /* What the holder of `epoch` learned; HF_EFENCED if a higher epoch was granted since. */
-static inline int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoch,
-					   uint64_t now_ms, uint64_t applied_incarnation,
-					   uint64_t applied_generation)
-{
-	return reg->ops->gateway_seen(reg, id, epoch, now_ms, applied_incarnation,
-				      applied_generation);
-}
+int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms,
+			     uint64_t applied_incarnation, uint64_t applied_generation);
+
+/* The connection of this epoch ended; HF_EFENCED if a higher one was granted since. */
+int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms);
 
 /* The desired state changes: generation + 1. */
-static inline int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id,
-					   uint64_t *generation)
-{
-	return reg->ops->gateway_bump(reg, id, generation);
-}
+int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *generation);
 
 /* Active gateways whose desired state has no signed document yet. */
-static inline int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit visit,
-					       void *context)
-{
-	return reg->ops->gateway_unsigned(reg, visit, context);
-}
+int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit visit,
+				 void *context);
+
+/* Something for the holder to look at, whichever process that is; goes into the transaction that
+ * stores it. A new document adds it by itself. */
+int hf_registry_work_add(struct hf_registry *reg, uint64_t gateway);
+
+/* What this process holds and has not looked at. Costs nothing where there is nothing to do. */
+int hf_registry_work_visit(struct hf_registry *reg, hf_reg_work_visit visit, void *context);
+
+/* The holder has looked at everything up to `work->work`, and keeps what is not finished yet in
+ * mind; a later holder starts from what is stored. HF_EFENCED as above. */
+int hf_registry_work_done(struct hf_registry *reg, const struct hf_reg_work *work);
 
 /* Inserts, or replaces the one with the same number. HF_EEXIST: another has the identity key. */
-static inline int hf_registry_activation_put(struct hf_registry *reg,
-					     const struct hf_reg_activation *activation)
-{
-	return reg->ops->activation_put(reg, activation);
-}
+int hf_registry_activation_put(struct hf_registry *reg, const struct hf_reg_activation *activation);
 
-static inline int hf_registry_activation_get(struct hf_registry *reg, const uint8_t *number,
-					     struct hf_reg_activation *activation)
-{
-	return reg->ops->activation_get(reg, number, activation);
-}
+int hf_registry_activation_get(struct hf_registry *reg, const uint8_t *number,
+			       struct hf_reg_activation *activation);
 
-static inline int hf_registry_activation_by_identity(struct hf_registry *reg,
-						     const uint8_t *identity_key,
-						     struct hf_reg_activation *activation)
-{
-	return reg->ops->activation_by_identity(reg, identity_key, activation);
-}
+int hf_registry_activation_by_identity(struct hf_registry *reg, const uint8_t *identity_key,
+				       struct hf_reg_activation *activation);
 
-static inline int hf_registry_activation_by_gateway(struct hf_registry *reg, uint64_t gateway,
-						    struct hf_reg_activation *activation)
-{
-	return reg->ops->activation_by_gateway(reg, gateway, activation);
-}
+int hf_registry_activation_by_gateway(struct hf_registry *reg, uint64_t gateway,
+				      struct hf_reg_activation *activation);
 
 /* Forgets what has expired and was never issued; gateways that were claimed through it become
  * refused ("the activation key ran out"). `offered` gets the number of offers that remain. */
-static inline int hf_registry_activation_purge(struct hf_registry *reg, uint64_t now_ms,
-					       unsigned *offered)
-{
-	return reg->ops->activation_purge(reg, now_ms, offered);
-}
+int hf_registry_activation_purge(struct hf_registry *reg, uint64_t now_ms, unsigned *offered);
 
-static inline int hf_registry_volume_insert(struct hf_registry *reg,
-					    const struct hf_reg_volume *volume)
-{
-	return reg->ops->volume_insert(reg, volume);
-}
+int hf_registry_volume_insert(struct hf_registry *reg, const struct hf_reg_volume *volume);
 
 /* Everything but id, tenant and created_ms. */
-static inline int hf_registry_volume_update(struct hf_registry *reg,
-					    const struct hf_reg_volume *volume)
-{
-	return reg->ops->volume_update(reg, volume);
-}
+int hf_registry_volume_update(struct hf_registry *reg, const struct hf_reg_volume *volume);
 
-static inline int hf_registry_volume_get(struct hf_registry *reg, uint64_t id,
-					 struct hf_reg_volume *volume)
-{
-	return reg->ops->volume_get(reg, id, volume);
-}
+int hf_registry_volume_get(struct hf_registry *reg, uint64_t id, struct hf_reg_volume *volume);
 
 /* By name, those gone left out. */
-static inline int hf_registry_volume_find(struct hf_registry *reg, uint64_t tenant,
-					  const char *name, struct hf_reg_volume *volume)
-{
-	return reg->ops->volume_find(reg, tenant, name, volume);
-}
+int hf_registry_volume_find(struct hf_registry *reg, uint64_t tenant, const char *name,
+			    struct hf_reg_volume *volume);
 
 /* All that are not gone, by name. */
-static inline int hf_registry_volume_visit(struct hf_registry *reg, hf_reg_volume_visit visit,
-					   void *context)
-{
-	return reg->ops->volume_visit(reg, visit, context);
-}
+int hf_registry_volume_visit(struct hf_registry *reg, hf_reg_volume_visit visit, void *context);
 
 /* HF_EBUSY while placements remain. */
-static inline int hf_registry_volume_remove(struct hf_registry *reg, uint64_t id)
-{
-	return reg->ops->volume_remove(reg, id);
-}
+int hf_registry_volume_remove(struct hf_registry *reg, uint64_t id);
 
 /* Inserts or replaces what is desired; the report of an existing one is kept. */
-static inline int hf_registry_placement_put(struct hf_registry *reg,
-					    const struct hf_reg_placement *placement)
-{
-	return reg->ops->placement_put(reg, placement);
-}
+int hf_registry_placement_put(struct hf_registry *reg, const struct hf_reg_placement *placement);
 
-static inline int hf_registry_placement_get(struct hf_registry *reg, uint64_t volume,
-					    uint64_t gateway, struct hf_reg_placement *placement)
-{
-	return reg->ops->placement_get(reg, volume, gateway, placement);
-}
+int hf_registry_placement_get(struct hf_registry *reg, uint64_t volume, uint64_t gateway,
+			      struct hf_reg_placement *placement);
 
 /* Of a volume, of a gateway, or (0 matches any) all; by volume. */
-static inline int hf_registry_placement_visit(struct hf_registry *reg, uint64_t volume,
-					      uint64_t gateway, hf_reg_placement_visit visit,
-					      void *context)
-{
-	return reg->ops->placement_visit(reg, volume, gateway, visit, context);
-}
+int hf_registry_placement_visit(struct hf_registry *reg, uint64_t volume, uint64_t gateway,
+				hf_reg_placement_visit visit, void *context);
 
 /* Stores `placement->report`, a holder's write: HF_EFENCED if `epoch` is not the gateway's highest.
  */
-static inline int hf_registry_placement_report(struct hf_registry *reg, uint64_t epoch,
-					       const struct hf_reg_placement *placement)
-{
-	return reg->ops->placement_report(reg, epoch, placement);
-}
+int hf_registry_placement_report(struct hf_registry *reg, uint64_t epoch,
+				 const struct hf_reg_placement *placement);
 
-static inline int hf_registry_placement_remove(struct hf_registry *reg, uint64_t volume,
-					       uint64_t gateway)
-{
-	return reg->ops->placement_remove(reg, volume, gateway);
-}
+int hf_registry_placement_remove(struct hf_registry *reg, uint64_t volume, uint64_t gateway);
 
-/* Keeps the newest document of a gateway; HF_ESTALE if one as new or newer is there. */
-static inline int hf_registry_document_put(struct hf_registry *reg,
-					   const struct hf_reg_document *document)
-{
-	return reg->ops->document_put(reg, document);
-}
+/* Keeps the newest document of a gateway, work for its holder; HF_ESTALE if one as new or newer is
+ * there. */
+int hf_registry_document_put(struct hf_registry *reg, const struct hf_reg_document *document);
 
-static inline int hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
-					   struct hf_reg_document *document)
-{
-	return reg->ops->document_get(reg, gateway, document);
-}
+int hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
+			     struct hf_reg_document *document);
 
 /* The same without its bytes. */
-static inline int hf_registry_document_head(struct hf_registry *reg, uint64_t gateway,
-					    struct hf_reg_document *document)
-{
-	return reg->ops->document_head(reg, gateway, document);
-}
+int hf_registry_document_head(struct hf_registry *reg, uint64_t gateway,
+			      struct hf_reg_document *document);
 
-static inline int hf_registry_audit_add(struct hf_registry *reg, const struct hf_reg_audit *entry)
-{
-	return reg->ops->audit_add(reg, entry);
-}
+int hf_registry_audit_add(struct hf_registry *reg, const struct hf_reg_audit *entry);
 
-static inline int hf_registry_audit_count(struct hf_registry *reg, uint64_t *count)
-{
-	return reg->ops->audit_count(reg, count);
-}
+int hf_registry_audit_count(struct hf_registry *reg, uint64_t *count);
 
 #endif

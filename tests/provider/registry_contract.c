@@ -118,7 +118,7 @@ static void test_rollback_undoes_all(void **state)
 	assert_int_equal(hf_registry_begin(reg), 0);
 	insert_gateway(7, "seven");
 	assert_int_equal(hf_registry_setting_put(reg, "k", "v"), 0);
-	hf_registry_rollback(reg);
+	assert_int_equal(hf_registry_end(reg, HF_ECANCELED), HF_ECANCELED);
 	assert_int_equal(hf_registry_gateway_get(reg, 7, &g), HF_ENOENT);
 	assert_int_equal(hf_registry_setting_get(reg, "k", value, sizeof value), HF_ENOENT);
 
@@ -176,6 +176,9 @@ static void test_gateway_round_trip(void **state)
 	in.applied_incarnation = 5;
 	in.applied_generation = 6;
 	in.last_seen_ms = 7;
+	in.process = 8;
+	in.work = 9;
+	in.work_done = 10;
 	snprintf(in.reason, sizeof in.reason, "because");
 	snprintf(in.host, sizeof in.host, "h.example");
 	snprintf(in.version, sizeof in.version, "0.1.0");
@@ -250,6 +253,69 @@ static void test_old_holder_is_fenced(void **state)
 	hf_registry_gateway_get(reg, 1, &g);
 	assert_int_equal(g.applied_generation, 3);
 	assert_int_equal(hf_registry_gateway_seen(reg, 9, old, 20, 8, 9), HF_ENOENT);
+}
+
+static int collect_work(void *context, const struct hf_reg_work *work)
+{
+	struct hf_reg_work *list = context;
+
+	while (list->gateway)
+		list++;
+	*list = *work;
+	return 0;
+}
+
+static unsigned work_now(struct hf_reg_work *list)
+{
+	unsigned count = 0;
+
+	memset(list, 0, 4 * sizeof list[0]);
+	assert_int_equal(hf_registry_work_visit(reg, collect_work, list), 0);
+	while (list[count].gateway)
+		count++;
+	return count;
+}
+
+/* A holder finds what there is to do for its gateways by looking, and only there, until it says
+ * that it has looked; a hint that was lost loses nothing. */
+static void test_work_is_found_by_its_holder(void **state)
+{
+	struct hf_reg_document d = {.gateway = 1, .generation = 1, .bytes = (const uint8_t *)""};
+	struct hf_reg_work list[4], old;
+	struct hf_reg_gateway g;
+	uint64_t epoch;
+
+	(void)state;
+	insert_gateway(1, "a");
+	insert_gateway(2, "b");
+	hf_registry_set_process(reg, 77);
+	assert_int_equal(hf_registry_gateway_grant(reg, 1, 0, 1, "v", &epoch), 0);
+	assert_int_equal(work_now(list), 0);
+	assert_int_equal(hf_registry_work_add(reg, 1), 0);
+	assert_int_equal(hf_registry_work_add(reg, 2), 0); /* which nobody holds */
+	assert_int_equal(work_now(list), 1);
+	assert_true(list[0].gateway == 1 && list[0].epoch == epoch);
+	assert_int_equal(hf_registry_document_put(reg, &d), 0);
+	old = list[0];
+	assert_int_equal(hf_registry_work_done(reg, &old), 0);
+	assert_int_equal(work_now(list), 1);
+	assert_int_equal(hf_registry_work_done(reg, &list[0]), 0);
+	assert_int_equal(hf_registry_work_done(reg, &old), 0);
+	assert_int_equal(work_now(list), 0);
+	assert_int_equal(hf_registry_work_add(reg, 9), HF_ENOENT);
+
+	/* Another process takes the gateway over: what is done and what is not are its business. */
+	assert_int_equal(hf_registry_work_add(reg, 1), 0);
+	hf_registry_set_process(reg, 78);
+	assert_int_equal(work_now(list), 0);
+	assert_int_equal(hf_registry_gateway_grant(reg, 1, 0, 1, "v", &epoch), 0);
+	assert_int_equal(hf_registry_gateway_get(reg, 1, &g), 0);
+	assert_true(g.process == 78 && g.work == g.work_done);
+	assert_int_equal(hf_registry_work_done(reg, &old), HF_EFENCED);
+	assert_int_equal(hf_registry_gateway_left(reg, 1, old.epoch, 50), HF_EFENCED);
+	assert_int_equal(hf_registry_gateway_left(reg, 1, epoch, 50), 0);
+	assert_int_equal(hf_registry_gateway_get(reg, 1, &g), 0);
+	assert_true(g.process == 0 && g.last_seen_ms == 50 && g.epoch == epoch);
 }
 
 static int collect_id(void *context, const struct hf_reg_gateway *gateway)
@@ -507,6 +573,7 @@ int registry_contract_run(const struct registry_implementation *implementation)
 		CONTRACT_TEST(test_gateway_names_are_unique),
 		CONTRACT_TEST(test_epochs_only_rise),
 		CONTRACT_TEST(test_old_holder_is_fenced),
+		CONTRACT_TEST(test_work_is_found_by_its_holder),
 		CONTRACT_TEST(test_unsigned_changes_are_found),
 		CONTRACT_TEST(test_documents_only_rise),
 		CONTRACT_TEST(test_activation_life),

@@ -61,6 +61,31 @@ static void run_sql(const char *sql)
 	sqlite3_close(db);
 }
 
+/* A database of the schema that the first release had opens, whole. */
+static void test_released_schema_opens(void **state)
+{
+	static char sql[16384];
+	struct hf_registry *reg;
+	struct hf_reg_info info;
+	struct hf_reg_gateway gateway;
+	struct hf_reg_volume volume;
+	FILE *file = fopen(GOLDEN_FOLDER "/registry-2.sql", "re");
+
+	(void)state;
+	assert_non_null(file);
+	sql[fread(sql, 1, sizeof sql - 1, file)] = '\0';
+	fclose(file);
+	run_sql(sql);
+	assert_int_equal(open_database(1, &reg, NULL), 0);
+	assert_int_equal(hf_registry_info(reg, &info), 0);
+	assert_true(info.schema > 2 && info.incarnation == 1000 && info.tenant == 77);
+	assert_int_equal(hf_registry_gateway_find(reg, 77, "gw", &gateway), 0);
+	assert_true(gateway.epoch == 42 && gateway.process == 0);
+	assert_int_equal(hf_registry_volume_find(reg, 77, "data", &volume), 0);
+	assert_int_equal(volume.gateway, gateway.id);
+	hf_registry_close(reg);
+}
+
 /* Encrypted secrets and all: the file is the service's own. */
 static void test_file_is_private(void **state)
 {
@@ -127,6 +152,7 @@ int main(void)
 		.clean = clean,
 	};
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_released_schema_opens, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_is_private, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_newer_schema_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_garbage_is_refused, set_up, tear_down),

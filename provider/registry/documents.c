@@ -1,0 +1,72 @@
+/* Table documents: the newest signed document of each gateway. The registry's thread. */
+#include "provider/registry/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int hf_registry_document_put(struct hf_registry *reg, const struct hf_reg_document *d)
+{
+	bool own;
+	int err = hf_db_enter(reg->db, &own);
+
+	if (err)
+		return err;
+	err = hf_db_change(reg->db,
+			   "INSERT INTO documents (gateway, incarnation, generation, hash, bytes) "
+			   "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (gateway) DO UPDATE SET "
+			   "incarnation = excluded.incarnation, "
+			   "generation = excluded.generation, hash = excluded.hash, "
+			   "bytes = excluded.bytes WHERE (excluded.incarnation, "
+			   "excluded.generation) > (documents.incarnation, documents.generation)",
+			   "iiibb", d->gateway, d->incarnation, d->generation, d->hash,
+			   sizeof d->hash, d->bytes, d->length);
+	err = err == HF_ENOENT ? HF_ESTALE : err ? err : hf_registry_work_add(reg, d->gateway);
+	return hf_db_leave(reg->db, own, err);
+}
+
+static int read_head(void *context, struct hf_db_row *row)
+{
+	struct hf_reg_document *d = context;
+
+	d->gateway = hf_db_u64(row);
+	d->incarnation = hf_db_u64(row);
+	d->generation = hf_db_u64(row);
+	hf_db_fixed(row, d->hash, sizeof d->hash);
+	return 0;
+}
+
+static int read_document(void *context, struct hf_db_row *row)
+{
+	struct hf_reg_document *d = context;
+
+	read_head(context, row);
+	d->bytes = hf_db_copy(row, &d->length);
+	return 0;
+}
+
+int hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
+			     struct hf_reg_document *document)
+{
+	int err;
+
+	memset(document, 0, sizeof *document);
+	err = hf_db_one(reg->db, read_document, document,
+			"SELECT gateway, incarnation, generation, hash, bytes FROM documents "
+			"WHERE gateway = $1",
+			"i", gateway);
+	if (err && document->bytes) {
+		free((void *)(uintptr_t)document->bytes);
+		document->bytes = NULL;
+	}
+	return err;
+}
+
+int hf_registry_document_head(struct hf_registry *reg, uint64_t gateway,
+			      struct hf_reg_document *document)
+{
+	memset(document, 0, sizeof *document);
+	return hf_db_one(reg->db, read_head, document,
+			 "SELECT gateway, incarnation, generation, hash FROM documents "
+			 "WHERE gateway = $1",
+			 "i", gateway);
+}
