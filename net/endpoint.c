@@ -57,3 +57,37 @@ int hf_endpoint_parse(const char *text, char *host, size_t host_size, uint16_t *
 	host[length] = '\0';
 	return parse_port(colon + 1, port);
 }
+
+int hf_endpoints_parse(const char *text, struct hf_endpoints *endpoints, struct hf_errmsg *message)
+{
+	char host[HF_ENDPOINT_MAX];
+	uint16_t port;
+
+	endpoints->count = 0;
+	for (const char *at = text; at[strspn(at, ", ")]; at += strcspn(at, ", ")) {
+		size_t length;
+		char *to;
+
+		at += strspn(at, ", ");
+		length = strcspn(at, ", ");
+		if (endpoints->count == HF_DIAL_ENDPOINTS_MAX)
+			return hf_fail(message, HF_EINVAL, "names more than %u endpoints",
+				       HF_DIAL_ENDPOINTS_MAX);
+		to = endpoints->text[endpoints->count];
+		if (length < HF_ENDPOINT_MAX)
+			memcpy(to, at, length);
+		to[length < HF_ENDPOINT_MAX ? length : 0] = '\0';
+		if (hf_endpoint_parse(to, host, sizeof host, &port) != 0 || port == 0)
+			return hf_fail(message, HF_EINVAL, "`%.60s` is not host:port", to);
+		endpoints->count++;
+	}
+	return endpoints->count ? 0 : hf_fail(message, HF_EINVAL, "names no endpoint");
+}
+
+size_t hf_endpoints_list(const struct hf_endpoints *endpoints,
+			 const char *list[HF_DIAL_ENDPOINTS_MAX])
+{
+	for (size_t i = 0; i < endpoints->count; i++)
+		list[i] = endpoints->text[i];
+	return endpoints->count;
+}

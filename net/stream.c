@@ -19,17 +19,15 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "net/explain.h"
 #include "net/identity.h"
 #include "net/tls_internal.h"
 
-#define STREAM_MAGIC               0x5354524du
-#define READ_BYTES                 16384
-#define READS_AT_ONCE              16 /* records, before others have their turn */
-#define FINISH_MS                  5000u
-#define QUEUE_FIRST                4096u
-#define FIRST_AUTH_ALERT           42 /* RFC 8446 6.2: bad_certificate … unknown_ca, access_denied */
-#define LAST_AUTH_ALERT            49
-#define ALERT_CERTIFICATE_REQUIRED 116
+#define STREAM_MAGIC  0x5354524du
+#define READ_BYTES    16384
+#define READS_AT_ONCE 16 /* records, before others have their turn */
+#define FINISH_MS     5000u
+#define QUEUE_FIRST   4096u
 
 enum stream_state { CONNECTING, HANDSHAKE, OPEN, FINISHING, LOST, CLOSING };
 
@@ -45,6 +43,8 @@ struct hf_stream {
 	int events;       /* what uv_poll waits for; starting it again costs system calls */
 	bool want_write;  /* TLS itself waits until the socket takes more */
 	bool shut;        /* FINISHING: our end was said */
+	enum hf_hop hop;  /* where it was lost */
+	struct hf_tls_refused refused;
 	struct hf_stream_callbacks callbacks;
 	struct hf_peer peer;
 	uint8_t *queue; /* bytes queue_start … queue_used are to be written */
@@ -85,41 +85,31 @@ static void lose(struct hf_stream *stream, int err, const char *reason)
 		stream->callbacks.lost(stream->callbacks.context, stream->shut ? 0 : err, reason);
 }
 
-/* An alert that says the other side does not accept who we are. */
-static bool is_auth_alert(unsigned long error)
+static void lose_at(struct hf_stream *stream, enum hf_hop hop, int err, const char *reason)
 {
-	int alert = ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET;
-
-	return ERR_GET_LIB(error) == ERR_LIB_SSL &&
-	       (ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ||
-		(alert >= FIRST_AUTH_ALERT && alert <= LAST_AUTH_ALERT) ||
-		alert == ALERT_CERTIFICATE_REQUIRED);
+	stream->hop = hop;
+	lose(stream, err, reason);
 }
 
 static void lose_by_ssl(struct hf_stream *stream, int ssl_error)
 {
-	unsigned long error = ERR_peek_error();
-	long verdict = SSL_get_verify_result(stream->ssl);
-	int number = errno;
-	char reason[200];
+	struct hf_tls_trouble trouble = {.ssl = stream->ssl,
+					 .server = hf_tls_is_server(stream->tls),
+					 .judges = hf_tls_judges(stream->tls),
+					 .opened = stream->state >= OPEN,
+					 .ssl_error = ssl_error,
+					 .error = ERR_peek_error(),
+					 .number = errno,
+					 .now_s = (int64_t)time(NULL)};
+	struct hf_errmsg message = {""};
+	enum hf_hop hop;
+	int err;
 
 	if (ssl_error == SSL_ERROR_ZERO_RETURN) {
-		lose(stream, 0, "the peer ended the connection");
-	} else if (!hf_tls_is_server(stream->tls) && verdict != X509_V_OK &&
-		   hf_tls_judges(stream->tls)) {
-		snprintf(reason, sizeof reason, "the peer's certificate: %s",
-			 X509_verify_cert_error_string(verdict));
-		lose(stream, HF_EAUTH, reason);
-	} else if (error) {
-		snprintf(reason, sizeof reason, "TLS: %s",
-			 ERR_reason_error_string(error) ? ERR_reason_error_string(error)
-							: "unknown error");
-		lose(stream, is_auth_alert(error) || verdict != X509_V_OK ? HF_EAUTH : HF_ECONN,
-		     reason);
+		lose_at(stream, HF_HOP_PROVIDER, 0, "the peer ended the connection");
 	} else {
-		lose(stream, HF_ECONN,
-		     ssl_error == SSL_ERROR_SYSCALL && number ? strerror(number)
-							      : "the connection was cut");
+		err = hf_tls_explain(&trouble, &hop, &message);
+		lose_at(stream, hop, err, message.text);
 	}
 	ERR_clear_error();
 }
@@ -192,11 +182,13 @@ static void handshake(struct hf_stream *stream)
 		return;
 	}
 	if (!hf_tls_alpn_agreed(stream->tls, stream->ssl)) {
-		lose(stream, HF_EPROTO, "the peer does not speak this protocol (ALPN)");
+		lose_at(stream, HF_HOP_TLS, HF_EPROTO,
+			"the peer does not speak this protocol (ALPN)");
 		return;
 	}
 	if (learn_peer(stream) != 0) {
-		lose(stream, HF_EAUTH, "the peer's certificate is not of the right kind");
+		lose_at(stream, HF_HOP_TLS, HF_EAUTH,
+			"the peer's certificate is not of the right kind");
 		return;
 	}
 	uv_timer_stop(&stream->timer);
@@ -261,7 +253,7 @@ static void finish_connect(struct hf_stream *stream)
 	if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &number, &length) != 0)
 		number = errno;
 	if (number) {
-		lose(stream, HF_ECONN, strerror(number));
+		lose_at(stream, HF_HOP_TCP, HF_ECONN, strerror(number));
 		return;
 	}
 	setsockopt(stream->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -298,9 +290,12 @@ static void on_timer(uv_timer_t *timer)
 
 	HF_CHECK_MAGIC(stream, STREAM_MAGIC);
 	if (stream->state == FINISHING)
-		lose(stream, HF_ETIMEDOUT, "the peer does not read");
+		lose_at(stream, HF_HOP_PROVIDER, HF_ETIMEDOUT, "the peer does not read");
+	else if (stream->state == HANDSHAKE)
+		lose_at(stream, HF_HOP_TLS, HF_ETIMEDOUT,
+			"the TLS handshake was not done in time: nobody answers it");
 	else
-		lose(stream, HF_ETIMEDOUT, "the connection was not made in time");
+		lose_at(stream, HF_HOP_TCP, HF_ETIMEDOUT, "the connection was not made in time");
 }
 
 /* ---- The public face ---- */
@@ -319,6 +314,7 @@ int hf_stream_open(uv_loop_t *loop, struct hf_tls *tls, int fd, const char *name
 		goto err_after_alloc;
 	if (uv_poll_init(loop, &stream->poll, fd) != 0)
 		goto err_after_alloc;
+	SSL_set_app_data(stream->ssl, &stream->refused);
 	stream->tls = hf_tls_hold(tls);
 	stream->poll.data = stream->timer.data = stream;
 	uv_timer_init(loop, &stream->timer);
@@ -354,6 +350,12 @@ const struct hf_peer *hf_stream_peer(const struct hf_stream *stream)
 {
 	HF_CHECK_MAGIC(stream, STREAM_MAGIC);
 	return &stream->peer;
+}
+
+enum hf_hop hf_stream_lost_at(const struct hf_stream *stream)
+{
+	HF_CHECK_MAGIC(stream, STREAM_MAGIC);
+	return stream->hop;
 }
 
 int hf_stream_binding(const struct hf_stream *stream, uint8_t binding[HF_BINDING_BYTES])

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "net/hop.h"
 #include "net/sign.h"
 #include "net/tls.h"
 
@@ -47,6 +48,8 @@ int hf_stream_open(uv_loop_t *loop, struct hf_tls *tls, int fd, const char *name
 /* Callbacks from now on; for a stream that was handed over (listener, dialler). */
 void hf_stream_set_callbacks(struct hf_stream *stream, const struct hf_stream_callbacks *callbacks);
 const struct hf_peer *hf_stream_peer(const struct hf_stream *stream);
+/* Where it was lost, from `lost` on. */
+enum hf_hop hf_stream_lost_at(const struct hf_stream *stream);
 /* Bytes that only the two ends of this very connection know, once its handshake is done (RFC 8446
  * 7.5): whoever stands between has two connections, and two different ones. 0 or HF_ECONN. */
 int hf_stream_binding(const struct hf_stream *stream, uint8_t binding[HF_BINDING_BYTES]);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "net/explain.h"
 
 #define TLS_MAGIC 0x544c5343u
 #define ALPN_MAX  64u
@@ -37,6 +38,13 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+static int note_refused(int ok, X509_STORE_CTX *context)
+{
+	if (!ok)
+		hf_tls_note_refused(context);
+	return ok;
+}
+
 /* Lets an expired certificate of a gateway through: it gets a session that can only renew. */
 static int forgive_expiry(int ok, X509_STORE_CTX *context)
 {
@@ -45,7 +53,7 @@ static int forgive_expiry(int ok, X509_STORE_CTX *context)
 		X509_STORE_CTX_set_error(context, X509_V_OK);
 		return 1;
 	}
-	return ok;
+	return note_refused(ok, context);
 }
 
 static int use_certificate(SSL_CTX *context, const struct hf_tls_options *options)
@@ -71,7 +79,8 @@ static int trust_authority(SSL_CTX *context, const struct hf_tls_options *option
 
 	X509_free(authority);
 	SSL_CTX_set_verify(context, mode,
-			   options->server && options->allow_expired ? forgive_expiry : NULL);
+			   options->server && options->allow_expired ? forgive_expiry
+								     : note_refused);
 	return ok ? 0 : HF_EINVAL;
 }
 

@@ -246,7 +246,7 @@ static void on_waiting(void *context, uint32_t wait_ms, int err, const char *rea
 	(void)err;
 	if (activation->last_error[0] == '\0' || strcmp(activation->state, "activating") == 0)
 		note_error(activation, reason);
-	hf_info("activation endpoint %s: %s; trying again in %u ms", activation->config.endpoint,
+	hf_info("activation endpoint %s: %s; trying again in %u ms", activation->config.endpoints,
 		reason, wait_ms);
 }
 
@@ -312,8 +312,12 @@ static int open_parts(struct hf_activation *activation, struct hf_errmsg *messag
 	struct hf_tls_options tls = {.alpn = HF_ALPN_ACTIVATION};
 	struct hf_dialler_callbacks callbacks = {
 		.connected = on_connected, .waiting = on_waiting, .context = activation};
-	const char *endpoints[] = {activation->config.endpoint};
-	int err = hf_tls_create(&tls, &activation->tls, message);
+	const char *list[HF_DIAL_ENDPOINTS_MAX];
+	struct hf_endpoints endpoints;
+	int err = hf_endpoints_parse(activation->config.endpoints, &endpoints, message);
+
+	if (!err)
+		err = hf_tls_create(&tls, &activation->tls, message);
 
 	if (err)
 		return err;
@@ -321,8 +325,12 @@ static int open_parts(struct hf_activation *activation, struct hf_errmsg *messag
 			      &activation->request_length);
 	if (err)
 		return hf_fail(message, err, "the certificate request cannot be made");
-	return hf_dialler_open(activation->config.loop, activation->tls, endpoints, 1, &callbacks,
-			       &activation->dialler, message);
+	err = hf_dialler_open(activation->config.loop, activation->tls, list,
+			      hf_endpoints_list(&endpoints, list), &callbacks, &activation->dialler,
+			      message);
+	if (!err)
+		hf_dialler_set_proxy(activation->dialler, activation->config.proxy);
+	return err;
 }
 
 int hf_activation_open(const struct hf_activation_config *config, struct hf_activation **out,

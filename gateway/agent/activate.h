@@ -8,13 +8,15 @@
 
 #include "gateway/agent/kept.h"
 #include "net/activation_key.h"
+#include "net/proxy.h"
 
 struct hf_activation;
 
 struct hf_activation_config {
 	uv_loop_t *loop;
-	const char *endpoint; /* host:port */
-	const char *portal;   /* host:port, told to the provider */
+	const char *endpoints;        /* host:port, … */
+	const struct hf_proxy *proxy; /* NULL: none; copied */
+	const char *portal;           /* host:port, told to the provider */
 	const struct hf_kept *kept;
 	const struct hf_sign_key *identity;
 	const struct hf_seal_key *sealing;

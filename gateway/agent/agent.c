@@ -27,9 +27,13 @@
 const struct hf_conf_key hf_agent_keys[] = {
 	KEY(run_dir, NULL, "folder of the sockets agent.sock, volumed.sock and broker.sock"),
 	KEY(state_dir, NULL, "folder of keys, certificate and the last document; private"),
-	KEY(activation, NULL, "host:port of the provider's activation endpoint"),
+	KEY(activation, NULL,
+	    "host:port of the provider's activation endpoint (several: host:port, …)"),
 	KEY(portal, NULL, "addr:port of the iSCSI portal; of several tgtd: addr:port, addr:port …"),
-	KEY(provider, "", "host:port of the provider, instead of those it named itself"),
+	KEY(provider, "",
+	    "host:port of the provider (several: host:port, …), instead of those it named"),
+	KEY(proxy, "", "http://host:port of the HTTP proxy to the provider"),
+	KEY(proxy_credentials, "", "file (0600) with one line user:password for the proxy"),
 	{.name = "local_uid",
 	 .type = HF_CONF_NUMBER,
 	 .offset = offsetof(struct hf_agent_config, local_uid),
@@ -51,6 +55,14 @@ static int check_endpoint(const char *key, const char *text, struct hf_errmsg *m
 	if (hf_endpoint_parse(text, host, sizeof host, &port) != 0 || port == 0)
 		return hf_fail(message, HF_EINVAL, "%s = `%.60s` is not host:port", key, text);
 	return 0;
+}
+
+static int check_endpoints(const char *key, const char *text, struct hf_errmsg *message)
+{
+	struct hf_endpoints endpoints;
+	int err = hf_endpoints_parse(text, &endpoints, message);
+
+	return err ? hf_fail_in(message, err, "%s", key) : 0;
 }
 
 static int check_portals(const char *portals, struct hf_errmsg *message)
@@ -75,6 +87,7 @@ static int check_portals(const char *portals, struct hf_errmsg *message)
 
 int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg *message)
 {
+	struct hf_proxy proxy;
 	int err = 0;
 
 	if (config->run_dir[0] != '/' || config->state_dir[0] != '/')
@@ -83,12 +96,22 @@ int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg
 		return hf_fail(message, HF_EINVAL, "run_dir is longer than %u bytes", RUN_DIR_MAX);
 	if (strlen(config->state_dir) > PATH_MAX - 64)
 		return hf_fail(message, HF_EINVAL, "state_dir is too long");
-	err = check_endpoint("activation", config->activation, message);
+	err = check_endpoints("activation", config->activation, message);
 	if (!err)
 		err = check_portals(config->portal, message);
 	if (!err && config->provider[0])
-		err = check_endpoint("provider", config->provider, message);
+		err = check_endpoints("provider", config->provider, message);
+	if (!err && config->proxy[0])
+		err = hf_proxy_parse(config->proxy, config->proxy_credentials, &proxy, message);
+	else if (!err && config->proxy_credentials[0])
+		err = hf_fail(message, HF_EINVAL, "`proxy_credentials` without `proxy`");
 	return err;
+}
+
+bool hf_agent_proxy(const struct hf_agent_config *config, struct hf_proxy *proxy)
+{
+	return config->proxy[0] &&
+	       hf_proxy_parse(config->proxy, config->proxy_credentials, proxy, NULL) == 0;
 }
 
 /* ---- Activated ---- */
@@ -101,6 +124,7 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 					  .identity = &agent->identity,
 					  .issued = issued,
 					  .provider = agent->config->provider,
+					  .proxy = agent->proxied ? &agent->proxy : NULL,
 					  .desired = &agent->desired};
 	char id[HF_ID_TEXT_MAX];
 
@@ -145,7 +169,8 @@ static void on_issued(void *context)
 static int start_activation(struct hf_agent *agent, struct hf_errmsg *message)
 {
 	struct hf_activation_config config = {.loop = agent->loop,
-					      .endpoint = agent->config->activation,
+					      .endpoints = agent->config->activation,
+					      .proxy = agent->proxied ? &agent->proxy : NULL,
 					      .portal = agent->config->portal,
 					      .kept = &agent->kept,
 					      .identity = &agent->identity,
@@ -281,6 +306,7 @@ int hf_agent_open(uv_loop_t *loop, const struct hf_agent_config *config, struct 
 	agent->loop = loop;
 	agent->config = config;
 	agent->kept.folder = config->state_dir;
+	agent->proxied = hf_agent_proxy(config, &agent->proxy);
 	agent->lock_fd = -1;
 	err = open_parts(agent, message);
 	if (err) {

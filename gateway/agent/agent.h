@@ -3,22 +3,29 @@
 #ifndef HF_GATEWAY_AGENT_AGENT_H
 #define HF_GATEWAY_AGENT_AGENT_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/conf.h"
+#include "net/proxy.h"
 
 struct hf_agent_config {
 	char *run_dir;
 	char *state_dir;
-	char *activation;   /* host:port of the activation endpoint */
+	char *activation;   /* host:port of the activation endpoint, or several */
 	char *portal;       /* addr:port to open last */
 	uint64_t local_uid; /* may have made volumed's and the broker's sockets */
-	char *provider;     /* host:port instead of the endpoints that were issued; "" for those */
+	char *provider; /* host:port, or several, instead of the endpoints issued; "" for those */
+	char *proxy;    /* http://host:port; "" for none */
+	char *proxy_credentials; /* file with user:password; "" for none */
 };
 extern const struct hf_conf_key hf_agent_keys[];
 
 /* 0 or HF_EINVAL and which key. */
 int hf_agent_check_config(const struct hf_agent_config *config, struct hf_errmsg *message);
+
+/* The proxy of the configuration, or false: none. Checked before. */
+bool hf_agent_proxy(const struct hf_agent_config *config, struct hf_proxy *proxy);
 
 struct hf_agent;
 

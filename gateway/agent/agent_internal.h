@@ -13,6 +13,8 @@ struct hf_agent {
 	uint32_t magic;
 	uv_loop_t *loop;
 	const struct hf_agent_config *config;
+	struct hf_proxy proxy; /* if proxied */
+	bool proxied;
 	struct hf_kept kept;
 	int lock_fd;
 	struct hf_sign_key identity;

@@ -373,14 +373,23 @@ static int open_dialler(struct hf_uplink *uplink, struct hf_errmsg *message)
 	struct hf_dialler_callbacks callbacks = {
 		.connected = on_connected, .waiting = on_waiting, .context = uplink};
 	const Holdfast__ActivateIssued *issued = uplink->config.issued;
-	const char *override[] = {uplink->config.provider};
+	const char *override[HF_DIAL_ENDPOINTS_MAX];
+	struct hf_endpoints endpoints = {.count = 0};
+	int err = 0;
 
 	if (uplink->config.provider[0])
-		return hf_dialler_open(uplink->config.loop, uplink->tls, override, 1, &callbacks,
-				       &uplink->dialler, message);
-	return hf_dialler_open(uplink->config.loop, uplink->tls,
-			       (const char *const *)issued->endpoints, issued->n_endpoints,
-			       &callbacks, &uplink->dialler, message);
+		err = hf_endpoints_parse(uplink->config.provider, &endpoints, message);
+	if (!err && endpoints.count)
+		err = hf_dialler_open(uplink->config.loop, uplink->tls, override,
+				      hf_endpoints_list(&endpoints, override), &callbacks,
+				      &uplink->dialler, message);
+	else if (!err)
+		err = hf_dialler_open(uplink->config.loop, uplink->tls,
+				      (const char *const *)issued->endpoints, issued->n_endpoints,
+				      &callbacks, &uplink->dialler, message);
+	if (!err)
+		hf_dialler_set_proxy(uplink->dialler, uplink->config.proxy);
+	return err;
 }
 
 int hf_uplink_open(const struct hf_uplink_config *config, struct hf_uplink **out,
@@ -414,6 +423,7 @@ int hf_uplink_open(const struct hf_uplink_config *config, struct hf_uplink **out
 		return err;
 	}
 	uplink->config.issued = NULL;
+	uplink->config.proxy = NULL;
 	uplink->report_timer.data = uplink;
 	uv_timer_init(config->loop, &uplink->report_timer);
 	*out = uplink;

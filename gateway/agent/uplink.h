@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "gateway/agent/desired.h"
+#include "net/proxy.h"
 
 struct hf_uplink;
 
@@ -14,7 +15,8 @@ struct hf_uplink_config {
 	const struct hf_kept *kept;
 	const struct hf_sign_key *identity;
 	const Holdfast__ActivateIssued *issued; /* copied */
-	const char *provider; /* host:port instead of the issued endpoints; "" for those */
+	const char *provider; /* host:port, … instead of the issued endpoints; "" for those */
+	const struct hf_proxy *proxy; /* NULL: none; copied */
 	struct hf_desired *desired;
 };
 

@@ -84,9 +84,14 @@ static int tell_issued(struct activation_connection *c, const struct hf_reg_gate
 {
 	struct hf_control *control = c->control;
 	Holdfast__ActivateIssued issued = HOLDFAST__ACTIVATE_ISSUED__INIT;
-	char text[HF_REG_PORTAL_MAX + 1], *endpoint = text;
+	struct hf_endpoints endpoints = {.count = 1};
+	char *list[HF_DIAL_ENDPOINTS_MAX];
 
-	hf_control_endpoint(control, text, sizeof text);
+	/* The setting was checked; without it there is the one that we listen at. */
+	if (hf_endpoints_parse(control->config.channel_advertise, &endpoints, NULL) != 0) {
+		hf_control_endpoint(control, endpoints.text[0], sizeof endpoints.text[0]);
+		endpoints.count = 1;
+	}
 	issued.gateway = gateway->id;
 	issued.tenant = gateway->tenant;
 	issued.certificate.data = (uint8_t *)(uintptr_t)activation->certificate;
@@ -95,8 +100,8 @@ static int tell_issued(struct activation_connection *c, const struct hf_reg_gate
 	issued.ca_certificate.len = control->authority_length;
 	issued.signer_key.data = control->signer_key;
 	issued.signer_key.len = HF_KEY_BYTES;
-	issued.endpoints = &endpoint;
-	issued.n_endpoints = 1;
+	issued.n_endpoints = hf_endpoints_list(&endpoints, (const char **)list);
+	issued.endpoints = list;
 	c->issued_ms = hf_link_now_ms(&c->link);
 	return hf_session_issued(c->link.session, &issued);
 }

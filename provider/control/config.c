@@ -18,7 +18,7 @@ const struct hf_conf_key hf_control_keys[] = {
 	{"activation_listen", HF_CONF_TEXT, FIELD(activation_listen), NULL,
 	 "addr:port for gateways that are not activated yet"},
 	{"channel_advertise", HF_CONF_TEXT, FIELD(channel_advertise), "",
-	 "host:port that gateways are told to connect to (empty: channel_listen)"},
+	 "host:port, … that gateways are told to connect to (empty: channel_listen)"},
 	{"store_url", HF_CONF_TEXT, FIELD(store_url), NULL,
 	 "dir:/path or s3+https://HOST[:PORT]/BUCKET[/PREFIX]"},
 	{"store_region", HF_CONF_TEXT, FIELD(store_region), "us-east-1", "region for signatures"},
@@ -49,12 +49,15 @@ static int check_endpoint(const char *key, const char *value, struct hf_errmsg *
 
 int hf_control_config_check(const struct hf_control_config *config, struct hf_errmsg *message)
 {
+	struct hf_endpoints advertised;
 	int err = check_endpoint("channel_listen", config->channel_listen, message);
 
 	if (!err)
 		err = check_endpoint("activation_listen", config->activation_listen, message);
 	if (!err && config->channel_advertise[0])
-		err = check_endpoint("channel_advertise", config->channel_advertise, message);
+		err = hf_endpoints_parse(config->channel_advertise, &advertised, message) == 0
+			      ? 0
+			      : hf_fail_in(message, HF_EINVAL, "`channel_advertise`");
 	if (!err && strncmp(config->store_url, "dir:/", 5) != 0 &&
 	    strncmp(config->store_url, "s3+http", 7) != 0)
 		err = hf_fail(message, HF_EINVAL,

@@ -17,7 +17,7 @@
 #include "provider/control/channel.h"
 #include "provider/control/process.h"
 
-#define NAMES_MAX 8u
+#define NAMES_MAX 16u
 
 static void path_of(const struct hf_control *control, const char *name, char path[PATH_MAX])
 {
@@ -181,9 +181,12 @@ static void ask_certificate(struct hf_control *control)
 	Holdfast__SignerRequest request = HOLDFAST__SIGNER_REQUEST__INIT;
 	Holdfast__SignerCertificate order = HOLDFAST__SIGNER_CERTIFICATE__INIT;
 	char names[NAMES_MAX][256], *pointers[NAMES_MAX];
+	struct hf_endpoints advertised;
 	size_t count = 0;
 
-	add_name(names, &count, control->config.channel_advertise);
+	if (hf_endpoints_parse(control->config.channel_advertise, &advertised, NULL) == 0)
+		for (size_t i = 0; i < advertised.count; i++)
+			add_name(names, &count, advertised.text[i]);
 	add_name(names, &count, control->config.channel_listen);
 	add_name(names, &count, control->config.activation_listen);
 	for (size_t i = 0; i < count; i++)

@@ -58,6 +58,8 @@ static int setup(void **state)
 	f->config.activation = f->provider.activation_address;
 	f->config.portal = f->portal;
 	f->config.provider = f->none;
+	f->config.proxy = f->none;
+	f->config.proxy_credentials = f->none;
 	open_agent(f);
 	snprintf(path, sizeof path, "%s/agent.sock", f->gateway.folder);
 	assert_int_equal(hf_local_client_open(&f->loop.loop, path, &f->console), 0);

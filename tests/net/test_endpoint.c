@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <string.h>
 
 #include "net/dial.h"
 
@@ -45,9 +46,36 @@ static void test_endpoints(void **state)
 			 HF_EINVAL);
 }
 
+static void test_lists_of_endpoints(void **state)
+{
+	static const char *const bad[] = {"",
+					  " , ",
+					  "a:1,b",
+					  "a:1, b:0",
+					  "a:1;b:2",
+					  "1:1,2:1,3:1,4:1,5:1,6:1,7:1,8:1,9:1,a:1,b:1,c:1,d:1,"
+					  "e:1,f:1,g:1,h:1"};
+	const char *list[HF_DIAL_ENDPOINTS_MAX];
+	struct hf_endpoints endpoints;
+	struct hf_errmsg message;
+	char longest[400];
+
+	(void)state;
+	assert_int_equal(hf_endpoints_parse("a:1, [::1]:2,c:3 d:4", &endpoints, &message), 0);
+	assert_int_equal(hf_endpoints_list(&endpoints, list), 4);
+	assert_string_equal(list[1], "[::1]:2");
+	assert_string_equal(list[3], "d:4");
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(hf_endpoints_parse(bad[i], &endpoints, &message), HF_EINVAL);
+	memset(longest, 'x', sizeof longest);
+	strcpy(longest + sizeof longest - 3, ":1");
+	assert_int_equal(hf_endpoints_parse(longest, &endpoints, &message), HF_EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lists_of_endpoints),
 		cmocka_unit_test(test_back_off_grows_and_is_bounded),
 		cmocka_unit_test(test_endpoints),
 	};
