@@ -191,6 +191,7 @@ void hf_control_free(struct hf_control *control)
 {
 	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
 	HF_ASSERT(control->channel_count == 0 && control->activation_count == 0);
+	hf_publish_close(control);
 	hf_registry_close(control->reg);
 	hf_store_settings_close(control);
 	hf_trust_close(control);

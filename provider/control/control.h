@@ -4,7 +4,7 @@
  *
  *   trust.c        the provider's own key and certificate, the signer's public keys
  *   store.c        where volumes' objects go, and its credentials (encrypted)
- *   publish.c      desired state → document → signed → registry → hint
+ *   publish.c      desired state → document (publish_build.c) → signed → registry → hint
  *   channel.c      held connections: who holds, with which epoch
  *   delivery.c     what travels on them: documents down
  *   reports.c      … and reports up, into memory and, coarse, into the registry
@@ -88,7 +88,8 @@ struct hf_control {
 	struct hf_bucket wrong_keys; /* tries at `gateway activate` that fail */
 
 	/* publish.c */
-	struct hf_list publishing; /* gateways whose document is at the signer */
+	struct hf_list publishing; /* gateways whose document waits for the signer, or is there */
+	unsigned publishing_count, publishing_batches;
 	char publish_problem[256]; /* of the last document; "": none */
 
 	/* admin.c */

@@ -1,7 +1,11 @@
-/* From desired state to a signed document: build it from the registry, have the signer seal, number
- * and sign it, store it, give a hint. Desired state is committed first, with its generation; a
- * gateway whose newest generation has no document yet is found again every second, so neither a
- * crash nor an absent signer loses a change (invariant 4). Loop's thread. */
+/* From desired state to a signed document: build it from the registry (publish_build.c), have the
+ * signer seal, number and sign it, store it, give a hint. Desired state is committed first, with
+ * its generation; a gateway whose newest generation has no document yet is found again every
+ * second, so neither a crash nor an absent signer loses a change (invariant 4).
+ *
+ * Gateways wait in one list and go to the signer in batches: one sync of its and one transaction of
+ * ours for up to BATCH_MAX of them, and what comes while two batches are under way makes the next.
+ * Loop's thread. */
 #include "provider/control/publish.h"
 
 #include <inttypes.h>
@@ -13,166 +17,66 @@
 #include "proto/document.pb-c.h"
 
 #define PUBLISHING_MAGIC 0x7075626cu
+#define BATCH_MAGIC      0x62617463u
+#define BATCH_MAX        512u
+#define BATCH_BYTES      (1u << 20) /* of documents; one alone may have more */
+#define BATCHES_MAX      2u         /* at the signer at once */
+#define WAITING_MAX      (BATCHES_MAX * BATCH_MAX)
+#define AFTER_REFUSAL_MS 1000u
 
 struct publishing {
 	uint32_t magic;
-	struct hf_control *control;
 	struct hf_list entry;
 	uint64_t gateway, incarnation, generation;
+	bool at_signer, again;  /* again: it changed since the document was built */
+	uint64_t not_before_ms; /* loop's clock: it was refused, and another try comes later */
 };
 
-/* ---- Building ---- */
-
-struct building {
+struct batch {
+	uint32_t magic;
 	struct hf_control *control;
-	Holdfast__Document *document;
-	size_t room;
+	struct publishing *parts[BATCH_MAX];
+	size_t count;
 };
 
-static char *copy_text(const char *text)
-{
-	char *copy = strdup(text);
+/* ---- The list ---- */
 
-	HF_ASSERT(copy);
-	return copy;
+static struct publishing *find(struct hf_control *control, uint64_t gateway)
+{
+	hf_list_for_each (cursor, &control->publishing) {
+		struct publishing *p = hf_container_of(cursor, struct publishing, entry);
+
+		HF_CHECK_MAGIC(p, PUBLISHING_MAGIC);
+		if (p->gateway == gateway)
+			return p;
+	}
+	return NULL;
 }
 
-static ProtobufCBinaryData copy_bytes(const uint8_t *bytes, size_t length)
+static void add(struct hf_control *control, uint64_t gateway)
 {
-	ProtobufCBinaryData copy = {.len = length, .data = malloc(length + 1)};
+	struct publishing *p;
 
-	HF_ASSERT(copy.data);
-	memcpy(copy.data, bytes, length);
-	return copy;
+	/* Without room it is found again by the tick. */
+	if (find(control, gateway) || control->publishing_count == WAITING_MAX)
+		return;
+	p = calloc(1, sizeof *p);
+	HF_ASSERT(p);
+	p->magic = PUBLISHING_MAGIC;
+	p->gateway = gateway;
+	hf_list_push_back(&control->publishing, &p->entry);
+	control->publishing_count++;
 }
 
-static void split_initiators(const char *lines, Holdfast__Volume *volume)
+static void drop(struct hf_control *control, struct publishing *p)
 {
-	char *copy = copy_text(lines), *rest = copy, *line;
-	size_t count = 1;
-
-	for (const char *c = lines; *c; c++)
-		count += *c == '\n';
-	volume->initiators = calloc(count, sizeof volume->initiators[0]);
-	HF_ASSERT(volume->initiators);
-	while ((line = strsep(&rest, "\n")) != NULL)
-		if (*line)
-			volume->initiators[volume->n_initiators++] = copy_text(line);
-	free(copy);
+	hf_list_remove(&p->entry);
+	control->publishing_count--;
+	p->magic = 0;
+	free(p);
 }
 
-static Holdfast__Volume *volume_entry(const struct hf_reg_volume *v,
-				      const struct hf_reg_placement *p)
-{
-	Holdfast__Volume *entry = malloc(sizeof *entry);
-	char serial[17];
-
-	HF_ASSERT(entry);
-	holdfast__volume__init(entry);
-	snprintf(serial, sizeof serial, "%016" PRIx64, v->id);
-	entry->volume = v->id;
-	entry->version = p->version;
-	entry->name = copy_text(v->name);
-	entry->size_bytes = v->size_bytes;
-	entry->attachment = p->desired == HF_REG_ATTACHED ? HOLDFAST__ATTACHMENT__ATTACHED
-							  : HOLDFAST__ATTACHMENT__DETACHED;
-	entry->attach_epoch = p->attach_epoch;
-	entry->write_cache = v->write_cache;
-	entry->target = copy_text(v->target);
-	entry->lun = v->lun;
-	split_initiators(v->initiators, entry);
-	entry->chap_user = copy_text(v->chap_user);
-	entry->mutual_user = copy_text(v->mutual_user);
-	entry->sealed = copy_bytes(v->secrets, v->secrets_length);
-	entry->create = !v->created;
-	entry->serial = copy_text(serial);
-	if (v->block_size != 512)
-		entry->block_size = v->block_size;
-	return entry;
-}
-
-static Holdfast__Tombstone *tombstone_entry(const struct hf_reg_volume *v,
-					    const struct hf_reg_placement *p)
-{
-	Holdfast__Tombstone *entry = malloc(sizeof *entry);
-
-	HF_ASSERT(entry);
-	holdfast__tombstone__init(entry);
-	entry->volume = v->id;
-	entry->version = p->version;
-	entry->sealed = copy_bytes(v->secrets, v->secrets_length);
-	return entry;
-}
-
-/* A gateway that does not know the feature refuses the document instead of serving it wrongly. */
-static void require(Holdfast__Document *d, const char *feature)
-{
-	for (size_t i = 0; i < d->n_requires; i++)
-		if (strcmp(d->requires[i], feature) == 0)
-			return;
-	d->requires = reallocarray(d->requires, d->n_requires + 1, sizeof *d->requires);
-	HF_ASSERT(d->requires);
-	d->requires[d->n_requires++] = copy_text(feature);
-}
-
-static int add_placement(void *context, const struct hf_reg_placement *placement)
-{
-	struct building *b = context;
-	Holdfast__Document *d = b->document;
-	struct hf_reg_volume volume;
-	int err = hf_registry_volume_get(b->control->reg, placement->volume, &volume);
-
-	if (err)
-		return err;
-	if (d->n_volumes == b->room || d->n_tombstones == b->room)
-		return HF_ETOOBIG;
-	if (placement->desired == HF_REG_ATTACHED && volume.block_size != 512)
-		require(d, "block-4096");
-	if (placement->desired == HF_REG_DELETED)
-		d->tombstones[d->n_tombstones++] = tombstone_entry(&volume, placement);
-	else
-		d->volumes[d->n_volumes++] = volume_entry(&volume, placement);
-	return 0;
-}
-
-static Holdfast__Store *store_entry(const struct hf_control *control)
-{
-	Holdfast__Store *store = malloc(sizeof *store);
-
-	HF_ASSERT(store);
-	holdfast__store__init(store);
-	store->url = copy_text(control->config.store_url);
-	store->region = copy_text(control->config.store_region);
-	store->ca = copy_text(control->store_ca);
-	if (control->store_sealed_length > 0)
-		store->sealed = copy_bytes(control->store_sealed, control->store_sealed_length);
-	return store;
-}
-
-static int build(struct hf_control *control, const struct hf_reg_gateway *gateway,
-		 Holdfast__Document **document)
-{
-	Holdfast__Document *d = malloc(sizeof *d);
-	struct building b = {.control = control, .document = d, .room = HF_VOLUMES_PER_GATEWAY_MAX};
-	int err;
-
-	HF_ASSERT(d);
-	holdfast__document__init(d);
-	d->incarnation = control->info.incarnation;
-	d->generation = gateway->generation;
-	d->volumes = calloc(b.room, sizeof(Holdfast__Volume *));
-	d->tombstones = calloc(b.room, sizeof(Holdfast__Tombstone *));
-	HF_ASSERT(d->volumes && d->tombstones);
-	d->store = store_entry(control);
-	err = hf_registry_placement_visit(control->reg, 0, gateway->id, add_placement, &b);
-	if (err)
-		holdfast__document__free_unpacked(d, NULL);
-	else
-		*document = d;
-	return err;
-}
-
-/* ---- Signing and storing ---- */
+/* ---- Storing ---- */
 
 /* The hash of the document inside what the signer gave back. */
 static int hash_inside(const ProtobufCBinaryData *bytes, uint8_t hash[HF_HASH_BYTES])
@@ -193,7 +97,8 @@ static int hash_inside(const ProtobufCBinaryData *bytes, uint8_t hash[HF_HASH_BY
 	return err;
 }
 
-static int store_document(struct publishing *p, const ProtobufCBinaryData *bytes)
+static int store_document(struct hf_control *control, const struct publishing *p,
+			  const ProtobufCBinaryData *bytes)
 {
 	struct hf_reg_document document = {
 		.gateway = p->gateway,
@@ -204,123 +109,263 @@ static int store_document(struct publishing *p, const ProtobufCBinaryData *bytes
 	};
 	int err = hash_inside(bytes, document.hash);
 
-	return err ? err : hf_registry_document_put(p->control->reg, &document);
+	if (!err)
+		err = hf_registry_document_put(control->reg, &document);
+	/* Somebody else stored this one, or a newer one. */
+	return err == HF_ESTALE ? 0 : err;
+}
+
+/* All that were signed, in one transaction. */
+static int store_all(struct batch *batch, const Holdfast__SignerAnswer *answer)
+{
+	struct hf_control *control = batch->control;
+	int err = hf_registry_begin(control->reg);
+
+	if (err)
+		return err;
+	for (size_t i = 0; !err && i < batch->count; i++)
+		if (answer->results[i]->error == 0)
+			err = store_document(control, batch->parts[i],
+					     &answer->results[i]->signed_change);
+	return hf_registry_end(control->reg, err);
+}
+
+/* ---- The signer's answer ---- */
+
+static void note_presence(struct hf_control *control, int err)
+{
+	if (err != HF_ECONN && err != HF_ETIMEDOUT) {
+		control->signer_away_since_ms = 0;
+	} else if (control->signer_away_since_ms == 0) {
+		control->signer_away_since_ms = hf_control_wall_ms();
+		hf_warn("the signer is away; changes wait for it");
+	}
+}
+
+static void note_problem(struct hf_control *control, const struct publishing *p, const char *text)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	snprintf(control->publish_problem, sizeof control->publish_problem, "%s", text);
+	hf_error("%s generation %" PRIu64 " is not published: %s",
+		 hf_id_format(HF_ID_GATEWAY, p->gateway, id), p->generation, text);
+}
+
+/* One of the batch: published, refused, or to be asked again. */
+static void conclude(struct hf_control *control, struct publishing *p,
+		     const Holdfast__SignerResult *result)
+{
+	bool again = p->again || result->error == -HF_EAGAIN;
+	char id[HF_ID_TEXT_MAX];
+
+	if (result->error == 0) {
+		hf_debug("%s has generation %" PRIu64, hf_id_format(HF_ID_GATEWAY, p->gateway, id),
+			 p->generation);
+		hf_route_notify(control->route, p->gateway);
+	} else if (result->error != -HF_EAGAIN) {
+		note_problem(control, p, result->reason);
+		p->not_before_ms = uv_now(control->loop) + AFTER_REFUSAL_MS;
+	}
+	p->at_signer = p->again = false;
+	if (again)
+		p->not_before_ms = 0;
+	else if (result->error == 0)
+		drop(control, p);
 }
 
 static void signed_by_signer(void *context, int err, const char *reason,
 			     const Holdfast__SignerAnswer *answer)
 {
-	struct publishing *p = context;
-	struct hf_control *control = p->control;
-	char id[HF_ID_TEXT_MAX];
+	struct batch *batch = context;
+	struct hf_control *control = batch->control;
 
-	HF_CHECK_MAGIC(p, PUBLISHING_MAGIC);
-	hf_id_format(HF_ID_GATEWAY, p->gateway, id);
-	if (err == HF_ECONN || err == HF_ETIMEDOUT) {
-		if (control->signer_away_since_ms == 0) {
-			control->signer_away_since_ms = hf_control_wall_ms();
-			hf_warn("the signer is away; changes wait for it");
-		}
-	} else {
-		control->signer_away_since_ms = 0;
-	}
+	HF_CHECK_MAGIC(batch, BATCH_MAGIC);
+	control->publishing_batches--;
+	note_presence(control, err);
+	if (!err && answer->n_results != batch->count)
+		err = HF_EPROTO;
 	if (!err)
-		err = store_document(p, &answer->signed_change);
-	snprintf(control->publish_problem, sizeof control->publish_problem, "%s",
-		 err ? (reason[0] ? reason : hf_err_text(err)) : "");
+		err = store_all(batch, answer);
+	control->publish_problem[0] = '\0';
 	if (err && control->signer_away_since_ms == 0)
-		hf_error("%s generation %" PRIu64 " is not published: %s", id, p->generation,
-			 control->publish_problem);
-	if (!err) {
-		hf_info("%s has generation %" PRIu64, id, p->generation);
-		hf_route_notify(control->route, p->gateway);
-	}
-	hf_list_remove(&p->entry);
-	p->magic = 0;
+		note_problem(control, batch->parts[0], reason[0] ? reason : hf_err_text(err));
+	for (size_t i = 0; i < batch->count; i++)
+		if (err)
+			drop(control, batch->parts[i]); /* the tick finds it again */
+		else
+			conclude(control, batch->parts[i], answer->results[i]);
 	if (!err)
-		hf_publish_gateway(control, p->gateway);
-	free(p);
+		hf_info("%zu %s published", batch->count, batch->count == 1 ? "change" : "changes");
+	batch->magic = 0;
+	free(batch);
+	if (!err)
+		hf_publish_tick(control);
 }
 
-static void ask_signer(struct publishing *p, const struct hf_reg_gateway *gateway,
-		       const Holdfast__Document *document)
+/* ---- Asking ---- */
+
+static Holdfast__SignerOrder *order_for(const struct hf_reg_gateway *gateway,
+					const Holdfast__Document *document)
+{
+	Holdfast__SignerOrder *order = malloc(sizeof *order);
+	Holdfast__SignerDocument *d = malloc(sizeof *d);
+
+	HF_ASSERT(order && d);
+	holdfast__signer_order__init(order);
+	holdfast__signer_document__init(d);
+	order->kind_case = HOLDFAST__SIGNER_ORDER__KIND_DOCUMENT;
+	order->document = d;
+	d->tenant = gateway->tenant;
+	d->gateway = gateway->id;
+	d->document.len = holdfast__document__get_packed_size(document);
+	d->document.data = malloc(d->document.len + 1);
+	d->sealing_key.len = sizeof gateway->sealing_key;
+	d->sealing_key.data = malloc(sizeof gateway->sealing_key);
+	HF_ASSERT(d->document.data && d->sealing_key.data);
+	holdfast__document__pack(document, d->document.data);
+	memcpy(d->sealing_key.data, gateway->sealing_key, sizeof gateway->sealing_key);
+	return order;
+}
+
+static bool is_unsigned(struct hf_control *control, const struct hf_reg_gateway *gateway)
+{
+	struct hf_reg_document head = {0};
+
+	if (gateway->state != HF_REG_GATEWAY_ACTIVE || gateway->generation == 0)
+		return false;
+	hf_registry_document_head(control->reg, gateway->id, &head);
+	return head.incarnation != control->info.incarnation ||
+	       head.generation != gateway->generation;
+}
+
+/* The order of this gateway, or NULL: there is nothing to sign. */
+static Holdfast__SignerOrder *next_order(struct hf_control *control, struct publishing *p)
+{
+	Holdfast__SignerOrder *order;
+	Holdfast__Document *document;
+	struct hf_reg_gateway gateway;
+	int err;
+
+	if (hf_registry_gateway_get(control->reg, p->gateway, &gateway) != 0 ||
+	    !is_unsigned(control, &gateway))
+		return NULL;
+	err = hf_publish_build(control, &gateway, &document);
+	if (err) {
+		hf_error("building generation %" PRIu64 ": %s", gateway.generation,
+			 hf_err_text(err));
+		return NULL;
+	}
+	p->incarnation = document->incarnation;
+	p->generation = document->generation;
+	order = order_for(&gateway, document);
+	holdfast__document__free_unpacked(document, NULL);
+	return order;
+}
+
+/* Fills a batch from the list; what does not fit stays for the next. */
+static void fill(struct batch *batch, Holdfast__SignerBatch *orders)
+{
+	size_t bytes = 0;
+
+	hf_list_for_each_safe (cursor, &batch->control->publishing) {
+		struct publishing *p = hf_container_of(cursor, struct publishing, entry);
+		Holdfast__SignerOrder *order;
+
+		if (p->at_signer || p->not_before_ms > uv_now(batch->control->loop))
+			continue;
+		order = next_order(batch->control, p);
+		if (!order) {
+			drop(batch->control, p);
+			continue;
+		}
+		bytes += order->document->document.len;
+		if (batch->count > 0 && bytes > BATCH_BYTES) {
+			holdfast__signer_order__free_unpacked(order, NULL);
+			return;
+		}
+		p->at_signer = true;
+		orders->orders[batch->count] = order;
+		batch->parts[batch->count++] = p;
+		if (batch->count == BATCH_MAX)
+			return;
+	}
+}
+
+static bool send_batch(struct hf_control *control)
 {
 	Holdfast__SignerRequest request = HOLDFAST__SIGNER_REQUEST__INIT;
-	Holdfast__SignerDocument order = HOLDFAST__SIGNER_DOCUMENT__INIT;
-	size_t length = holdfast__document__get_packed_size(document);
-	uint8_t *bytes = malloc(length + 1);
+	Holdfast__SignerBatch orders = HOLDFAST__SIGNER_BATCH__INIT;
+	struct batch *batch = calloc(1, sizeof *batch);
 
-	HF_ASSERT(bytes);
-	holdfast__document__pack(document, bytes);
-	order.tenant = gateway->tenant;
-	order.gateway = gateway->id;
-	order.document.data = bytes;
-	order.document.len = length;
-	order.sealing_key.data = (uint8_t *)(uintptr_t)gateway->sealing_key;
-	order.sealing_key.len = sizeof gateway->sealing_key;
-	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT;
-	request.document = &order;
-	hf_signer_ask(p->control->signer, &request, signed_by_signer, p);
-	free(bytes);
-}
-
-static bool is_publishing(struct hf_control *control, uint64_t gateway)
-{
-	hf_list_for_each (cursor, &control->publishing)
-		if (hf_container_of(cursor, struct publishing, entry)->gateway == gateway)
-			return true;
+	orders.orders = calloc(BATCH_MAX, sizeof orders.orders[0]);
+	HF_ASSERT(batch && orders.orders);
+	batch->magic = BATCH_MAGIC;
+	batch->control = control;
+	fill(batch, &orders);
+	orders.n_orders = batch->count;
+	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_BATCH;
+	request.batch = &orders;
+	if (batch->count > 0) {
+		control->publishing_batches++;
+		hf_signer_ask(control->signer, &request, signed_by_signer, batch);
+	}
+	for (size_t i = 0; i < orders.n_orders; i++)
+		holdfast__signer_order__free_unpacked(orders.orders[i], NULL);
+	free(orders.orders);
+	if (orders.n_orders > 0)
+		return true;
+	free(batch);
 	return false;
 }
 
-static int publish(void *context, const struct hf_reg_gateway *gateway)
+static void pump(struct hf_control *control)
+{
+	if (control->stopping || !control->store_ready)
+		return;
+	while (control->publishing_batches < BATCHES_MAX && send_batch(control))
+		;
+}
+
+static int find_unsigned(void *context, const struct hf_reg_gateway *gateway)
 {
 	struct hf_control *control = context;
-	Holdfast__Document *document;
-	struct publishing *p;
-	int err;
 
-	if (control->stopping || !control->store_ready || is_publishing(control, gateway->id))
-		return 0;
-	err = build(control, gateway, &document);
-	if (err) {
-		hf_error("building generation %" PRIu64 ": %s", gateway->generation,
-			 hf_err_text(err));
-		return 0;
-	}
-	p = calloc(1, sizeof *p);
-	HF_ASSERT(p);
-	p->magic = PUBLISHING_MAGIC;
-	p->control = control;
-	p->gateway = gateway->id;
-	p->incarnation = document->incarnation;
-	p->generation = document->generation;
-	hf_list_push_back(&control->publishing, &p->entry);
-	ask_signer(p, gateway, document);
-	holdfast__document__free_unpacked(document, NULL);
-	return 0;
+	add(control, gateway->id);
+	return control->publishing_count == WAITING_MAX ? HF_EAGAIN : 0;
 }
 
 void hf_publish_tick(struct hf_control *control)
 {
-	int err = hf_registry_gateway_unsigned(control->reg, publish, control);
+	int err = control->stopping || control->publishing_count == WAITING_MAX
+			  ? 0
+			  : hf_registry_gateway_unsigned(control->reg, find_unsigned, control);
 
+	if (err == HF_EAGAIN)
+		err = 0; /* the list is full */
 	/* Said once: the registry may stay away for long, and connections are held without it. */
 	if (err && !control->registry_warned)
 		hf_error("looking for unsigned changes: %s", hf_registry_why(control->reg));
 	control->registry_warned = err != 0;
+	pump(control);
 }
 
 void hf_publish_gateway(struct hf_control *control, uint64_t gateway)
 {
-	struct hf_reg_document head = {0};
-	struct hf_reg_gateway row;
+	struct publishing *p;
 
-	if (hf_registry_gateway_get(control->reg, gateway, &row) != 0 ||
-	    row.state != HF_REG_GATEWAY_ACTIVE || row.generation == 0)
-		return;
-	hf_registry_document_head(control->reg, gateway, &head);
-	if (head.incarnation != control->info.incarnation || head.generation != row.generation)
-		publish(control, &row);
+	add(control, gateway);
+	p = find(control, gateway);
+	if (p) {
+		p->again = p->at_signer;
+		p->not_before_ms = 0;
+	}
+	pump(control);
+}
+
+void hf_publish_close(struct hf_control *control)
+{
+	hf_list_for_each_safe (cursor, &control->publishing)
+		drop(control, hf_container_of(cursor, struct publishing, entry));
 }
 
 const char *hf_publish_obstacle(struct hf_control *control)

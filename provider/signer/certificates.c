@@ -21,14 +21,14 @@ static int bind_keys(struct hf_signer *signer, const Holdfast__SignerCertificate
 	Holdfast__SignerLedger fresh = HOLDFAST__SIGNER_LEDGER__INIT;
 	Holdfast__SignerLedger *known;
 	bool same;
-	int err = hf_ledger_load(signer->ledger_folder, order->gateway, &known, reason);
+	int err = hf_ledger_load(signer->ledger, order->gateway, &known, reason);
 
 	if (err == HF_ENOENT) {
 		fresh.tenant = order->tenant;
 		fresh.gateway = order->gateway;
 		fresh.identity_key = order->identity_key;
 		fresh.sealing_key = order->sealing_key;
-		return hf_ledger_store(signer->ledger_folder, &fresh, reason);
+		return hf_ledger_store(signer->ledger, &fresh, reason);
 	}
 	if (err)
 		return err;

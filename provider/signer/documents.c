@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "proto/document.pb-c.h"
 #include "provider/signer/ledger.h"
 #include "provider/signer/purpose.h"
@@ -112,7 +111,7 @@ static int check_order(struct signing *s)
 		       d->incarnation, d->generation, l->incarnation, l->generation);
 }
 
-/* Writes the ledger with the answer in it, then hands the answer out. */
+/* Puts the answer into the ledger with the rest; it leaves when the transaction has ended. */
 static int sign_and_remember(struct signing *s, const uint8_t *bytes, size_t length,
 			     struct hf_signer_result *result)
 {
@@ -137,7 +136,7 @@ static int sign_and_remember(struct signing *s, const uint8_t *bytes, size_t len
 	next.asked_hash.len = sizeof s->asked_hash;
 	next.signed_change.data = result->signed_change;
 	next.signed_change.len = result->signed_change_length;
-	return hf_ledger_store(s->signer->ledger_folder, &next, s->reason);
+	return hf_ledger_store(s->signer->ledger, &next, s->reason);
 }
 
 static int sign_new(struct signing *s, struct hf_signer_result *result)
@@ -155,9 +154,6 @@ static int sign_new(struct signing *s, struct hf_signer_result *result)
 	holdfast__document__pack(s->document, bytes);
 	err = sign_and_remember(s, bytes, length, result);
 	free(bytes);
-	if (!err)
-		hf_info("signed generation %" PRIu64 " for sgw-%016" PRIx64 ", sequence %" PRIu64,
-			s->document->generation, s->order->gateway, s->ledger->sequence + 1);
 	return err;
 }
 
@@ -200,7 +196,7 @@ int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument 
 	int err;
 
 	hf_sha256(order->document.data, order->document.len, s.asked_hash);
-	err = hf_ledger_load(signer->ledger_folder, order->gateway, &s.ledger, &result->reason);
+	err = hf_ledger_load(signer->ledger, order->gateway, &s.ledger, &result->reason);
 	if (err == HF_ENOENT)
 		return hf_fail(&result->reason, err,
 			       "no certificate was ever issued to sgw-%016" PRIx64, order->gateway);

@@ -1,18 +1,31 @@
 /* What the signer remembers of each gateway, so that neither its restart nor a provider with a
- * restored database makes it sign backwards: one file a gateway, replaced and synced before the
- * answer leaves (docs/protocol/provider.md, "The signer's ledger"). Signer's thread; blocks. */
+ * restored database makes it sign backwards: one SQLite database, synced before an answer leaves
+ * (docs/protocol/provider.md, "The signer's folder"). Each entry has a checksum of its own, so that
+ * a damaged one stops its gateway only. Signer's thread; blocks. */
 #ifndef HF_PROVIDER_SIGNER_LEDGER_H
 #define HF_PROVIDER_SIGNER_LEDGER_H
 
 #include "base/err.h"
 #include "proto/provider.pb-c.h"
 
+struct hf_ledger;
+
+/* Opens or makes `state_dir`/ledger.db, and takes over the files of a version before it had one,
+ * once: `state_dir`/gateways becomes gateways.imported. HF_EBUSY: another signer has it. */
+int hf_ledger_open(const char *state_dir, struct hf_ledger **ledger, struct hf_errmsg *message);
+/* NULL is harmless. */
+void hf_ledger_close(struct hf_ledger *ledger);
+
+/* Changes belong into a transaction; they do not nest. What is done in it is durable when the end
+ * returns 0, and undone by an error, `err` or its own. */
+int hf_ledger_begin(struct hf_ledger *ledger, struct hf_errmsg *message);
+int hf_ledger_end(struct hf_ledger *ledger, int err, struct hf_errmsg *message);
+
 /* Reads the entry of a gateway: 0 and `*entry`, freed with
  * holdfast__signer_ledger__free_unpacked(entry, NULL); HF_ENOENT; HF_ECORRUPT. */
-int hf_ledger_load(const char *folder, uint64_t gateway, Holdfast__SignerLedger **entry,
+int hf_ledger_load(struct hf_ledger *ledger, uint64_t gateway, Holdfast__SignerLedger **entry,
 		   struct hf_errmsg *message);
-/* Durable when it returns 0. */
-int hf_ledger_store(const char *folder, const Holdfast__SignerLedger *entry,
+int hf_ledger_store(struct hf_ledger *ledger, const Holdfast__SignerLedger *entry,
 		    struct hf_errmsg *message);
 
 #endif

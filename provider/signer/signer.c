@@ -1,4 +1,4 @@
-/* The signer's keys and the dispatch of its four questions (signer.h). Signer's thread. */
+/* The signer's keys and the dispatch of its questions (signer.h). Signer's thread. */
 #include "provider/signer/signer_internal.h"
 
 #include <limits.h>
@@ -93,13 +93,8 @@ int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **sig
 		   struct hf_errmsg *message)
 {
 	struct hf_signer *s;
-	char ledger[PATH_MAX];
 	int err = hf_daemon_private_folder(config->state_dir, message);
 
-	if (!err)
-		err = path_in(config->state_dir, "gateways", ledger, message);
-	if (!err)
-		err = hf_daemon_private_folder(ledger, message);
 	if (err)
 		return err;
 	s = calloc(1, sizeof *s);
@@ -108,8 +103,9 @@ int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **sig
 	s->magic = SIGNER_MAGIC;
 	s->gateway_days = config->gateway_days;
 	s->server_days = config->server_days;
-	s->ledger_folder = strdup(ledger);
-	err = s->ledger_folder ? load_keys(s, config->state_dir, message) : HF_ENOMEM;
+	err = hf_ledger_open(config->state_dir, &s->ledger, message);
+	if (!err)
+		err = load_keys(s, config->state_dir, message);
 	if (err) {
 		hf_signer_close(s);
 		return err;
@@ -124,25 +120,39 @@ void hf_signer_close(struct hf_signer *signer)
 		return;
 	HF_CHECK_MAGIC(signer, SIGNER_MAGIC);
 	free(signer->ca_certificate);
-	free(signer->ledger_folder);
+	hf_ledger_close(signer->ledger);
 	hf_wipe_free(signer, sizeof *signer);
+}
+
+static int change_ledger(struct hf_signer *signer, const Holdfast__SignerRequest *request,
+			 struct hf_signer_result *result)
+{
+	switch (request->kind_case) {
+	case HOLDFAST__SIGNER_REQUEST__KIND_CERTIFICATE:
+		return hf_signer_certificate(signer, request->certificate, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT:
+		return hf_signer_document(signer, request->document, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_BATCH:
+		return hf_signer_batch(signer, request->batch, result);
+	default:
+		return hf_fail(&result->reason, HF_EUNSUPPORTED, "unknown question to the signer");
+	}
 }
 
 static int dispatch(struct hf_signer *signer, const Holdfast__SignerRequest *request,
 		    struct hf_signer_result *result)
 {
-	switch (request->kind_case) {
-	case HOLDFAST__SIGNER_REQUEST__KIND_HELLO:
+	int err;
+
+	if (request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_HELLO)
 		return 0;
-	case HOLDFAST__SIGNER_REQUEST__KIND_CERTIFICATE:
-		return hf_signer_certificate(signer, request->certificate, result);
-	case HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT:
-		return hf_signer_document(signer, request->document, result);
-	case HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET:
+	if (request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET)
 		return hf_signer_new_secret(signer, request->new_secret, result);
-	default:
-		return hf_fail(&result->reason, HF_EUNSUPPORTED, "unknown question to the signer");
-	}
+	err = hf_ledger_begin(signer->ledger, &result->reason);
+	if (err)
+		return err;
+	err = change_ledger(signer, request, result);
+	return hf_ledger_end(signer->ledger, err, &result->reason);
 }
 
 static ProtobufCBinaryData binary(const uint8_t *bytes, size_t length)
@@ -165,6 +175,8 @@ static uint8_t *encode(const struct hf_signer *signer, int err,
 		answer.certificate = binary(result->certificate, result->certificate_length);
 		answer.signed_change = binary(result->signed_change, result->signed_change_length);
 		answer.secret = binary(result->secret, result->secret_length);
+		answer.results = result->results;
+		answer.n_results = result->result_count;
 	}
 	*length = holdfast__signer_answer__get_packed_size(&answer);
 	bytes = malloc(*length);
@@ -197,5 +209,6 @@ uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size
 	free(result.certificate);
 	free(result.signed_change);
 	free(result.secret);
+	hf_signer_batch_free(&result);
 	return answer;
 }

@@ -2,8 +2,8 @@
  * which secrets lie in the registry. Its core, without a socket: one question in, one answer out.
  * One thread; blocks for the disk. Nothing that it logs or puts into a reason is a secret.
  *
- * In its state folder (0700, files 0600): ca.key, ca.crt, sign.key, secrets.key, and
- * gateways/sgw-… (ledger.h). Made at the first start. */
+ * In its state folder (0700, files 0600): ca.key, ca.crt, sign.key, secrets.key, and ledger.db
+ * (ledger.h). Made at the first start. */
 #ifndef HF_PROVIDER_SIGNER_SIGNER_H
 #define HF_PROVIDER_SIGNER_SIGNER_H
 
@@ -16,6 +16,7 @@
 #include "proto/provider.pb-c.h"
 
 #define HF_SIGNER_VOLUMES_MAX 4096u /* in one document, tombstones included */
+#define HF_SIGNER_BATCH_MAX   1024u /* orders in one question */
 
 struct hf_signer;
 

@@ -3,6 +3,7 @@
 #define HF_PROVIDER_SIGNER_SIGNER_INTERNAL_H
 
 #include "base/assert.h"
+#include "provider/signer/ledger.h"
 #include "provider/signer/signer.h"
 
 #define SIGNER_MAGIC 0x7369676eu
@@ -14,7 +15,7 @@ struct hf_signer {
 	struct hf_seal_key secrets_key;
 	uint8_t *ca_certificate;
 	size_t ca_certificate_length;
-	char *ledger_folder;
+	struct hf_ledger *ledger;
 	uint64_t gateway_days, server_days;
 };
 
@@ -27,12 +28,19 @@ struct hf_signer_result {
 	size_t signed_change_length;
 	uint8_t *secret;
 	size_t secret_length;
+	Holdfast__SignerResult **results; /* of a batch */
+	size_t result_count;
 };
 
+/* Each is called within a transaction of the ledger; its answer leaves when that has ended. */
 int hf_signer_certificate(struct hf_signer *signer, const Holdfast__SignerCertificate *order,
 			  struct hf_signer_result *result);
 int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument *order,
 		       struct hf_signer_result *result);
+/* What is wrong with one order is said in its own result; an error is of the whole batch. */
+int hf_signer_batch(struct hf_signer *signer, const Holdfast__SignerBatch *batch,
+		    struct hf_signer_result *result);
+void hf_signer_batch_free(struct hf_signer_result *result);
 int hf_signer_new_secret(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
 			 struct hf_signer_result *result);
 
