@@ -3,7 +3,7 @@
  * owner of the connection owns the session.
  *
  * Memory: the struct itself; a frame or a message only while it is incomplete; a decoded message
- * only during its event. */
+ * only during its event; the list of requests only while one is not answered. */
 #include "proto/session_internal.h"
 
 #include <stdio.h>
@@ -12,6 +12,7 @@
 
 #define BUDGET_FACTOR 32u
 #define BUDGET_LEAST  65536u
+#define PENDING_FIRST 4u
 #define PING_MISSED_HALVES                                                                         \
 	5u /* the gateway gives up after 2.5 intervals: two missed, and slack                      \
 	    */
@@ -58,12 +59,20 @@ static void release_input(struct hf_session *session)
 	hf_message_reader_end(&session->messages);
 }
 
+static void release_pending(struct hf_session *session)
+{
+	free(session->pending);
+	session->pending = NULL;
+	session->pending_room = 0;
+}
+
 void hf_session_destroy(struct hf_session *session)
 {
 	if (!session)
 		return;
 	HF_CHECK_MAGIC(session, HF_SESSION_MAGIC);
 	release_input(session);
+	release_pending(session);
 	session->magic = 0;
 	free(session);
 }
@@ -106,7 +115,7 @@ void hf_session_end(struct hf_session *session, int err, const char *reason)
 	if (session->state == HF_SESSION_ENDED)
 		return;
 	hf_session_enter(session, HF_SESSION_ENDED);
-	for (unsigned i = 0; i < HF_SESSION_REQUESTS_MAX; i++) {
+	for (unsigned i = 0; i < session->pending_room; i++) {
 		struct hf_session_pending pending = session->pending[i];
 
 		session->pending[i].number = 0;
@@ -114,6 +123,7 @@ void hf_session_end(struct hf_session *session, int err, const char *reason)
 		if (answers_wanted && pending.number && !pending.abandoned)
 			hf_session_raise(session, &event);
 	}
+	release_pending(session);
 	event.type = HF_EVENT_ENDED;
 	event.status = err;
 	event.reason = reason;
@@ -340,7 +350,7 @@ uint64_t hf_session_due_ms(const struct hf_session *session)
 	if (session->config.side == HF_SIDE_GATEWAY)
 		return gateway_dead_ms(session);
 	due_ms = session->ping_due_ms;
-	for (unsigned i = 0; i < HF_SESSION_REQUESTS_MAX; i++) {
+	for (unsigned i = 0; i < session->pending_room; i++) {
 		const struct hf_session_pending *pending = &session->pending[i];
 
 		if (pending->number && !pending->abandoned && pending->due_ms < due_ms)
@@ -369,16 +379,41 @@ void hf_session_tick(struct hf_session *session, uint64_t now_ms)
 
 struct hf_session_pending *hf_session_find_pending(struct hf_session *session, uint64_t number)
 {
-	for (unsigned i = 0; number && i < HF_SESSION_REQUESTS_MAX; i++)
+	for (unsigned i = 0; number && i < session->pending_room; i++)
 		if (session->pending[i].number == number)
 			return &session->pending[i];
 	return NULL;
 }
 
+static struct hf_session_pending *grow_pending(struct hf_session *session)
+{
+	unsigned room = session->pending_room, wanted = room ? 2 * room : PENDING_FIRST;
+	struct hf_session_pending *grown;
+
+	if (room == HF_SESSION_REQUESTS_MAX)
+		return NULL;
+	grown = reallocarray(session->pending, wanted, sizeof *grown);
+	if (!grown)
+		return NULL;
+	memset(grown + room, 0, (wanted - room) * sizeof *grown);
+	session->pending = grown;
+	session->pending_room = wanted;
+	return grown + room;
+}
+
 struct hf_session_pending *hf_session_new_pending(struct hf_session *session)
 {
-	for (unsigned i = 0; i < HF_SESSION_REQUESTS_MAX; i++)
+	for (unsigned i = 0; i < session->pending_room; i++)
 		if (session->pending[i].number == 0)
 			return &session->pending[i];
-	return NULL;
+	return grow_pending(session);
+}
+
+void hf_session_free_pending(struct hf_session *session, struct hf_session_pending *pending)
+{
+	memset(pending, 0, sizeof *pending);
+	for (unsigned i = 0; i < session->pending_room; i++)
+		if (session->pending[i].number)
+			return;
+	release_pending(session);
 }

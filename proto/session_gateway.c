@@ -57,7 +57,7 @@ int hf_session_answer(struct hf_session *session, const Holdfast__Answer *answer
 	pending = hf_session_find_pending(session, answer->request);
 	if (!pending)
 		return HF_ENOENT;
-	pending->number = 0;
+	hf_session_free_pending(session, pending);
 	message.answer = (Holdfast__Answer *)(uintptr_t)answer;
 	return send_kind(session, &message, TAG(ANSWER));
 }

@@ -36,7 +36,8 @@ struct hf_session {
 	bool heard;
 	unsigned missed;
 
-	struct hf_session_pending pending[HF_SESSION_REQUESTS_MAX];
+	struct hf_session_pending *pending; /* pending_room of them; NULL while there is none */
+	unsigned pending_room;
 	uint64_t last_request;
 
 	/* The newest subscription of this connection; `subscribed` until it is ended. */
@@ -61,7 +62,9 @@ void hf_session_from_gateway(struct hf_session *session, const Holdfast__ToProvi
 void hf_session_provider_tick(struct hf_session *session);
 
 struct hf_session_pending *hf_session_find_pending(struct hf_session *session, uint64_t number);
-/* A free slot, or NULL. */
+/* A free slot, or NULL. It counts as free until it has a number. */
 struct hf_session_pending *hf_session_new_pending(struct hf_session *session);
+/* The slot is free again; with the last one the memory goes, so do not use it afterwards. */
+void hf_session_free_pending(struct hf_session *session, struct hf_session_pending *pending);
 
 #endif

@@ -99,10 +99,10 @@ int hf_session_issued(struct hf_session *session, const Holdfast__ActivateIssued
 
 static bool all_abandoned(const struct hf_session *session)
 {
-	for (unsigned i = 0; i < HF_SESSION_REQUESTS_MAX; i++)
+	for (unsigned i = 0; i < session->pending_room; i++)
 		if (!session->pending[i].abandoned)
 			return false;
-	return true;
+	return session->pending_room == HF_SESSION_REQUESTS_MAX;
 }
 
 static bool subscription_fits(const struct hf_session *session, const Holdfast__Request *request)
@@ -156,7 +156,7 @@ static void give_up_requests(struct hf_session *session)
 {
 	struct hf_session_event event = {.type = HF_EVENT_ANSWER, .status = HF_ETIMEDOUT};
 
-	for (unsigned i = 0; i < HF_SESSION_REQUESTS_MAX; i++) {
+	for (unsigned i = 0; i < session->pending_room; i++) {
 		struct hf_session_pending *pending = &session->pending[i];
 
 		if (!pending->number || pending->abandoned || pending->due_ms > session->now_ms)
@@ -223,7 +223,7 @@ static void hear_answer(struct hf_session *session, const Holdfast__Answer *answ
 		return;
 	}
 	wanted = !pending->abandoned;
-	memset(pending, 0, sizeof *pending);
+	hf_session_free_pending(session, pending);
 	if (wanted)
 		hf_session_raise(session, &event);
 }
