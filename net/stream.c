@@ -1,5 +1,6 @@
-/* A TLS stream (net/stream.h): one socket, one SSL, one uv_poll and one timer. Everything happens
- * in on_poll and on_timer on the loop's thread; memory is freed when both handles have closed.
+/* A TLS stream (net/stream.h): one socket, one SSL, one uv_poll, and a timer while there is a
+ * deadline: one that is open has none. Everything happens in on_poll and on_deadline on the loop's
+ * thread; memory is freed when the poll has closed, that of a timer when the timer has.
  *
  *   CONNECTING → HANDSHAKE → OPEN → FINISHING → LOST        any state → CLOSING by hf_stream_close
  *
@@ -38,12 +39,11 @@ struct hf_stream {
 	SSL *ssl;
 	int fd;
 	uv_poll_t poll;
-	uv_timer_t timer; /* deadline of the handshake or of finishing */
-	unsigned handles; /* not yet closed */
-	int events;       /* what uv_poll waits for; starting it again costs system calls */
-	bool want_write;  /* TLS itself waits until the socket takes more */
-	bool shut;        /* FINISHING: our end was said */
-	enum hf_hop hop;  /* where it was lost */
+	uv_timer_t *deadline; /* of the handshake or of finishing; NULL: none */
+	int events;           /* what uv_poll waits for; starting it again costs system calls */
+	bool want_write;      /* TLS itself waits until the socket takes more */
+	bool shut;            /* FINISHING: our end was said */
+	enum hf_hop hop;      /* where it was lost */
 	struct hf_tls_refused refused;
 	struct hf_stream_callbacks callbacks;
 	struct hf_peer peer;
@@ -73,13 +73,27 @@ static void update_poll(struct hf_stream *stream)
 	stream->events = events;
 }
 
+static void on_deadline_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void end_deadline(struct hf_stream *stream)
+{
+	if (!stream->deadline)
+		return;
+	stream->deadline->data = NULL;
+	uv_close((uv_handle_t *)stream->deadline, on_deadline_closed);
+	stream->deadline = NULL;
+}
+
 static void lose(struct hf_stream *stream, int err, const char *reason)
 {
 	if (stream->state >= LOST)
 		return;
 	stream->state = LOST;
 	uv_poll_stop(&stream->poll);
-	uv_timer_stop(&stream->timer);
+	end_deadline(stream);
 	/* After both ends were said, or ours was and the peer just left, this is orderly. */
 	if (stream->callbacks.lost)
 		stream->callbacks.lost(stream->callbacks.context, stream->shut ? 0 : err, reason);
@@ -191,7 +205,7 @@ static void handshake(struct hf_stream *stream)
 			"the peer's certificate is not of the right kind");
 		return;
 	}
-	uv_timer_stop(&stream->timer);
+	end_deadline(stream);
 	stream->state = OPEN;
 	if (stream->callbacks.opened)
 		stream->callbacks.opened(stream->callbacks.context, &stream->peer);
@@ -284,7 +298,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	update_poll(stream);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_deadline(uv_timer_t *timer)
 {
 	struct hf_stream *stream = timer->data;
 
@@ -298,7 +312,22 @@ static void on_timer(uv_timer_t *timer)
 		lose_at(stream, HF_HOP_TCP, HF_ETIMEDOUT, "the connection was not made in time");
 }
 
+static int start_deadline(struct hf_stream *stream, uint64_t after_ms)
+{
+	if (!stream->deadline) {
+		stream->deadline = malloc(sizeof *stream->deadline);
+		if (!stream->deadline)
+			return HF_ENOMEM;
+		uv_timer_init(stream->poll.loop, stream->deadline);
+		stream->deadline->data = stream;
+	}
+	uv_timer_start(stream->deadline, on_deadline, after_ms, 0);
+	return 0;
+}
+
 /* ---- The public face ---- */
+
+static void on_poll_closed(uv_handle_t *handle);
 
 int hf_stream_open(uv_loop_t *loop, struct hf_tls *tls, int fd, const char *name,
 		   const struct hf_stream_callbacks *callbacks, struct hf_stream **out)
@@ -316,10 +345,11 @@ int hf_stream_open(uv_loop_t *loop, struct hf_tls *tls, int fd, const char *name
 		goto err_after_alloc;
 	SSL_set_app_data(stream->ssl, &stream->refused);
 	stream->tls = hf_tls_hold(tls);
-	stream->poll.data = stream->timer.data = stream;
-	uv_timer_init(loop, &stream->timer);
-	uv_timer_start(&stream->timer, on_timer, HF_STREAM_HANDSHAKE_MS, 0);
-	stream->handles = 2;
+	stream->poll.data = stream;
+	if (start_deadline(stream, HF_STREAM_HANDSHAKE_MS) != 0) {
+		uv_close((uv_handle_t *)&stream->poll, on_poll_closed);
+		return HF_ENOMEM;
+	}
 	if (callbacks)
 		stream->callbacks = *callbacks;
 	update_poll(stream);
@@ -418,17 +448,16 @@ void hf_stream_finish(struct hf_stream *stream)
 	/* Before the handshake is done there is nobody to say an end to. */
 	if (stream->state == OPEN)
 		stream->state = FINISHING;
-	uv_timer_start(&stream->timer, on_timer, stream->state == FINISHING ? FINISH_MS : 0, 0);
+	if (start_deadline(stream, stream->state == FINISHING ? FINISH_MS : 0) != 0)
+		lose(stream, HF_ENOMEM, "out of memory");
 	update_poll(stream);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_poll_closed(uv_handle_t *handle)
 {
 	struct hf_stream *stream = handle->data;
 
 	HF_CHECK_MAGIC(stream, STREAM_MAGIC);
-	if (--stream->handles)
-		return;
 	SSL_free(stream->ssl);
 	hf_tls_destroy(stream->tls);
 	close(stream->fd);
@@ -452,7 +481,7 @@ void hf_stream_close(struct hf_stream *stream, void (*closed)(void *context), vo
 	stream->state = CLOSING;
 	stream->closed = closed;
 	stream->closed_context = context;
+	end_deadline(stream);
 	uv_poll_stop(&stream->poll);
-	uv_close((uv_handle_t *)&stream->poll, on_handle_closed);
-	uv_close((uv_handle_t *)&stream->timer, on_handle_closed);
+	uv_close((uv_handle_t *)&stream->poll, on_poll_closed);
 }
