@@ -366,7 +366,7 @@ static void connection_accepted(void *context, struct hf_stream *stream)
 	c->link.closed = connection_closed;
 	c->link.context = c;
 	config.ping_interval_ms = (uint32_t)control->config.ping_interval_ms;
-	if (hf_link_open(&c->link, control->loop, stream, &config) != 0) {
+	if (hf_link_open(&c->link, &control->wheel, stream, &config) != 0) {
 		free(c);
 		return;
 	}

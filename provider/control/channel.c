@@ -51,6 +51,7 @@ static void channel_closed(void *context)
 	hf_list_remove(&channel->entry);
 	channel->control->channel_count--;
 	hf_reports_free(channel);
+	free(channel->refused_reason);
 	channel->magic = 0;
 	free(channel);
 }
@@ -213,7 +214,7 @@ static void channel_accepted(void *context, struct hf_stream *stream)
 	channel->link.context = channel;
 	config.gateway = peer->gateway;
 	config.ping_interval_ms = (uint32_t)control->config.ping_interval_ms;
-	if (hf_link_open(&channel->link, control->loop, stream, &config) != 0) {
+	if (hf_link_open(&channel->link, &control->wheel, stream, &config) != 0) {
 		free(channel);
 		return;
 	}

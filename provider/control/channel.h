@@ -34,7 +34,7 @@ struct hf_channel {
 	uint64_t apply_incarnation, apply_generation;
 	uint8_t apply_hash[32];
 	uint64_t apply_not_before_ms; /* loop's clock, after a refusal */
-	char refused_reason[HF_REG_REASON_MAX + 1];
+	char *refused_reason;         /* NULL: none */
 	uint64_t subscribe_request;
 	uint64_t
 		subscription; /* number of the newest; a new one makes the gateway report at once */

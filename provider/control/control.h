@@ -59,7 +59,8 @@ struct hf_control {
 	struct hf_reg_info info;
 	struct hf_signer_client *signer;
 	struct hf_route *route;
-	uv_timer_t second; /* pending work is looked for once a second */
+	uv_timer_t second;     /* pending work is looked for once a second */
+	struct hf_wheel wheel; /* deadlines of all links */
 	bool stopping, new_incarnation;
 	int failed; /* why it stopped by itself; 0: it was told to */
 

@@ -27,6 +27,16 @@ static int order_of(uint64_t incarnation_a, uint64_t generation_a, uint64_t inca
 	return 0;
 }
 
+/* What cannot be helped, for people; NULL: nothing. */
+static void set_refused(struct hf_channel *channel, const char *reason)
+{
+	free(channel->refused_reason);
+	channel->refused_reason = reason ? strndup(reason, HF_REG_REASON_MAX) : NULL;
+	for (char *c = channel->refused_reason; c && *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
 static void subscribe(struct hf_channel *channel)
 {
 	Holdfast__Subscribe subscribe = HOLDFAST__SUBSCRIBE__INIT;
@@ -81,17 +91,19 @@ static bool needs(struct hf_channel *channel, const struct hf_reg_document *head
 {
 	int order = order_of(head->incarnation, head->generation, channel->applied_incarnation,
 			     channel->applied_generation);
+	char reason[HF_REG_REASON_MAX + 1];
 
 	if (order > 0)
 		return true;
 	if (order == 0 && memcmp(head->hash, channel->applied_hash, sizeof head->hash) == 0)
 		return false;
-	snprintf(channel->refused_reason, sizeof channel->refused_reason,
+	snprintf(reason, sizeof reason,
 		 "the gateway has applied (%" PRIu64 ", %" PRIu64
 		 "), which is %s; was the registry "
 		 "restored? see --new-incarnation",
 		 channel->applied_incarnation, channel->applied_generation,
 		 order ? "newer than the registry's" : "another document of the same generation");
+	set_refused(channel, reason);
 	return false;
 }
 
@@ -159,7 +171,7 @@ static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answe
 	sent.generation = channel->apply_generation;
 	sent.hash.data = channel->apply_hash;
 	sent.hash.len = sizeof channel->apply_hash;
-	channel->refused_reason[0] = '\0';
+	set_refused(channel, NULL);
 	hf_delivery_applied(channel, &sent);
 	if (answer->result_case == HOLDFAST__ANSWER__RESULT_APPLY)
 		hf_reports_take_volumes(channel, answer->apply->volumes, answer->apply->n_volumes);
@@ -169,18 +181,15 @@ static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answe
 static void apply_failed(struct hf_channel *channel, int status, const Holdfast__Answer *answer)
 {
 	uint64_t now_ms = hf_link_now_ms(&channel->link);
-	char id[HF_ID_TEXT_MAX];
+	char id[HF_ID_TEXT_MAX], reason[HF_REG_REASON_MAX + 1];
 
 	channel->apply_not_before_ms = now_ms + (answer ? AFTER_REFUSAL_MS : AFTER_TIMEOUT_MS);
-	snprintf(channel->refused_reason, sizeof channel->refused_reason,
-		 "generation %" PRIu64 " %s: %s", channel->apply_generation,
+	snprintf(reason, sizeof reason, "generation %" PRIu64 " %s: %s", channel->apply_generation,
 		 answer ? "was refused by the gateway" : "was not answered",
 		 answer ? answer->reason : hf_err_text(status));
-	for (char *c = channel->refused_reason; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	set_refused(channel, reason);
 	hf_warn("%s: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
-		channel->refused_reason);
+		channel->refused_reason ? channel->refused_reason : "");
 }
 
 void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event)

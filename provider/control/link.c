@@ -1,6 +1,6 @@
-/* Stream, session and timer of a connection (link.h). The order of an end: the session ends (by a
- * rule, by its owner, or because the stream was lost) → the owner learns it → what is queued is
- * sent, for at most FLUSH_MS → stream and timer are closed → the owner frees. */
+/* Stream, session and deadline of a connection (link.h). The order of an end: the session ends (by
+ * a rule, by its owner, or because the stream was lost) → the owner learns it → what is queued is
+ * sent, for at most FLUSH_MS → the stream is closed → the owner frees. */
 #include "provider/control/link.h"
 
 #include "base/assert.h"
@@ -8,24 +8,14 @@
 #define LINK_MAGIC 0x6c696e6bu
 #define FLUSH_MS   2000u
 
-static void handle_closed(struct hf_link *link)
+static void stream_closed(void *context)
 {
+	struct hf_link *link = context;
+
 	HF_CHECK_MAGIC(link, LINK_MAGIC);
-	if (--link->handles > 0)
-		return;
 	hf_session_destroy(link->session);
 	link->magic = 0;
 	link->closed(link->context);
-}
-
-static void stream_closed(void *context)
-{
-	handle_closed(context);
-}
-
-static void timer_closed(uv_handle_t *handle)
-{
-	handle_closed(handle->data);
 }
 
 static void close_now(struct hf_link *link)
@@ -33,14 +23,13 @@ static void close_now(struct hf_link *link)
 	if (link->closing)
 		return;
 	link->closing = true;
-	link->handles = 2;
+	hf_wheel_clear(link->wheel, &link->due);
 	hf_stream_close(link->stream, stream_closed, link);
-	uv_close((uv_handle_t *)&link->timer, timer_closed);
 }
 
-static void timer_fired(uv_timer_t *timer)
+void hf_link_due(struct hf_wheel_entry *entry)
 {
-	struct hf_link *link = timer->data;
+	struct hf_link *link = hf_container_of(entry, struct hf_link, due);
 
 	HF_CHECK_MAGIC(link, LINK_MAGIC);
 	if (link->ended) {
@@ -53,16 +42,15 @@ static void timer_fired(uv_timer_t *timer)
 
 void hf_link_rearm(struct hf_link *link)
 {
-	uint64_t due, now;
+	uint64_t due_ms;
 
 	if (link->ended || link->closing)
 		return;
-	due = hf_session_due_ms(link->session);
-	now = hf_link_now_ms(link);
-	if (due == UINT64_MAX)
-		uv_timer_stop(&link->timer);
+	due_ms = hf_session_due_ms(link->session);
+	if (due_ms == UINT64_MAX)
+		hf_wheel_clear(link->wheel, &link->due);
 	else
-		uv_timer_start(&link->timer, timer_fired, due > now ? due - now : 0, 0);
+		hf_wheel_set(link->wheel, &link->due, due_ms);
 }
 
 static void session_event(void *context, const struct hf_session_event *event)
@@ -72,7 +60,7 @@ static void session_event(void *context, const struct hf_session_event *event)
 	HF_CHECK_MAGIC(link, LINK_MAGIC);
 	if (event->type == HF_EVENT_ENDED) {
 		link->ended = true;
-		uv_timer_start(&link->timer, timer_fired, FLUSH_MS, 0);
+		hf_wheel_set(link->wheel, &link->due, hf_link_now_ms(link) + FLUSH_MS);
 		hf_stream_finish(link->stream);
 	}
 	link->event(link->context, event);
@@ -107,7 +95,7 @@ static void stream_lost(void *context, int err, const char *reason)
 	close_now(link);
 }
 
-int hf_link_open(struct hf_link *link, uv_loop_t *loop, struct hf_stream *stream,
+int hf_link_open(struct hf_link *link, struct hf_wheel *wheel, struct hf_stream *stream,
 		 struct hf_session_config *config)
 {
 	struct hf_stream_callbacks callbacks = {
@@ -117,16 +105,14 @@ int hf_link_open(struct hf_link *link, uv_loop_t *loop, struct hf_stream *stream
 	config->output = session_output;
 	config->event = session_event;
 	config->context = link;
-	link->session = hf_session_create(config, uv_now(loop));
+	link->session = hf_session_create(config, uv_now(wheel->timer.loop));
 	if (!link->session) {
 		hf_stream_close(stream, NULL, NULL);
 		return HF_ENOMEM;
 	}
 	link->magic = LINK_MAGIC;
-	link->loop = loop;
+	link->wheel = wheel;
 	link->stream = stream;
-	uv_timer_init(loop, &link->timer);
-	link->timer.data = link;
 	hf_stream_set_callbacks(stream, &callbacks);
 	hf_link_rearm(link);
 	return 0;

@@ -59,7 +59,7 @@ static void explain_waiting(struct hf_control *control, const struct hf_reg_plac
 	else if (!channel)
 		snprintf(reason, HF_REG_REASON_MAX + 1,
 			 "the gateway is away; it gets the change when it comes back");
-	else if (channel->refused_reason[0])
+	else if (channel->refused_reason)
 		snprintf(reason, HF_REG_REASON_MAX + 1, "%s", channel->refused_reason);
 	else
 		snprintf(reason, HF_REG_REASON_MAX + 1, "%s",
@@ -211,7 +211,7 @@ static void add_channel(json_t *object, const struct hf_channel *channel)
 	json_object_set_new(object, "volumed_running", json_boolean(channel->volumed_running));
 	json_object_set_new(object, "target_running", json_boolean(channel->target_running));
 	json_object_set_new(object, "alarms", lines_json(channel->alarms ? channel->alarms : ""));
-	set_text(object, "problem", channel->refused_reason);
+	set_text(object, "problem", channel->refused_reason ? channel->refused_reason : "");
 }
 
 json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_gateway *g)
