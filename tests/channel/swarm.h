@@ -1,0 +1,91 @@
+/* A swarm: thousands of simulated gateways in one process on one libuv loop. Real are TLS, session
+ * (the agent's own wire), identity, the check of documents and the sync before an answer; simulated
+ * are the volumes. What each gateway did goes to a ledger, an append-only file that nothing under
+ * test reads: tests are judged by it. Loop's thread. */
+#ifndef HF_TESTS_CHANNEL_SWARM_H
+#define HF_TESTS_CHANNEL_SWARM_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "gateway/agent/document.h"
+#include "gateway/agent/wire.h"
+#include "net/dial.h"
+#include "tests/channel/identities.h"
+#include "tests/channel/shared_journal.h"
+
+#define ENDPOINTS_MAX 16u
+
+enum sim_state { SIM_WAITING, SIM_DIALLING, SIM_ASKING, SIM_HELD, SIM_PARKED };
+
+struct sim_gateway {
+	struct swarm *swarm;
+	struct identity identity;
+	uint32_t index; /* of its certificate */
+	enum sim_state state;
+	struct hf_stream *stream; /* in its handshake */
+	struct hf_wire *wire;
+	struct hf_backoff backoff;
+	uint64_t due_ms; /* WAITING: when to dial; loop's clock */
+	uint32_t retry_ms;
+	unsigned next_endpoint;
+	unsigned connections; /* so far: an answer belongs to one of them */
+	uint64_t epoch, highest_epoch;
+	uint64_t subscription;
+	uint32_t interval_ms; /* 0: no reports */
+	uint64_t report_ms;
+	struct hf_document *current; /* the newest taken; durable once `applied` names it */
+	uint64_t incarnation, generation;
+	uint8_t hash[HF_HASH_BYTES];
+};
+
+struct swarm_counts {
+	uint64_t states[SIM_PARKED + 1];
+	uint64_t dialled, refused, retried, ended, applied, stale, failed, reports;
+};
+
+struct swarm {
+	uv_loop_t *loop;
+	struct identities all;
+	unsigned from, count;
+	struct sockaddr_in endpoints[ENDPOINTS_MAX];
+	char hosts[ENDPOINTS_MAX][64];
+	unsigned endpoint_count;
+	unsigned in_flight_max; /* dialling at once */
+	bool standby;
+	struct shared_journal *journal;
+	int ledger;
+	char *lines; /* of the ledger, not yet written */
+	size_t lines_used;
+	struct sim_gateway *gateways;
+	struct swarm_counts counts;
+	unsigned cursor; /* where dialling goes on */
+	bool stopping;
+};
+
+/* ---- swarm_gateway.c ---- */
+
+void sim_init(struct swarm *swarm, struct sim_gateway *gateway, uint32_t index);
+/* What the journal kept of it. */
+void sim_recall(struct sim_gateway *gateway, enum journal_kind kind, const uint8_t *bytes,
+		size_t length);
+void sim_dial(struct sim_gateway *gateway);
+/* A report, if one is due. */
+void sim_tick(struct sim_gateway *gateway, uint64_t now_ms);
+void sim_close(struct sim_gateway *gateway);
+void sim_free(struct sim_gateway *gateway);
+void sim_enter(struct sim_gateway *gateway, enum sim_state state);
+
+/* ---- swarm_requests.c ---- */
+
+void sim_requested(struct sim_gateway *gateway, const struct hf_session_event *event);
+void sim_report(struct sim_gateway *gateway);
+
+/* ---- swarm.c ---- */
+
+/* One line of the ledger: time in µs since 1970, kind, gateway, epoch, three numbers, text. */
+void swarm_ledger(struct sim_gateway *gateway, const char *kind, uint64_t a, uint64_t b, uint64_t c,
+		  const char *text);
+
+#endif
