@@ -13,6 +13,10 @@ const struct hf_conf_key hf_control_keys[] = {
 	{"run_dir", HF_CONF_TEXT, FIELD(run_dir), NULL,
 	 "folder of the sockets provider.sock and signer.sock"},
 	{"state_dir", HF_CONF_TEXT, FIELD(state_dir), NULL, "folder of the registry and own key"},
+	{"registry", HF_CONF_TEXT, FIELD(registry), "sqlite",
+	 "sqlite (registry.db in state_dir), postgres://USER@HOST/DATABASE?… or postgres:/FILE "
+	 "that "
+	 "holds such a URL (0600)"},
 	{"channel_listen", HF_CONF_TEXT, FIELD(channel_listen), NULL,
 	 "addr:port for management connections"},
 	{"activation_listen", HF_CONF_TEXT, FIELD(activation_listen), NULL,
@@ -65,6 +69,11 @@ int hf_control_config_check(const struct hf_control_config *config, struct hf_er
 	if (!err && strncmp(config->store_url, "s3+", 3) == 0 && !config->store_credentials[0])
 		err = hf_fail(message, HF_EINVAL, "`store_credentials` is missing for %s",
 			      config->store_url);
+	/* It may hold a password and is not repeated. */
+	if (!err && strcmp(config->registry, "sqlite") != 0 &&
+	    strncmp(config->registry, "postgres:/", 10) != 0)
+		err = hf_fail(message, HF_EINVAL,
+			      "`registry` wants sqlite, postgres://… or postgres:/FILE");
 	if (!err)
 		err = hf_validate_iqn_prefix(config->iqn_prefix, message);
 	return err;

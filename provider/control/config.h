@@ -7,7 +7,7 @@
 #include "base/conf.h"
 
 struct hf_control_config {
-	char *run_dir, *state_dir;
+	char *run_dir, *state_dir, *registry;
 	char *channel_listen, *activation_listen, *channel_advertise;
 	char *store_url, *store_region, *store_credentials, *store_ca;
 	char *iqn_prefix;

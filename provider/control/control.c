@@ -74,7 +74,11 @@ static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 	if (err)
 		return err;
 	snprintf(path, sizeof path, "%s/registry.db", control->config.state_dir);
-	err = hf_registry_open_sqlite(path, now_ms, &control->reg, message);
+	if (strcmp(control->config.registry, "sqlite") == 0)
+		err = hf_registry_open_sqlite(path, now_ms, &control->reg, message);
+	else
+		err = hf_registry_open_postgres(control->config.registry, now_ms, &control->reg,
+						message);
 	if (!err && control->new_incarnation) {
 		err = hf_registry_new_incarnation(control->reg, now_ms);
 		hf_warn("the registry starts a new incarnation");

@@ -78,6 +78,10 @@ struct hf_db {
 /* One file; write-ahead log, synced at each commit. Creates it for its owner only. */
 int hf_db_open_sqlite(const char *path, struct hf_db **db, struct hf_errmsg *message);
 
+/* `where` as in pg_connect.h. HF_ENOTREADY: it does not answer; HF_EUNSUPPORTED: what is committed
+ * there may be lost. */
+int hf_db_open_postgres(const char *where, struct hf_db **db, struct hf_errmsg *message);
+
 static inline void hf_db_close(struct hf_db *db)
 {
 	db->driver->close(db);

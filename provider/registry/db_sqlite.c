@@ -76,7 +76,7 @@ static int prepare(struct sqlite_db *s, const char *sql, sqlite3_stmt **stmt)
 		return failed(s, code, sql);
 	/* To SQLite `$2` is a name; it gets the place in which it appears. */
 	for (int i = 1; i <= sqlite3_bind_parameter_count(*stmt); i++)
-		HF_ASSERT(atoi(sqlite3_bind_parameter_name(*stmt, i) + 1) == i);
+		HF_ASSERT(strtol(sqlite3_bind_parameter_name(*stmt, i) + 1, NULL, 10) == i);
 	return 0;
 }
 

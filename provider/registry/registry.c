@@ -36,6 +36,15 @@ int hf_registry_open_sqlite(const char *path, uint64_t now_ms, struct hf_registr
 	return err ? err : open_on(db, now_ms, reg, message);
 }
 
+int hf_registry_open_postgres(const char *where, uint64_t now_ms, struct hf_registry **reg,
+			      struct hf_errmsg *message)
+{
+	struct hf_db *db;
+	int err = hf_db_open_postgres(where, &db, message);
+
+	return err ? err : open_on(db, now_ms, reg, message);
+}
+
 void hf_registry_close(struct hf_registry *reg)
 {
 	if (!reg)

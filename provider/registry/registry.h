@@ -188,6 +188,11 @@ typedef int (*hf_reg_work_visit)(void *context, const struct hf_reg_work *work);
 /* Opens or creates a database in one SQLite file. `now_ms` becomes the incarnation of a new one. */
 int hf_registry_open_sqlite(const char *path, uint64_t now_ms, struct hf_registry **reg,
 			    struct hf_errmsg *message);
+/* The same on PostgreSQL: a URL (postgres://USER@HOST/DATABASE?…) or `postgres:/FILE`, a file of
+ * one line with such a URL or libpq's key=value, which others cannot read. Over a network the
+ * server's certificate is checked unless the URL says otherwise. Waits a few seconds at most. */
+int hf_registry_open_postgres(const char *where, uint64_t now_ms, struct hf_registry **reg,
+			      struct hf_errmsg *message);
 /* NULL is fine. */
 void hf_registry_close(struct hf_registry *reg);
 /* The number of this process of the provider, for what is granted from now on; 1 if never said. */
