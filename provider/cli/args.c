@@ -36,6 +36,7 @@ static const struct option {
 	{HF_OPT_JSON, "--json", NULL, "print JSON"},
 	{HF_OPT_RUN_DIR, "--run-dir", "DIR",
 	 "where provider.sock is (default: HOLDFAST_PROVIDER_RUN)"},
+	{HF_OPT_CLAIMANT, "--claimant", "NUMBER", "as `gateway claimants` lists it"},
 	{HF_OPT_HELP, "--help", NULL, "print this"},
 	{0, NULL, NULL, NULL},
 };
@@ -49,6 +50,14 @@ static const struct hf_cli_verb verbs[] = {
 	{HF_VERB_GATEWAY_CONFIRM, "gateway", "confirm", "GATEWAY", 0,
 	 HF_OPT_ALWAYS | HF_OPT_WAITING,
 	 "give the activated gateway its certificate, after comparing the fingerprint"},
+	{HF_VERB_GATEWAY_REVOKE, "gateway", "revoke", "GATEWAY", 0, HF_OPT_ALWAYS,
+	 "turn it away for good; its volumes may be attached elsewhere"},
+	{HF_VERB_GATEWAY_CLAIMANTS, "gateway", "claimants", "GATEWAY", 0, HF_OPT_ALWAYS,
+	 "machines that claim to be this gateway, after its disk was copied"},
+	{HF_VERB_GATEWAY_ACCEPT, "gateway", "accept", "GATEWAY", HF_OPT_CLAIMANT, HF_OPT_ALWAYS,
+	 "say which of them it is; the others are turned away"},
+	{HF_VERB_SIGNER_ROTATE, "signer", "rotate", NULL, 0, HF_OPT_ALWAYS,
+	 "replace the key that signs changes; gateways follow by themselves"},
 	{HF_VERB_VOLUME_CREATE, "volume", "create", NULL,
 	 HF_OPT_GATEWAY | HF_OPT_NAME | HF_OPT_SIZE,
 	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_WRITE_CACHE | HF_OPT_CHAP_USER |
@@ -149,6 +158,17 @@ static int read_block_size(const char *value, struct hf_cli_args *args, struct h
 	return 0;
 }
 
+static int read_claimant(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	if (value[0] < '0' || value[0] > '9' || *end || number == 0 || number > UINT32_MAX)
+		return hf_fail(message, HF_EINVAL, "--claimant wants a number, not `%.40s`", value);
+	args->claimant = (uint32_t)number;
+	return 0;
+}
+
 static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
 		      struct hf_errmsg *message)
 {
@@ -186,6 +206,8 @@ static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
 		return read_block_size(value, args, message);
 	case HF_OPT_TIMEOUT:
 		return read_timeout(value, args, message);
+	case HF_OPT_CLAIMANT:
+		return read_claimant(value, args, message);
 	default:
 		return read_write_cache(value, args, message);
 	}

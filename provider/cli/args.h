@@ -30,6 +30,7 @@ enum {
 	HF_OPT_FORCE = 1 << 13,
 	HF_OPT_HELP = 1 << 14,
 	HF_OPT_BLOCK_SIZE = 1 << 15,
+	HF_OPT_CLAIMANT = 1 << 24,
 };
 #define HF_OPT_ALWAYS  (HF_OPT_RUN_DIR | HF_OPT_JSON | HF_OPT_HELP)
 #define HF_OPT_WAITING (HF_OPT_WAIT | HF_OPT_TIMEOUT)
@@ -40,6 +41,10 @@ enum hf_cli_verb_number {
 	HF_VERB_GATEWAY_SHOW,
 	HF_VERB_GATEWAY_ACTIVATE,
 	HF_VERB_GATEWAY_CONFIRM,
+	HF_VERB_GATEWAY_REVOKE,
+	HF_VERB_GATEWAY_CLAIMANTS,
+	HF_VERB_GATEWAY_ACCEPT,
+	HF_VERB_SIGNER_ROTATE,
 	HF_VERB_VOLUME_CREATE,
 	HF_VERB_VOLUME_LIST,
 	HF_VERB_VOLUME_SHOW,
@@ -68,6 +73,7 @@ struct hf_cli_args {
 	uint64_t size_bytes;
 	uint32_t timeout_ms;
 	uint32_t block_size; /* bytes; 0: not given */
+	uint32_t claimant;
 	bool write_cache;
 };
 

@@ -14,6 +14,7 @@
 #include "proto/provider.pb-c.h"
 #include "provider/cli/args.h"
 #include "provider/cli/output.h"
+#include "provider/cli/signer.h"
 
 #define SECRET_MAX       256u
 #define ANSWER_MARGIN_MS 15000u /* the provider answers before we give up on it */
@@ -55,6 +56,7 @@ struct question {
 	Holdfast__AdminAttach attach;
 	Holdfast__AdminGrow grow;
 	Holdfast__AdminInfo info;
+	Holdfast__AdminAccept accept;
 	char chap_secret[SECRET_MAX], mutual_secret[SECRET_MAX];
 };
 
@@ -109,6 +111,21 @@ static void build_gateway(struct question *q, const struct hf_cli_args *args)
 	case HF_VERB_GATEWAY_ACTIVATE:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_ACTIVATE;
 		q->request.activate = &q->activate;
+		break;
+	case HF_VERB_GATEWAY_REVOKE:
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_REVOKE;
+		q->request.gateway_revoke = &q->gateway_name;
+		break;
+	case HF_VERB_GATEWAY_CLAIMANTS:
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_CLAIMANTS;
+		q->request.gateway_claimants = &q->gateway_name;
+		break;
+	case HF_VERB_GATEWAY_ACCEPT:
+		holdfast__admin_accept__init(&q->accept);
+		q->accept.gateway = text(args->operand);
+		q->accept.claimant = args->claimant;
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_ACCEPT;
+		q->request.gateway_accept = &q->accept;
 		break;
 	default:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM;
@@ -231,10 +248,16 @@ static int run(const struct hf_cli_args *args, struct hf_errmsg *message)
 	Holdfast__AdminAnswer *answer = NULL;
 	struct question q = {.chap_secret = ""};
 	char path[PATH_MAX];
-	int err = build(&q, args, message);
+	int err;
 
+	if (args->verb->number == HF_VERB_SIGNER_ROTATE)
+		return hf_cli_rotate(args, message);
+	err = build(&q, args, message);
 	if (!err)
 		err = socket_path(args, path, message);
+	/* The signer hears of it from us: it would not believe the provider. */
+	if (!err && args->verb->number == HF_VERB_GATEWAY_ACTIVATE)
+		err = hf_cli_approve(args, message);
 	if (!err)
 		err = ask(path, &q, &answer, message);
 	explicit_bzero(q.chap_secret, sizeof q.chap_secret);

@@ -280,6 +280,8 @@ static void ask_certificate(struct confirming *c, const struct hf_reg_gateway *g
 	order.identity_key.len = HF_KEY_BYTES;
 	order.sealing_key.data = (uint8_t *)(uintptr_t)a->sealing_key;
 	order.sealing_key.len = HF_KEY_BYTES;
+	order.number.data = (uint8_t *)(uintptr_t)a->number;
+	order.number.len = sizeof a->number;
 	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_CERTIFICATE;
 	request.certificate = &order;
 	hf_signer_ask(c->control->signer, &request, certificate_answered, c);

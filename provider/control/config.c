@@ -10,8 +10,11 @@
 #define FIELD(name) offsetof(struct hf_control_config, name)
 
 const struct hf_conf_key hf_control_keys[] = {
-	{"run_dir", HF_CONF_TEXT, FIELD(run_dir), NULL,
-	 "folder of the sockets provider.sock and signer.sock"},
+	{"run_dir", HF_CONF_TEXT, FIELD(run_dir), NULL, "folder of the socket provider.sock"},
+	{"signer_dir", HF_CONF_TEXT, FIELD(signer_dir), "",
+	 "folder of the socket signer.sock (empty: run_dir)"},
+	{"signer_uid", HF_CONF_NUMBER, FIELD(signer_uid), "0",
+	 "whose signer.sock is to be trusted beside root's and our own", 0, UINT32_MAX - 1},
 	{"state_dir", HF_CONF_TEXT, FIELD(state_dir), NULL, "folder of the registry and own key"},
 	{"registry", HF_CONF_TEXT, FIELD(registry), "sqlite",
 	 "sqlite (registry.db in state_dir), postgres://USER@HOST/DATABASE?… or postgres:/FILE "

@@ -7,11 +7,11 @@
 #include "base/conf.h"
 
 struct hf_control_config {
-	char *run_dir, *state_dir, *registry;
+	char *run_dir, *state_dir, *registry, *signer_dir;
 	char *channel_listen, *activation_listen, *channel_advertise;
 	char *store_url, *store_region, *store_credentials, *store_ca;
 	char *iqn_prefix;
-	uint64_t ping_interval_ms, report_interval_ms, activation_key_s;
+	uint64_t ping_interval_ms, report_interval_ms, activation_key_s, signer_uid;
 };
 
 extern const struct hf_conf_key hf_control_keys[];

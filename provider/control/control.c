@@ -92,10 +92,12 @@ static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 
 static int open_signer(struct hf_control *control, struct hf_errmsg *message)
 {
-	int err = hf_signer_client_open(control->loop, control->config.run_dir, &control->signer);
+	const struct hf_control_config *config = &control->config;
+	const char *folder = config->signer_dir[0] ? config->signer_dir : config->run_dir;
+	int err = hf_signer_client_open(control->loop, folder, (uid_t)config->signer_uid,
+					&control->signer);
 
-	return err ? hf_fail(message, err, "the signer's socket in %s", control->config.run_dir)
-		   : 0;
+	return err ? hf_fail(message, err, "the signer's socket in %s", folder) : 0;
 }
 
 static void hinted(void *context, uint64_t gateway)

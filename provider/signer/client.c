@@ -25,7 +25,8 @@ struct ask {
 	void *context;
 };
 
-int hf_signer_client_open(uv_loop_t *loop, const char *run_dir, struct hf_signer_client **client)
+int hf_signer_client_open(uv_loop_t *loop, const char *run_dir, uid_t uid,
+			  struct hf_signer_client **client)
 {
 	struct hf_signer_client *c = calloc(1, sizeof *c);
 	char path[PATH_MAX];
@@ -39,6 +40,7 @@ int hf_signer_client_open(uv_loop_t *loop, const char *run_dir, struct hf_signer
 		free(c);
 		return err;
 	}
+	hf_local_client_trust(c->local, uid);
 	*client = c;
 	return 0;
 }

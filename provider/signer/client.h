@@ -11,7 +11,9 @@
 
 struct hf_signer_client;
 
-int hf_signer_client_open(uv_loop_t *loop, const char *run_dir, struct hf_signer_client **client);
+/* Its socket must be root's, our own uid's or this uid's. */
+int hf_signer_client_open(uv_loop_t *loop, const char *run_dir, uid_t uid,
+			  struct hf_signer_client **client);
 /* `err` is the transport's or the signer's own; `reason` is for people; `answer` is NULL when `err`
  * is not 0. Both are valid only during the call. */
 void hf_signer_ask(struct hf_signer_client *client, const Holdfast__SignerRequest *request,

@@ -4,6 +4,7 @@
 #include "provider/signer/signer_internal.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,9 @@ static int check_gateway(struct signing *s)
 {
 	const Holdfast__SignerDocument *order = s->order;
 
+	if (s->ledger->revoked)
+		return hf_fail(s->reason, HF_EACCES, "sgw-%016" PRIx64 " was revoked",
+			       order->gateway);
 	if (s->ledger->tenant != order->tenant)
 		return hf_fail(s->reason, HF_EAUTH, "sgw-%016" PRIx64 " is another tenant's",
 			       order->gateway);
@@ -157,8 +161,44 @@ static int sign_new(struct signing *s, struct hf_signer_result *result)
 	return err;
 }
 
+/* The document of the last answer once more, under the key that has followed the one it was signed
+ * with: the same bytes, so that a gateway that has it already finds nothing new. */
+static int sign_again(struct signing *s, struct hf_signer_result *result)
+{
+	const ProtobufCBinaryData *kept = &s->ledger->signed_change;
+	Holdfast__Signed *packet = holdfast__signed__unpack(NULL, kept->len, kept->data);
+	Holdfast__Change *change =
+		packet ? holdfast__change__unpack(NULL, packet->body.len, packet->body.data) : NULL;
+	int err = HF_ECORRUPT;
+
+	if (change && change->kind_case == HOLDFAST__CHANGE__KIND_DOCUMENT)
+		err = sign_and_remember(s, change->document.data, change->document.len, result);
+	if (change)
+		holdfast__change__free_unpacked(change, NULL);
+	if (packet)
+		holdfast__signed__free_unpacked(packet, NULL);
+	return err;
+}
+
+static bool signed_by_this_key(const struct signing *s)
+{
+	const ProtobufCBinaryData *kept = &s->ledger->signed_change;
+	Holdfast__Signed *packet = holdfast__signed__unpack(NULL, kept->len, kept->data);
+	uint8_t id[HF_KEY_ID_BYTES];
+	bool same;
+
+	hf_sign_key_id(s->signer->sign_key.public_key, id);
+	same = packet && packet->key.len == sizeof id &&
+	       memcmp(packet->key.data, id, sizeof id) == 0;
+	if (packet)
+		holdfast__signed__free_unpacked(packet, NULL);
+	return same;
+}
+
 static int give_again(struct signing *s, struct hf_signer_result *result)
 {
+	if (!signed_by_this_key(s))
+		return sign_again(s, result);
 	result->signed_change = malloc(s->ledger->signed_change.len + 1);
 	if (!result->signed_change)
 		return HF_ENOMEM;

@@ -24,6 +24,10 @@ static const char *const migrations[] = {
 	"INSERT INTO meta VALUES (1, 0);"
 	"CREATE TABLE gateways (gateway INTEGER PRIMARY KEY, crc INTEGER NOT NULL,"
 	" entry BLOB NOT NULL) STRICT;",
+	"CREATE TABLE rotations (number INTEGER PRIMARY KEY AUTOINCREMENT, old_key BLOB NOT NULL,"
+	" new_key BLOB NOT NULL, statement BLOB NOT NULL) STRICT;"
+	"CREATE TABLE approvals (number BLOB NOT NULL, hash BLOB NOT NULL,"
+	" gateway INTEGER NOT NULL, at_s INTEGER NOT NULL, PRIMARY KEY (number, hash)) STRICT;",
 };
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])
 

@@ -6,6 +6,8 @@
 #define HF_PROVIDER_SIGNER_LEDGER_H
 
 #include "base/err.h"
+#include "net/activation_key.h"
+#include "net/sign.h"
 #include "proto/provider.pb-c.h"
 
 struct hf_ledger;
@@ -27,5 +29,34 @@ int hf_ledger_load(struct hf_ledger *ledger, uint64_t gateway, Holdfast__SignerL
 		   struct hf_errmsg *message);
 int hf_ledger_store(struct hf_ledger *ledger, const Holdfast__SignerLedger *entry,
 		    struct hf_errmsg *message);
+
+/* ---- Signing keys that followed one another (ledger_keys.c) ---- */
+
+struct hf_ledger_rotation {
+	uint8_t old_key[HF_KEY_BYTES], new_key[HF_KEY_BYTES];
+	const uint8_t *statement; /* an encoded Signed */
+	size_t length;
+};
+/* Oldest first; anything but 0 ends the visit and is returned. */
+int hf_ledger_rotation_visit(struct hf_ledger *ledger,
+			     int (*visit)(void *context, const struct hf_ledger_rotation *rotation),
+			     void *context, struct hf_errmsg *message);
+int hf_ledger_rotation_add(struct hf_ledger *ledger, const struct hf_ledger_rotation *rotation,
+			   struct hf_errmsg *message);
+
+/* ---- Activation keys that an administrator has entered ---- */
+
+/* Approves the gateway whose console shows this key. Those of more than HF_APPROVAL_DAYS ago that
+ * were not used are forgotten. */
+#define HF_APPROVAL_DAYS 2u
+int hf_ledger_approve(struct hf_ledger *ledger, const uint8_t number[HF_ACTIVATION_NUMBER_BYTES],
+		      const uint8_t hash[HF_ACTIVATION_HASH_BYTES], int64_t now_s,
+		      struct hf_errmsg *message);
+/* Uses the approval for this gateway, once. HF_EAUTH: nobody entered this key, or it was used for
+ * another gateway. */
+int hf_ledger_use_approval(struct hf_ledger *ledger,
+			   const uint8_t number[HF_ACTIVATION_NUMBER_BYTES],
+			   const uint8_t hash[HF_ACTIVATION_HASH_BYTES], uint64_t gateway,
+			   struct hf_errmsg *message);
 
 #endif

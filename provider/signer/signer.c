@@ -103,9 +103,13 @@ int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **sig
 	s->magic = SIGNER_MAGIC;
 	s->gateway_days = config->gateway_days;
 	s->server_days = config->server_days;
-	err = hf_ledger_open(config->state_dir, &s->ledger, message);
+	s->approval = !config->no_approval;
+	s->state_dir = strdup(config->state_dir);
+	err = s->state_dir ? hf_ledger_open(config->state_dir, &s->ledger, message) : HF_ENOMEM;
 	if (!err)
 		err = load_keys(s, config->state_dir, message);
+	if (!err)
+		err = hf_signer_rotation_recover(s, message);
 	if (err) {
 		hf_signer_close(s);
 		return err;
@@ -121,6 +125,7 @@ void hf_signer_close(struct hf_signer *signer)
 	HF_CHECK_MAGIC(signer, SIGNER_MAGIC);
 	free(signer->ca_certificate);
 	hf_ledger_close(signer->ledger);
+	free(signer->state_dir);
 	hf_wipe_free(signer, sizeof *signer);
 }
 
@@ -132,6 +137,12 @@ static int change_ledger(struct hf_signer *signer, const Holdfast__SignerRequest
 		return hf_signer_certificate(signer, request->certificate, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT:
 		return hf_signer_document(signer, request->document, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_RENEWAL:
+		return hf_signer_renewal(signer, request->renewal, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_REVOCATION:
+		return hf_signer_revocation(signer, request->revocation, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_APPROVAL:
+		return hf_signer_approval(signer, request->approval, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_BATCH:
 		return hf_signer_batch(signer, request->batch, result);
 	default:
@@ -139,20 +150,34 @@ static int change_ledger(struct hf_signer *signer, const Holdfast__SignerRequest
 	}
 }
 
-static int dispatch(struct hf_signer *signer, const Holdfast__SignerRequest *request,
-		    struct hf_signer_result *result)
+static bool is_administrators(const Holdfast__SignerRequest *request)
+{
+	return request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_APPROVAL ||
+	       request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_ROTATION;
+}
+
+static int dispatch(struct hf_signer *signer, enum hf_signer_asker asker,
+		    const Holdfast__SignerRequest *request, struct hf_signer_result *result)
 {
 	int err;
 
-	if (request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_HELLO)
-		return 0;
-	if (request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET)
+	if (is_administrators(request) && asker != HF_SIGNER_ADMINISTRATOR)
+		return hf_fail(&result->reason, HF_EACCES,
+			       "only an administrator may ask this, at signer-admin.sock");
+	switch (request->kind_case) {
+	case HOLDFAST__SIGNER_REQUEST__KIND_HELLO:
+		return hf_signer_rotation_list(signer, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET:
 		return hf_signer_new_secret(signer, request->new_secret, result);
-	err = hf_ledger_begin(signer->ledger, &result->reason);
-	if (err)
-		return err;
-	err = change_ledger(signer, request, result);
-	return hf_ledger_end(signer->ledger, err, &result->reason);
+	case HOLDFAST__SIGNER_REQUEST__KIND_ROTATION:
+		return hf_signer_rotate(signer, result);
+	default:
+		err = hf_ledger_begin(signer->ledger, &result->reason);
+		if (err)
+			return err;
+		err = change_ledger(signer, request, result);
+		return hf_ledger_end(signer->ledger, err, &result->reason);
+	}
 }
 
 static ProtobufCBinaryData binary(const uint8_t *bytes, size_t length)
@@ -177,6 +202,8 @@ static uint8_t *encode(const struct hf_signer *signer, int err,
 		answer.secret = binary(result->secret, result->secret_length);
 		answer.results = result->results;
 		answer.n_results = result->result_count;
+		answer.rotations = result->rotations;
+		answer.n_rotations = result->rotation_count;
 	}
 	*length = holdfast__signer_answer__get_packed_size(&answer);
 	bytes = malloc(*length);
@@ -185,8 +212,8 @@ static uint8_t *encode(const struct hf_signer *signer, int err,
 	return bytes;
 }
 
-uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size_t request_length,
-			  size_t *answer_length)
+uint8_t *hf_signer_answer(struct hf_signer *signer, enum hf_signer_asker asker,
+			  const uint8_t *request, size_t request_length, size_t *answer_length)
 {
 	struct hf_signer_result result = {.reason = {""}};
 	Holdfast__SignerRequest *message;
@@ -198,7 +225,7 @@ uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size
 	if (!message)
 		err = hf_fail(&result.reason, HF_EPROTO, "not a question to the signer");
 	else
-		err = dispatch(signer, message, &result);
+		err = dispatch(signer, asker, message, &result);
 	if (err && result.reason.text[0] == '\0')
 		hf_fail(&result.reason, err, "%s", hf_err_text(err));
 	if (err)
@@ -210,5 +237,6 @@ uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size
 	free(result.signed_change);
 	free(result.secret);
 	hf_signer_batch_free(&result);
+	hf_signer_rotation_free(&result);
 	return answer;
 }

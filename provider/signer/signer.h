@@ -7,6 +7,7 @@
 #ifndef HF_PROVIDER_SIGNER_SIGNER_H
 #define HF_PROVIDER_SIGNER_SIGNER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,12 @@ struct hf_signer_config {
 	const char *state_dir;
 	uint64_t gateway_days; /* life of a gateway's certificate */
 	uint64_t server_days;  /* life of the provider's own */
+	bool no_approval;      /* new gateways get certificates without an administrator's word */
+};
+
+enum hf_signer_asker {
+	HF_SIGNER_PROVIDER,      /* whatever a provider that was taken over may ask as well */
+	HF_SIGNER_ADMINISTRATOR, /* and approvals and rotations, which it may not */
 };
 
 /* Opens the keys, or makes them when the folder has none at all. A folder in which one is missing
@@ -34,7 +41,7 @@ void hf_signer_close(struct hf_signer *signer);
 
 /* Answers an encoded SignerRequest with a malloc'ed encoded SignerAnswer; NULL only when memory is
  * out. What the answer reports as signed is remembered durably. */
-uint8_t *hf_signer_answer(struct hf_signer *signer, const uint8_t *request, size_t request_length,
-			  size_t *answer_length);
+uint8_t *hf_signer_answer(struct hf_signer *signer, enum hf_signer_asker asker,
+			  const uint8_t *request, size_t request_length, size_t *answer_length);
 
 #endif

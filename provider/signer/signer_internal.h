@@ -2,6 +2,8 @@
 #ifndef HF_PROVIDER_SIGNER_SIGNER_INTERNAL_H
 #define HF_PROVIDER_SIGNER_SIGNER_INTERNAL_H
 
+#include <stdbool.h>
+
 #include "base/assert.h"
 #include "provider/signer/ledger.h"
 #include "provider/signer/signer.h"
@@ -17,6 +19,8 @@ struct hf_signer {
 	size_t ca_certificate_length;
 	struct hf_ledger *ledger;
 	uint64_t gateway_days, server_days;
+	bool approval; /* new gateways need one */
+	char *state_dir;
 };
 
 /* What the verbs fill in; the malloc'ed bytes are freed by the dispatcher once encoded. */
@@ -30,17 +34,36 @@ struct hf_signer_result {
 	size_t secret_length;
 	Holdfast__SignerResult **results; /* of a batch */
 	size_t result_count;
+	ProtobufCBinaryData *rotations; /* of a hello */
+	size_t rotation_count;
 };
 
 /* Each is called within a transaction of the ledger; its answer leaves when that has ended. */
 int hf_signer_certificate(struct hf_signer *signer, const Holdfast__SignerCertificate *order,
 			  struct hf_signer_result *result);
+int hf_signer_renewal(struct hf_signer *signer, const Holdfast__SignerRenewal *order,
+		      struct hf_signer_result *result);
+int hf_signer_revocation(struct hf_signer *signer, const Holdfast__SignerRevocation *order,
+			 struct hf_signer_result *result);
+int hf_signer_approval(struct hf_signer *signer, const Holdfast__SignerApproval *order,
+		       struct hf_signer_result *result);
 int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument *order,
 		       struct hf_signer_result *result);
 /* What is wrong with one order is said in its own result; an error is of the whole batch. */
 int hf_signer_batch(struct hf_signer *signer, const Holdfast__SignerBatch *batch,
 		    struct hf_signer_result *result);
 void hf_signer_batch_free(struct hf_signer_result *result);
+
+/* ---- rotation.c ---- */
+
+/* After the keys were read: ends a rotation that was cut short. */
+int hf_signer_rotation_recover(struct hf_signer *signer, struct hf_errmsg *message);
+/* Not within a transaction: has its own. */
+int hf_signer_rotate(struct hf_signer *signer, struct hf_signer_result *result);
+/* How the key in use followed others. */
+int hf_signer_rotation_list(struct hf_signer *signer, struct hf_signer_result *result);
+void hf_signer_rotation_free(struct hf_signer_result *result);
+
 int hf_signer_new_secret(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
 			 struct hf_signer_result *result);
 

@@ -119,7 +119,7 @@ static void certify(void)
 	if (!prepare.all.certificates)
 		die("out of memory");
 	uv_loop_init(&loop);
-	if (hf_signer_client_open(&loop, prepare.run_dir, &prepare.signer) != 0)
+	if (hf_signer_client_open(&loop, prepare.run_dir, 0, &prepare.signer) != 0)
 		die("no signer in %s", prepare.run_dir);
 	ask_more();
 	uv_run(&loop, UV_RUN_DEFAULT);

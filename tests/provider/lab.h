@@ -50,6 +50,8 @@ void lab_ask(struct lab *lab, const Holdfast__AdminRequest *request, struct lab_
 void lab_wait_answer(struct lab *lab, struct lab_answer *answer);
 void lab_forget(struct lab_answer *answer);
 
+/* An administrator has read this key from a gateway's console; part of lab_activate. */
+void lab_approve(struct lab *lab, const char *key);
 /* Asked and answered. */
 void lab_activate(struct lab *lab, const char *key, const char *name, struct lab_answer *answer);
 void lab_confirm(struct lab *lab, const char *gateway, struct lab_answer *answer);

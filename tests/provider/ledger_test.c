@@ -228,7 +228,7 @@ static void test_damaged_entry_is_refused(void **state)
 /* Two signers on one folder would sign with the same sequence. */
 static void test_one_signer_a_folder(void **state)
 {
-	struct hf_signer_config config = {sf_folder, 30, 30};
+	struct hf_signer_config config = {sf_folder, 30, 30, true};
 	struct hf_errmsg message = {""};
 	struct hf_signer *second;
 

@@ -21,7 +21,7 @@ struct hf_seal_key sf_sealing;
 
 void sf_open_signer(void)
 {
-	struct hf_signer_config config = {sf_folder, 30, 30};
+	struct hf_signer_config config = {sf_folder, 30, 30, true};
 	struct hf_errmsg message = {""};
 
 	assert_int_equal(hf_signer_open(&config, &sf_signer, &message), 0);
@@ -54,7 +54,8 @@ Holdfast__SignerAnswer *sf_ask(const Holdfast__SignerRequest *request)
 
 	assert_non_null(bytes);
 	holdfast__signer_request__pack(request, bytes);
-	answer = hf_signer_answer(sf_signer, bytes, length, &answer_length);
+	answer =
+		hf_signer_answer(sf_signer, HF_SIGNER_ADMINISTRATOR, bytes, length, &answer_length);
 	free(bytes);
 	assert_non_null(answer);
 	unpacked = holdfast__signer_answer__unpack(NULL, answer_length, answer);

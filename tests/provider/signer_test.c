@@ -44,7 +44,7 @@ static void test_keys_are_private_and_stay(void **state)
 /* A folder that lost one of its keys is refused: a new key would lock out every gateway. */
 static void test_lost_key_is_refused(void **state)
 {
-	struct hf_signer_config config = {sf_folder, 30, 30};
+	struct hf_signer_config config = {sf_folder, 30, 30, true};
 	struct hf_errmsg message = {""};
 	char path[96], aside[96];
 
@@ -63,7 +63,7 @@ static void test_lost_key_is_refused(void **state)
 /* A key that others can read is refused, not used. */
 static void test_open_key_is_refused(void **state)
 {
-	struct hf_signer_config config = {sf_folder, 30, 30};
+	struct hf_signer_config config = {sf_folder, 30, 30, true};
 	struct hf_errmsg message = {""};
 	char path[96];
 
@@ -276,7 +276,7 @@ static void test_nonsense_is_answered(void **state)
 	(void)state;
 	assert_int_equal(-answer->error, HF_EUNSUPPORTED);
 	sf_drop(answer);
-	bytes = hf_signer_answer(sf_signer, nonsense, sizeof nonsense, &length);
+	bytes = hf_signer_answer(sf_signer, HF_SIGNER_PROVIDER, nonsense, sizeof nonsense, &length);
 	answer = holdfast__signer_answer__unpack(NULL, length, bytes);
 	assert_int_equal(-answer->error, HF_EPROTO);
 	sf_drop(answer);
