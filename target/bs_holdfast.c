@@ -7,7 +7,8 @@
  * A LUN is made with path=vol-<16 hex digits> and bsopts=size=<bytes>[:wce=1][:block=4096]; it
  * opens whether or not holdfast-volumed is there. HOLDFAST_RING_SOCKET names volumed's socket,
  * HOLDFAST_DEADLINE_MS how long a command may take (25000), HOLDFAST_WATCHDOG_MS how long an
- * initiator that takes no data may hold up the others (2000; 0: for ever). */
+ * initiator that takes no data may hold up the others (2000; 0: for ever); HOLDFAST_SOCKETS=0
+ * leaves tgtd's connections to tgtd (sockets.h). */
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "target/lun.h"
+#include "target/sockets.h"
 #include "target/tgt_calls.h"
 #include "target/watchdog.h"
 
@@ -43,12 +45,15 @@ static void unwatch(int fd)
 	hf_tgt.tgt_event_del(fd);
 }
 
+/* Runs before tgtd waits again: one wake of volumed for all the commands that came together. */
 static void flush(struct tgt_event *event)
 {
-	hf_shim_flush(event->data);
+	if (hf_sockets_more())
+		hf_tgt.tgt_add_sched_event(event);
+	else
+		hf_shim_flush(event->data);
 }
 
-/* Runs before tgtd waits again: one wake of volumed for all the commands of a turn. */
 static void soon(struct hf_shim *ring)
 {
 	flush_event.data = ring;
@@ -70,8 +75,8 @@ static const struct hf_shim_loop loop = {
 	.now_ms = now_ms,
 };
 
-/* A number from the environment, at most an hour; `otherwise` if there is none. */
-static uint32_t setting_ms(const char *name, uint32_t otherwise)
+/* A number from the environment, at most 3,600,000; `otherwise` if there is none. */
+static uint32_t setting(const char *name, uint32_t otherwise)
 {
 	const char *text = getenv(name);
 	char *end;
@@ -82,7 +87,7 @@ static uint32_t setting_ms(const char *name, uint32_t otherwise)
 
 static void start_watchdog(void)
 {
-	uint32_t stall_ms = setting_ms("HOLDFAST_WATCHDOG_MS", HF_WATCHDOG_STALL_MS);
+	uint32_t stall_ms = setting("HOLDFAST_WATCHDOG_MS", HF_WATCHDOG_STALL_MS);
 
 	if (stall_ms > 0 && hf_watchdog_start(stall_ms, watch) != 0)
 		hf_error("no watchdog: an initiator that takes no data can hold up all others");
@@ -91,7 +96,7 @@ static void start_watchdog(void)
 static int open_ring(void)
 {
 	const char *socket = getenv("HOLDFAST_RING_SOCKET");
-	uint32_t deadline_ms = setting_ms("HOLDFAST_DEADLINE_MS", HF_SHIM_DEADLINE_MS);
+	uint32_t deadline_ms = setting("HOLDFAST_DEADLINE_MS", HF_SHIM_DEADLINE_MS);
 	int err;
 
 	if (shim)
@@ -264,6 +269,8 @@ void register_bs_module(void)
 	mallopt(M_MMAP_THRESHOLD, BUFFER_BYTES_MAX);
 	mallopt(M_TRIM_THRESHOLD, HEAP_SPARE_BYTES);
 	hf_log_init("bs_holdfast");
+	if (setting("HOLDFAST_SOCKETS", 1) == 0)
+		hf_sockets_disable();
 	if (hf_tgt_calls_find(&message) != 0) {
 		hf_error("not registered: %s", message.text);
 		return;

@@ -144,6 +144,8 @@ static void set_environment(void)
 	*to = NULL;
 	setenv("TGT_IPC_SOCKET", HF_BOX_RUN "/tgt", 1);
 	setenv("HOLDFAST_RING_SOCKET", HF_BOX_RING "/ring.sock", 1);
+	/* Loaded first, the plugin also stands in for some of the C library (target/preload.c). */
+	setenv("LD_PRELOAD", HF_BOX_PLUGINS "/bs_holdfast.so", 1);
 }
 
 static int enter(struct box *box, struct hf_errmsg *message)
