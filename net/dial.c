@@ -253,7 +253,7 @@ void hf_dialler_again(struct hf_dialler *dialler, uint32_t at_least_ms)
 
 	HF_CHECK_MAGIC(dialler, DIALLER_MAGIC);
 	HF_ASSERT(dialler->state == RESTING && !dialler->closing);
-	note_failure(dialler, HF_ECONN, "the connection was lost");
+	note_failure(dialler, 0, "the connection was lost");
 	hf_random(&random, sizeof random);
 	/* Many may have been given the same time. */
 	wait_for_round(dialler, at_least_ms + random % (at_least_ms / 2 + 1));

@@ -49,7 +49,8 @@ struct hf_dialler_callbacks {
 	/* The stream is the callee's; set its callbacks in here. The dialler rests until
 	 * hf_dialler_again. */
 	void (*connected)(void *context, struct hf_stream *stream);
-	/* A try failed (or was not made); the next comes in wait_ms. May be NULL. */
+	/* A try failed; the next comes in wait_ms. `err` 0: a connection was lost, and its owner
+	 * knows better why. May be NULL. */
 	void (*waiting)(void *context, uint32_t wait_ms, int err, const char *reason);
 	void *context;
 };

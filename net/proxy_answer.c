@@ -8,6 +8,8 @@
 
 #include "net/proxy.h"
 
+static const char not_http[] = "what answers there is no HTTP proxy; check host and port";
+
 void hf_proxy_answer_init(struct hf_proxy_answer *answer)
 {
 	memset(answer, 0, sizeof *answer);
@@ -28,8 +30,7 @@ static int status_line(struct hf_proxy_answer *answer, struct hf_errmsg *message
 	if (strncmp(line, "HTTP/1.", 7) != 0 || !isdigit((unsigned char)line[7]) ||
 	    line[8] != ' ' || line[9] < '1' || line[9] > '9' || !isdigit((unsigned char)line[10]) ||
 	    !isdigit((unsigned char)line[11]) || (line[12] != ' ' && line[12] != '\0'))
-		return hf_fail(message, HF_EPROTO,
-			       "what answers there is no HTTP proxy; check host and port");
+		return hf_fail(message, HF_EPROTO, "%s", not_http);
 	answer->status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
 	copy_printable(answer->phrase, sizeof answer->phrase, line[12] ? line + 13 : "");
 	return 0;
@@ -116,12 +117,11 @@ int hf_proxy_answer_take(struct hf_proxy_answer *answer, const uint8_t *bytes, s
 		if (byte == '\n')
 			err = line_ended(answer, message);
 		else if (byte == '\0')
-			err = hf_fail(message, HF_EPROTO, "the proxy's answer is no HTTP");
+			err = hf_fail(message, HF_EPROTO, "%s", not_http);
 		else if (answer->line_used < sizeof answer->line - 1)
 			answer->line[answer->line_used++] = (char)byte;
 		else if (answer->status == 0)
-			err = hf_fail(message, HF_EPROTO,
-				      "what answers there is no HTTP proxy; check host and port");
+			err = hf_fail(message, HF_EPROTO, "%s", not_http);
 	}
 	return err;
 }

@@ -243,8 +243,8 @@ static void on_waiting(void *context, uint32_t wait_ms, int err, const char *rea
 {
 	struct hf_activation *activation = context;
 
-	(void)err;
-	if (activation->last_error[0] == '\0' || strcmp(activation->state, "activating") == 0)
+	if (err &&
+	    (activation->last_error[0] == '\0' || strcmp(activation->state, "activating") == 0))
 		note_error(activation, reason);
 	hf_info("activation endpoint %s: %s; trying again in %u ms", activation->config.endpoints,
 		reason, wait_ms);

@@ -313,9 +313,9 @@ static void on_waiting(void *context, uint32_t wait_ms, int err, const char *rea
 {
 	struct hf_uplink *uplink = context;
 
-	(void)err;
 	uplink->state = "waiting";
-	note_error(uplink, reason);
+	if (err)
+		note_error(uplink, reason);
 	hf_info("the provider is not reached: %s; trying again in %u ms", reason, wait_ms);
 }
 

@@ -14,6 +14,7 @@ int hf_cli_status(int argc, char **argv);
 int hf_cli_activation(int argc, char **argv);
 int hf_cli_log(int argc, char **argv);
 int hf_cli_export(int argc, char **argv);
+int hf_cli_doctor(int argc, char **argv);
 
 /* An option of a verb: `--name VALUE`, or a flag where `value` is NULL. */
 struct hf_cli_option {

@@ -29,6 +29,16 @@ static const char help_text[] =
 	"        for S3 come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,\n"
 	"        the certificates its endpoint must chain to from --ca or HOLDFAST_STORE_CA\n"
 	"\n"
+	"  doctor [--json] [--config FILE]\n"
+	"        which hop to the provider fails (name, connection, proxy, TLS, clock, "
+	"authorization),\n"
+	"        what to do, and how the gateway's own parts are. FILE is the agent's "
+	"configuration,\n"
+	"        else HOLDFAST_GATEWAY_CONFIG, else /etc/holdfast/agent.conf. Exit status: 0 "
+	"good,\n"
+	"        10 configuration, 11 name, 12 connection, 13 proxy, 14 TLS, 15 clock,\n"
+	"        16 authorization, 17 the provider, 18 a part of the gateway\n"
+	"\n"
 	"  --help, --version\n"
 	"\n"
 	"The run directory of the gateway's daemons comes from --run-dir or from the variable\n"
@@ -38,10 +48,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } verbs[] = {
-	{"status", hf_cli_status},
-	{"activation", hf_cli_activation},
-	{"log", hf_cli_log},
-	{"export", hf_cli_export},
+	{"status", hf_cli_status}, {"activation", hf_cli_activation}, {"log", hf_cli_log},
+	{"export", hf_cli_export}, {"doctor", hf_cli_doctor},
 };
 
 static bool asks_for_help(int argc, char **argv)

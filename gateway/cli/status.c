@@ -1,9 +1,8 @@
 /* The verbs `status` and `activation`: what the gateway's daemons answer on their sockets, for
  * people and as JSON. Blocking; main thread. */
 #include "base/ids.h"
+#include "gateway/cli/ask.h"
 #include "gateway/cli/cli.h"
-#include "net/local.h"
-#include "proto/local.pb-c.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -12,93 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEADLINE_MS      5000u
 #define RUN_DIR_VARIABLE "HOLDFAST_GATEWAY_RUN"
-
-/* ---- Asking ---------------------------------------------------------------------------------- */
-
-/* Packs, asks, and gives the answer's bytes (malloc'ed). */
-static int ask(const char *run_dir, const char *socket_name, const ProtobufCMessage *question,
-	       uint8_t **bytes, size_t *length, struct hf_errmsg *message)
-{
-	size_t size = protobuf_c_message_get_packed_size(question);
-	uint8_t *packed = malloc(size + 1);
-	char path[PATH_MAX];
-	int err;
-
-	if (!packed)
-		return hf_fail(message, HF_ENOMEM, "out of memory");
-	protobuf_c_message_pack(question, packed);
-	snprintf(path, sizeof path, "%s/%s", run_dir, socket_name);
-	err = hf_local_ask(path, packed, size, DEADLINE_MS, bytes, length, message);
-	free(packed);
-	return err;
-}
-
-static int ask_agent(const char *run_dir, const Holdfast__ConsoleRequest *question,
-		     Holdfast__ConsoleAnswer **answer, struct hf_errmsg *message)
-{
-	uint8_t *bytes = NULL;
-	size_t length;
-	int err = ask(run_dir, "agent.sock", &question->base, &bytes, &length, message);
-
-	if (err)
-		return hf_fail_in(message, err, "holdfast-agent does not answer");
-	*answer = holdfast__console_answer__unpack(NULL, length, bytes);
-	free(bytes);
-	if (!*answer)
-		return hf_fail(message, HF_EPROTO, "holdfast-agent: the answer makes no sense");
-	if ((*answer)->error) {
-		err = hf_fail(message, -(*answer)->error, "%s", (*answer)->reason);
-		holdfast__console_answer__free_unpacked(*answer, NULL);
-		*answer = NULL;
-	}
-	return err;
-}
-
-static int ask_agent_status(const char *run_dir, Holdfast__ConsoleAnswer **answer,
-			    struct hf_errmsg *message)
-{
-	Holdfast__ConsoleStatusRequest status = HOLDFAST__CONSOLE_STATUS_REQUEST__INIT;
-	Holdfast__ConsoleRequest question = HOLDFAST__CONSOLE_REQUEST__INIT;
-	int err;
-
-	question.kind_case = HOLDFAST__CONSOLE_REQUEST__KIND_STATUS;
-	question.status = &status;
-	err = ask_agent(run_dir, &question, answer, message);
-	if (!err && !(*answer)->status) {
-		holdfast__console_answer__free_unpacked(*answer, NULL);
-		*answer = NULL;
-		err = hf_fail(message, HF_EPROTO, "holdfast-agent: the answer makes no sense");
-	}
-	return err;
-}
-
-static int ask_volumed(const char *run_dir, Holdfast__VolumedAnswer **answer,
-		       struct hf_errmsg *message)
-{
-	Holdfast__VolumedStatusRequest status = HOLDFAST__VOLUMED_STATUS_REQUEST__INIT;
-	Holdfast__VolumedRequest question = HOLDFAST__VOLUMED_REQUEST__INIT;
-	uint8_t *bytes = NULL;
-	size_t length;
-	int err;
-
-	question.kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_STATUS;
-	question.status = &status;
-	err = ask(run_dir, "volumed.sock", &question.base, &bytes, &length, message);
-	if (err)
-		return hf_fail_in(message, err, "holdfast-volumed does not answer");
-	*answer = holdfast__volumed_answer__unpack(NULL, length, bytes);
-	free(bytes);
-	if (*answer && (*answer)->error == 0 && (*answer)->status)
-		return 0;
-	err = *answer && (*answer)->error ? -(*answer)->error : HF_EPROTO;
-	hf_fail(message, err, "holdfast-volumed: %s",
-		*answer && (*answer)->error ? (*answer)->reason : "the answer makes no sense");
-	holdfast__volumed_answer__free_unpacked(*answer, NULL);
-	*answer = NULL;
-	return err;
-}
 
 /* ---- As JSON --------------------------------------------------------------------------------- */
 
@@ -359,8 +272,8 @@ int hf_cli_status(int argc, char **argv)
 
 	if (err)
 		return hf_err_exit_status(err);
-	agent_err = ask_agent_status(arguments.run_dir, &agent, &agent_message);
-	volumed_err = ask_volumed(arguments.run_dir, &volumed, &volumed_message);
+	agent_err = hf_cli_ask_agent_status(arguments.run_dir, &agent, &agent_message);
+	volumed_err = hf_cli_ask_volumed(arguments.run_dir, &volumed, &volumed_message);
 	if (arguments.json) {
 		json_t *said = json_object();
 
@@ -395,7 +308,7 @@ static int refuse(const struct arguments *arguments)
 
 	question.kind_case = HOLDFAST__CONSOLE_REQUEST__KIND_REFUSE_ACTIVATION;
 	question.refuse_activation = reason;
-	err = ask_agent(arguments->run_dir, &question, &answer, &message);
+	err = hf_cli_ask_agent(arguments->run_dir, &question, &answer, &message);
 	if (err)
 		return hf_cli_fail("activation refuse", err, &message);
 	holdfast__console_answer__free_unpacked(answer, NULL);
@@ -422,7 +335,7 @@ int hf_cli_activation(int argc, char **argv)
 			HF_CLI_NAME, arguments.positional[0]);
 		return 2;
 	}
-	err = ask_agent_status(arguments.run_dir, &answer, &message);
+	err = hf_cli_ask_agent_status(arguments.run_dir, &answer, &message);
 	if (err)
 		return hf_cli_fail("activation", err, &message);
 	if (arguments.json)

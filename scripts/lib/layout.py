@@ -226,7 +226,8 @@ def processes(layout, spec):
 def environment(layout, store):
     """What `holdfast` and `holdfast-gateway` need to find this lab."""
     env = {"HOLDFAST_PROVIDER_RUN": os.path.join(layout.run, "provider"),
-           "HOLDFAST_GATEWAY_RUN": os.path.join(layout.run, "gateway")}
+           "HOLDFAST_GATEWAY_RUN": os.path.join(layout.run, "gateway"),
+           "HOLDFAST_GATEWAY_CONFIG": layout.path("config", "agent.conf")}
     if store.get("access_key"):
         env["AWS_ACCESS_KEY_ID"] = store["access_key"]
         env["AWS_SECRET_ACCESS_KEY"] = store["secret_key"]
