@@ -18,8 +18,15 @@ const struct hf_conf_key hf_control_keys[] = {
 	{"state_dir", HF_CONF_TEXT, FIELD(state_dir), NULL, "folder of the registry and own key"},
 	{"registry", HF_CONF_TEXT, FIELD(registry), "sqlite",
 	 "sqlite (registry.db in state_dir), postgres://USER@HOST/DATABASE?… or postgres:/FILE "
-	 "that "
-	 "holds such a URL (0600)"},
+	 "that holds such a URL (0600)"},
+	{"route", HF_CONF_TEXT, FIELD(route), "local",
+	 "local (one process) or tls://HOST:PORT,… of the NATS servers between several"},
+	{"route_name", HF_CONF_TEXT, FIELD(route_name), "",
+	 "name that each NATS server's certificate carries"},
+	{"route_ca", HF_CONF_TEXT, FIELD(route_ca), "",
+	 "PEM file that the NATS servers' certificates chain to"},
+	{"route_credentials", HF_CONF_TEXT, FIELD(route_credentials), "",
+	 "file (0600) with user and password, or nkey and nkey_seed (a file)"},
 	{"channel_listen", HF_CONF_TEXT, FIELD(channel_listen), NULL,
 	 "addr:port for management connections"},
 	{"activation_listen", HF_CONF_TEXT, FIELD(activation_listen), NULL,

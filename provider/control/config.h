@@ -8,6 +8,7 @@
 
 struct hf_control_config {
 	char *run_dir, *state_dir, *registry, *signer_dir;
+	char *route, *route_name, *route_ca, *route_credentials;
 	char *channel_listen, *activation_listen, *channel_advertise;
 	char *store_url, *store_region, *store_credentials, *store_ca;
 	char *iqn_prefix;

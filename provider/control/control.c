@@ -74,11 +74,9 @@ static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 	if (err)
 		return err;
 	snprintf(path, sizeof path, "%s/registry.db", control->config.state_dir);
-	if (strcmp(control->config.registry, "sqlite") == 0)
-		err = hf_registry_open_sqlite(path, now_ms, &control->reg, message);
-	else
-		err = hf_registry_open_postgres(control->config.registry, now_ms, &control->reg,
-						message);
+	err = hf_registry_open(
+		strcmp(control->config.registry, "sqlite") == 0 ? path : control->config.registry,
+		now_ms, &control->reg, message);
 	if (!err && control->new_incarnation) {
 		err = hf_registry_new_incarnation(control->reg, now_ms);
 		hf_warn("the registry starts a new incarnation");
@@ -110,9 +108,16 @@ static void hinted(void *context, uint64_t gateway)
 
 static int open_route(struct hf_control *control, struct hf_errmsg *message)
 {
-	int err = hf_route_open_local(control->loop, hinted, control, &control->route);
+	struct hf_route_nats nats = {.servers = control->config.route,
+				     .name = control->config.route_name,
+				     .ca = control->config.route_ca,
+				     .credentials = control->config.route_credentials,
+				     .registry = control->info.tenant};
 
-	return err ? hf_fail(message, err, "the route") : 0;
+	if (strcmp(control->config.route, "local") != 0)
+		return hf_route_open_nats(control->loop, &nats, hinted, control, &control->route,
+					  message);
+	return hf_route_open_local(control->loop, hinted, control, &control->route);
 }
 
 static const struct {

@@ -45,6 +45,14 @@ int hf_registry_open_postgres(const char *where, uint64_t now_ms, struct hf_regi
 	return err ? err : open_on(db, now_ms, reg, message);
 }
 
+int hf_registry_open(const char *where, uint64_t now_ms, struct hf_registry **reg,
+		     struct hf_errmsg *message)
+{
+	if (strncmp(where, "postgres:/", 10) == 0)
+		return hf_registry_open_postgres(where, now_ms, reg, message);
+	return hf_registry_open_sqlite(where, now_ms, reg, message);
+}
+
 void hf_registry_close(struct hf_registry *reg)
 {
 	if (!reg)

@@ -193,6 +193,9 @@ int hf_registry_open_sqlite(const char *path, uint64_t now_ms, struct hf_registr
  * server's certificate is checked unless the URL says otherwise. Waits a few seconds at most. */
 int hf_registry_open_postgres(const char *where, uint64_t now_ms, struct hf_registry **reg,
 			      struct hf_errmsg *message);
+/* Whichever of the two `where` names. */
+int hf_registry_open(const char *where, uint64_t now_ms, struct hf_registry **reg,
+		     struct hf_errmsg *message);
 /* NULL is fine. */
 void hf_registry_close(struct hf_registry *reg);
 /* The number of this process of the provider, for what is granted from now on; 1 if never said. */

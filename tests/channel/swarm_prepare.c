@@ -1,7 +1,7 @@
-/* swarm_prepare --registry FILE --run-dir DIR --count N --seed S --out FILE: makes N active
- * gateways in the registry, has the signer that listens in DIR certify them, and writes who they
- * are. What activation does for one gateway with a person looking on, this does for thousands at
- * once. */
+/* swarm_prepare --registry FILE|postgres://… --run-dir DIR --count N --seed S --out FILE: makes N
+ * active gateways in the registry, has the signer that listens in DIR certify them, and writes who
+ * they are. What activation does for one gateway with a person looking on, this does for thousands
+ * at once. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,8 +31,7 @@ static void add_gateways(void)
 	struct hf_reg_info info;
 	struct identity identity;
 
-	if (hf_registry_open_sqlite(prepare.registry, (uint64_t)time(NULL) * 1000, &reg,
-				    &message) != 0)
+	if (hf_registry_open(prepare.registry, (uint64_t)time(NULL) * 1000, &reg, &message) != 0)
 		die("%s", message.text);
 	if (hf_registry_info(reg, &info) != 0 || hf_registry_begin(reg) != 0)
 		die("the registry: %s", hf_registry_why(reg));

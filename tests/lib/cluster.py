@@ -2,15 +2,23 @@
 holdfast-provider processes. Each part is started and stopped by itself, in a folder of the test's
 own; PostgreSQL refuses to run as root and gets a user."""
 
+import ctypes
 import glob
+import json
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
-from story import wait_until
+from story import BIN, free_ports, wait_until
+
+
+def die_with_parent():
+    """A test that is killed leaves no process behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def skip(reason):
@@ -124,3 +132,208 @@ class Postgres:
         shutil.copy(path, self.folder + "/backup")
         self._run("pg_restore", "-h", self.folder, "-p", str(self.port), "-U", "holdfast",
                   "-d", "postgres", "-n", "public", self.folder + "/backup")
+
+
+def make_certificates(folder, name):
+    """An authority and a certificate for `name` that it signed; paths as a dictionary."""
+    paths = {key: f"{folder}/{key}" for key in ("ca.crt", "ca.key", "server.crt", "server.key")}
+    os.makedirs(folder, exist_ok=True)
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+    openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2", "-subj", "/CN=test",
+            "-keyout", paths["ca.key"], "-out", paths["ca.crt"])
+    openssl("req", "-newkey", "ed25519", "-nodes", "-subj", "/CN=" + name, "-addext",
+            "subjectAltName=DNS:" + name, "-keyout", paths["server.key"], "-out", folder + "/csr")
+    with open(folder + "/ext", "w", encoding="ascii") as file:
+        file.write(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
+    openssl("x509", "-req", "-in", folder + "/csr", "-CA", paths["ca.crt"], "-CAkey",
+            paths["ca.key"], "-days", "2", "-extfile", folder + "/ext", "-out",
+            paths["server.crt"])
+    return paths
+
+
+class Nats:
+    """NATS nodes in one cluster on 127.0.0.1, TLS and a user with a password."""
+
+    NAME = "nats.test"
+
+    def __init__(self, folder, nodes=1):
+        self.program = shutil.which("nats-server") or "/usr/sbin/nats-server"
+        if not os.path.exists(self.program):
+            skip("no NATS server; apt-get install nats-server")
+        self.folder, self.processes = folder, [None] * nodes
+        self.tls = make_certificates(folder, self.NAME)
+        self.ports = free_ports(2 * nodes)
+        for node in range(nodes):
+            routes = ", ".join(f'"nats://127.0.0.1:{self.ports[nodes + other]}"'
+                               for other in range(nodes) if other != node)
+            with open(f"{folder}/{node}.conf", "w", encoding="ascii") as file:
+                file.write(f"""
+listen: "127.0.0.1:{self.ports[node]}"
+server_name: "node-{node}"
+tls {{ cert_file: "{self.tls['server.crt']}", key_file: "{self.tls['server.key']}" }}
+authorization {{ users: [ {{ user: "holdfast", password: "secret",
+                            permissions: {{ publish: "holdfast.>", subscribe: "holdfast.>" }} }} ] }}
+cluster {{ name: "test", listen: "127.0.0.1:{self.ports[nodes + node]}", routes: [{routes}] }}
+""")
+        with open(folder + "/credentials", "w", encoding="ascii",
+                  opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("user = holdfast\npassword = secret\n")
+
+    def settings(self):
+        """Of a provider."""
+        nodes = len(self.processes)
+        return {"route": ",".join(f"tls://127.0.0.1:{port}" for port in self.ports[:nodes]),
+                "route_name": self.NAME, "route_ca": self.tls["ca.crt"],
+                "route_credentials": self.folder + "/credentials"}
+
+    def start(self, node=None):
+        for i in range(len(self.processes)) if node is None else [node]:
+            with open(f"{self.folder}/{i}.log", "a", encoding="utf-8") as log:
+                self.processes[i] = subprocess.Popen(
+                    [self.program, "-c", f"{self.folder}/{i}.conf"], stdout=log, stderr=log,
+                    stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        for i in range(len(self.processes)) if node is None else [node]:
+            wait_until(f"NATS node {i}; see {self.folder}/{i}.log",
+                       lambda port=self.ports[i]: accepts(port))
+        return self
+
+    def stop(self, node=None, how=signal.SIGKILL):
+        for i in range(len(self.processes)) if node is None else [node]:
+            if self.processes[i]:
+                self.processes[i].send_signal(how)
+                self.processes[i].wait(30)
+                self.processes[i] = None
+
+
+def accepts(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Daemon:
+    """One of the product's daemons with a configuration of `settings`, logging beside it."""
+
+    def __init__(self, program, folder, settings):
+        self.program, self.folder, self.process = program, folder, None
+        os.makedirs(folder, exist_ok=True)
+        self.configure(settings)
+
+    def configure(self, settings):
+        self.settings = dict(settings)
+        with open(f"{self.folder}/{self.program}.conf", "w", encoding="utf-8",
+                  opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("".join(f"{key} = {value}\n" for key, value in self.settings.items()))
+
+    @property
+    def log(self):
+        return f"{self.folder}/{self.program}.log"
+
+    def said(self, text):
+        with open(self.log, encoding="utf-8") as file:
+            return text in file.read()
+
+    def start(self, *options):
+        with open(self.log, "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [f"{BIN}/{self.program}", "--config", f"{self.folder}/{self.program}.conf",
+                 *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                preexec_fn=die_with_parent)
+        return self
+
+    def stop(self, how=signal.SIGTERM):
+        if not self.process:
+            return
+        self.process.send_signal(how)
+        status = self.process.wait(60)
+        self.process = None
+        if how == signal.SIGTERM and status != 0:
+            raise RuntimeError(f"{self.program} ended with {status}; see {self.log}")
+
+
+class Provider(Daemon):
+    """One holdfast-provider, with run and state folders and a loopback address of its own."""
+
+    def __init__(self, cluster, number, **settings):
+        self.address = f"127.0.{cluster.net}.{number + 1}"
+        folder = f"{cluster.folder}/p{number}"
+        for part in ("run", "state"):
+            os.makedirs(f"{folder}/{part}", mode=0o700)
+        super().__init__("holdfast-provider", folder, {
+            "run_dir": folder + "/run", "state_dir": folder + "/state",
+            "signer_dir": cluster.signer.settings["run_dir"],
+            "channel_listen": self.address + ":7001",
+            "activation_listen": self.address + ":7002",
+            "store_url": f"dir:{cluster.folder}/store", "report_interval_ms": 100,
+            **cluster.settings, **settings})
+
+    @property
+    def channel(self):
+        return self.settings["channel_listen"]
+
+    def ask(self, *arguments, timeout=60):
+        """`holdfast ARGUMENTS` at this process: (exit status, JSON or None, what it said)."""
+        done = subprocess.run(
+            [BIN + "/holdfast", *arguments, "--json"], capture_output=True, text=True,
+            check=False, timeout=timeout, stdin=subprocess.DEVNULL,
+            env={**os.environ, "HOLDFAST_PROVIDER_RUN": self.settings["run_dir"]})
+        return (done.returncode, json.loads(done.stdout) if done.stdout.strip() else None,
+                done.stderr.strip())
+
+    def must(self, *arguments):
+        status, answer, said = self.ask(*arguments)
+        if status != 0:
+            raise RuntimeError(f"holdfast {' '.join(arguments)} at {self.address}: {said}")
+        return answer
+
+    def ready(self):
+        return self.process.poll() is None and self.ask("info")[0] == 0 and \
+            self.ask("info")[1]["ready"]
+
+    def wait_ready(self):
+        wait_until(f"the provider; see {self.log}", self.ready)
+        return self
+
+
+class Cluster:
+    """PostgreSQL, NATS, one signer and `count` providers; leaves nothing running."""
+
+    def __init__(self, folder, count=3, nodes=3, postgres=(), **settings):
+        self.folder, self.settings = folder, settings
+        self.net = os.getpid() % 250 + 1
+        self.postgres = Postgres(folder + "/pg", free_ports(1)[0], postgres)
+        self.nats = Nats(folder + "/nats", nodes) if nodes else None
+        self.settings = {"registry": self.postgres.url,
+                         **(self.nats.settings() if self.nats else {}), **settings}
+        for part in ("signer-run", "signer"):
+            os.makedirs(f"{folder}/{part}", mode=0o700)
+        self.signer = Daemon("holdfast-signer", folder + "/signer-log", {
+            "run_dir": folder + "/signer-run", "state_dir": folder + "/signer",
+            "approval": "no"})
+        self.providers = [Provider(self, number) for number in range(count)]
+
+    def __enter__(self):
+        try:
+            self.postgres.start()
+            if self.nats:
+                self.nats.start()
+            self.signer.start()
+            for provider in self.providers:
+                provider.start()
+            for provider in self.providers:
+                provider.wait_ready()
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.stop(signal.SIGKILL if kind else signal.SIGTERM)
+
+    def stop(self, how=signal.SIGTERM):
+        for daemon in [*self.providers, self.signer]:
+            daemon.stop(how)
+        if self.nats:
+            self.nats.stop()
+        self.postgres.stop(signal.SIGQUIT)
