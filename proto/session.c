@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUDGET_FACTOR 32u
-#define BUDGET_LEAST  65536u
+#include "proto/budget.h"
+
 #define PENDING_FIRST 4u
 #define PING_MISSED_HALVES                                                                         \
 	5u /* the gateway gives up after 2.5 intervals: two missed, and slack                      \
@@ -192,36 +192,6 @@ int hf_session_send(struct hf_session *session, unsigned tag, const ProtobufCMes
 
 /* ---- Input ---- */
 
-/* An allocator for protobuf-c that gives at most `budget_bytes`, so that a small message cannot
- * make a big structure. */
-struct budget {
-	ProtobufCAllocator allocator;
-	size_t budget_bytes;
-};
-
-static void *budget_alloc(void *data, size_t size)
-{
-	struct budget *budget = data;
-
-	if (size > budget->budget_bytes)
-		return NULL;
-	budget->budget_bytes -= size;
-	return malloc(size);
-}
-
-static void budget_free(void *data, void *pointer)
-{
-	(void)data;
-	free(pointer);
-}
-
-static void budget_init(struct budget *budget, size_t message_length)
-{
-	budget->budget_bytes = BUDGET_FACTOR * message_length + BUDGET_LEAST;
-	budget->allocator = (ProtobufCAllocator){
-		.alloc = budget_alloc, .free = budget_free, .allocator_data = budget};
-}
-
 /* True if a message of this kind may arrive now; else the session has ended. */
 static bool may_arrive(struct hf_session *session, unsigned tag)
 {
@@ -241,11 +211,11 @@ static bool may_arrive(struct hf_session *session, unsigned tag)
 
 static void handle_message(struct hf_session *session, const uint8_t *body, size_t length)
 {
-	struct budget budget;
+	struct hf_budget budget;
 	ProtobufCMessage *message;
 	bool gateway = session->config.side == HF_SIDE_GATEWAY;
 
-	budget_init(&budget, length);
+	hf_budget_init(&budget, length);
 	message = protobuf_c_message_unpack(gateway ? &holdfast__to_gateway__descriptor
 						    : &holdfast__to_provider__descriptor,
 					    &budget.allocator, length, body);
