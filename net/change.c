@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "proto/budget.h"
 
 /* What the hash of a change covers: the bytes of its one kind. */
 static const ProtobufCBinaryData *content_of(const Holdfast__Change *change)
@@ -108,4 +109,83 @@ int hf_change_verify(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, ui
 	}
 	*out = change;
 	return 0;
+}
+
+/* ---- With a delta ---- */
+
+/* The packet with another body; whatever else it carries stays. */
+static int with_body(const Holdfast__Signed *packet, const Holdfast__Change *change,
+		     Holdfast__Signed **out)
+{
+	Holdfast__Signed next = *packet;
+	size_t length = holdfast__change__get_packed_size(change), encoded_length;
+	uint8_t *body = malloc(length + 1), *encoded = NULL;
+	int err = HF_ENOMEM;
+
+	if (!body)
+		return err;
+	holdfast__change__pack(change, body);
+	next.body = (ProtobufCBinaryData){.len = length, .data = body};
+	encoded_length = holdfast__signed__get_packed_size(&next);
+	encoded = malloc(encoded_length + 1);
+	if (encoded) {
+		holdfast__signed__pack(&next, encoded);
+		*out = holdfast__signed__unpack(NULL, encoded_length, encoded);
+		err = *out ? 0 : HF_ENOMEM;
+	}
+	free(encoded);
+	free(body);
+	return err;
+}
+
+static Holdfast__Change *change_in(const Holdfast__Signed *packet, struct hf_budget *budget)
+{
+	hf_budget_init(budget, packet->body.len);
+	return holdfast__change__unpack(&budget->allocator, packet->body.len, packet->body.data);
+}
+
+int hf_change_without_document(const uint8_t *encoded, size_t length, Holdfast__Signed **lacking)
+{
+	Holdfast__Signed *packet = holdfast__signed__unpack(NULL, length, encoded);
+	Holdfast__Change *change, without;
+	struct hf_budget budget;
+	int err = HF_EINVAL;
+
+	if (!packet)
+		return err;
+	change = change_in(packet, &budget);
+	if (change && change->kind_case == HOLDFAST__CHANGE__KIND_DOCUMENT) {
+		without = *change;
+		without.kind_case = HOLDFAST__CHANGE__KIND__NOT_SET;
+		err = with_body(packet, &without, lacking);
+	}
+	if (change)
+		holdfast__change__free_unpacked(change, &budget.allocator);
+	holdfast__signed__free_unpacked(packet, NULL);
+	return err;
+}
+
+int hf_change_with_document(const Holdfast__Signed *lacking, const uint8_t *document, size_t length,
+			    Holdfast__Signed **packet)
+{
+	uint8_t hash[HF_HASH_BYTES];
+	struct hf_budget budget;
+	Holdfast__Change *change = change_in(lacking, &budget), with;
+	int err = HF_EINVAL;
+
+	if (!change)
+		return err;
+	hf_sha256(document, length, hash);
+	if (change->kind_case == HOLDFAST__CHANGE__KIND__NOT_SET &&
+	    change->hash.len == sizeof hash) {
+		with = *change;
+		with.kind_case = HOLDFAST__CHANGE__KIND_DOCUMENT;
+		with.document = (ProtobufCBinaryData){.len = length,
+						      .data = (uint8_t *)(uintptr_t)document};
+		err = memcmp(change->hash.data, hash, sizeof hash) == 0
+			      ? with_body(lacking, &with, packet)
+			      : HF_ESTALE;
+	}
+	holdfast__change__free_unpacked(change, &budget.allocator);
+	return err;
 }

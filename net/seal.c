@@ -3,6 +3,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define NONCE_BYTES 12
 #define TAG_BYTES   16
 #define SEAL_INFO   "holdfast-seal-1"
+#define REPEATABLE  "holdfast-seal-repeatable-1"
 
 void hf_wipe_free(void *bytes, size_t length)
 {
@@ -146,11 +148,12 @@ static int pack_sealed(const uint8_t *ephemeral, const uint8_t *nonce, uint8_t *
 	return 0;
 }
 
-int hf_seal(const uint8_t public_key[HF_KEY_BYTES], const char *purpose, const void *plain,
-	    size_t plain_length, uint8_t **sealed, size_t *sealed_length)
+/* With this ephemeral key, which is wiped, and nonce. */
+static int seal_with(struct hf_seal_key *ephemeral, const uint8_t nonce[NONCE_BYTES],
+		     const uint8_t public_key[HF_KEY_BYTES], const char *purpose, const void *plain,
+		     size_t plain_length, uint8_t **sealed, size_t *sealed_length)
 {
-	uint8_t shared[HF_KEY_BYTES], key[HF_KEY_BYTES], nonce[NONCE_BYTES];
-	struct hf_seal_key ephemeral;
+	uint8_t shared[HF_KEY_BYTES], key[HF_KEY_BYTES];
 	uint8_t *cipher;
 	int err;
 
@@ -159,21 +162,70 @@ int hf_seal(const uint8_t public_key[HF_KEY_BYTES], const char *purpose, const v
 	cipher = malloc(plain_length + TAG_BYTES);
 	if (!cipher)
 		return HF_ENOMEM;
-	hf_random(nonce, sizeof nonce);
-	err = hf_seal_key_make(&ephemeral);
+	err = hf_seal_key_public(ephemeral);
 	if (!err)
-		err = shared_secret(ephemeral.secret, public_key, shared);
+		err = shared_secret(ephemeral->secret, public_key, shared);
 	if (!err)
-		err = derive_key(shared, ephemeral.public_key, public_key, key);
+		err = derive_key(shared, ephemeral->public_key, public_key, key);
 	if (!err)
 		err = encrypt(key, nonce, purpose, plain, plain_length, cipher);
 	if (!err)
-		err = pack_sealed(ephemeral.public_key, nonce, cipher, plain_length + TAG_BYTES,
+		err = pack_sealed(ephemeral->public_key, nonce, cipher, plain_length + TAG_BYTES,
 				  purpose, sealed, sealed_length);
 	free(cipher);
-	explicit_bzero(&ephemeral, sizeof ephemeral);
+	explicit_bzero(ephemeral, sizeof *ephemeral);
 	explicit_bzero(shared, sizeof shared);
 	explicit_bzero(key, sizeof key);
+	return err;
+}
+
+int hf_seal(const uint8_t public_key[HF_KEY_BYTES], const char *purpose, const void *plain,
+	    size_t plain_length, uint8_t **sealed, size_t *sealed_length)
+{
+	struct hf_seal_key ephemeral;
+	uint8_t nonce[NONCE_BYTES];
+
+	hf_random(nonce, sizeof nonce);
+	hf_random(ephemeral.secret, sizeof ephemeral.secret);
+	return seal_with(&ephemeral, nonce, public_key, purpose, plain, plain_length, sealed,
+			 sealed_length);
+}
+
+/* HMAC-SHA-512 under the sealer's secret key of all that decides about the result. */
+static int derive_ephemeral(const struct hf_seal_key *sealer, const uint8_t *public_key,
+			    const char *purpose, const void *plain, size_t plain_length,
+			    uint8_t out[EVP_MAX_MD_SIZE])
+{
+	size_t purpose_length = strlen(purpose) + 1;
+	size_t length = sizeof REPEATABLE + HF_KEY_BYTES + purpose_length + plain_length;
+	uint8_t *input = malloc(length), *at = input, *made;
+	unsigned size = 0;
+
+	if (!input)
+		return HF_ENOMEM;
+	at = mempcpy(at, REPEATABLE, sizeof REPEATABLE);
+	at = mempcpy(at, public_key, HF_KEY_BYTES);
+	at = mempcpy(at, purpose, purpose_length);
+	memcpy(at, plain, plain_length);
+	made = HMAC(EVP_sha512(), sealer->secret, HF_KEY_BYTES, input, length, out, &size);
+	hf_wipe_free(input, length);
+	return made && size >= HF_KEY_BYTES + NONCE_BYTES ? 0 : HF_ENOMEM;
+}
+
+int hf_seal_repeatable(const struct hf_seal_key *sealer, const uint8_t public_key[HF_KEY_BYTES],
+		       const char *purpose, const void *plain, size_t plain_length,
+		       uint8_t **sealed, size_t *sealed_length)
+{
+	uint8_t drawn[EVP_MAX_MD_SIZE];
+	struct hf_seal_key ephemeral;
+	int err = derive_ephemeral(sealer, public_key, purpose, plain, plain_length, drawn);
+
+	if (err)
+		return err;
+	memcpy(ephemeral.secret, drawn, HF_KEY_BYTES);
+	err = seal_with(&ephemeral, drawn + HF_KEY_BYTES, public_key, purpose, plain, plain_length,
+			sealed, sealed_length);
+	explicit_bzero(drawn, sizeof drawn);
 	return err;
 }
 

@@ -28,6 +28,12 @@ int hf_seal_key_file(const char *path, struct hf_seal_key *key, struct hf_errmsg
 /* A malloc'ed encoded Sealed. */
 int hf_seal(const uint8_t public_key[HF_KEY_BYTES], const char *purpose, const void *plain,
 	    size_t plain_length, uint8_t **sealed, size_t *sealed_length);
+/* The same, and the same secret for the same purpose and key gives the same bytes again, so that a
+ * document that is built anew has the same hash: ephemeral key and nonce are drawn from all of it
+ * under the sealer's own secret key. Whoever sees both learns that they are equal, no more. */
+int hf_seal_repeatable(const struct hf_seal_key *sealer, const uint8_t public_key[HF_KEY_BYTES],
+		       const char *purpose, const void *plain, size_t plain_length,
+		       uint8_t **sealed, size_t *sealed_length);
 /* The malloc'ed plain bytes, to be wiped by the caller (hf_wipe_free). HF_EAUTH: another key,
  * another purpose, or changed; HF_EINVAL: no Sealed at all. */
 int hf_unseal(const struct hf_seal_key *key, const char *purpose, const uint8_t *sealed,

@@ -54,4 +54,12 @@ int hf_change_verify(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, ui
 		     const Holdfast__Signed *signed_change, Holdfast__Change **change,
 		     struct hf_errmsg *message);
 
+/* The same change without its document, for travelling with a delta (proto/delta.h), of an encoded
+ * Signed; freed with holdfast__signed__free_unpacked(…, NULL). HF_EINVAL: it holds no document. */
+int hf_change_without_document(const uint8_t *encoded, size_t length, Holdfast__Signed **lacking);
+/* And whole again, to be verified like any other. HF_ESTALE: the bytes are not those of its hash;
+ * HF_EINVAL: no such change. */
+int hf_change_with_document(const Holdfast__Signed *lacking, const uint8_t *document, size_t length,
+			    Holdfast__Signed **packet);
+
 #endif
