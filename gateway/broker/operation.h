@@ -43,6 +43,15 @@ int hf_op_remove_lun(struct hf_operation *op, const Holdfast__BrokerLunName *nam
 /* Asks tgtd to close a session; one that is gone already is no error. */
 int hf_op_close_session(struct hf_operation *op, int32_t tid, const struct hf_tgt_session *session);
 
+/* ---- The process (process.c) ---- */
+
+/* 16 bytes that tell this run of tgtd from every other: its pid and when it began. */
+#define HF_TGT_BOOT_BYTES 16u
+void hf_tgt_boot(pid_t pid, uint8_t boot[HF_TGT_BOOT_BYTES]);
+/* Ends tgtd with SIGKILL, if it is still the run with this boot; its supervisor starts the next
+ * one. HF_ESTALE: it is another run (or gone), and nothing was done. */
+int hf_op_restart(struct hf_operation *op, const uint8_t *boot, size_t length);
+
 /* ---- Access (access.c, accounts.c) ---- */
 
 int hf_op_set_access(struct hf_operation *op, const Holdfast__BrokerAccess *access);

@@ -2,14 +2,10 @@
  * own function frees it. */
 #include "gateway/broker/report.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/bytes.h"
-
-#define BOOT_BYTES 16
 
 static void *make(size_t size)
 {
@@ -78,32 +74,12 @@ static Holdfast__BrokerTargetState *make_target(const struct hf_tgt_target *from
 	return target;
 }
 
-/* When the process began, in clock ticks since the machine did; 0 if it is gone. */
-static uint64_t start_time(pid_t pid)
-{
-	char path[64], line[1024], *at;
-	FILE *file;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	at = fgets(line, sizeof line, file);
-	fclose(file);
-	/* Field 22, counted after the name, which may hold anything. */
-	at = at ? strrchr(line, ')') : NULL;
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
 static void set_process(Holdfast__BrokerState *state, pid_t pid)
 {
 	state->pid = (uint64_t)pid;
-	state->boot.data = make(BOOT_BYTES);
-	state->boot.len = BOOT_BYTES;
-	hf_put_le64(state->boot.data, (uint64_t)pid);
-	hf_put_le64(state->boot.data + 8, start_time(pid));
+	state->boot.data = make(HF_TGT_BOOT_BYTES);
+	state->boot.len = HF_TGT_BOOT_BYTES;
+	hf_tgt_boot(pid, state->boot.data);
 }
 
 int hf_op_report(struct hf_operation *op, Holdfast__BrokerState **out)

@@ -121,6 +121,10 @@ static int check(const Holdfast__BrokerRequest *request, struct hf_errmsg *messa
 		return hf_name_is_portal(request->open_portal)
 			       ? 0
 			       : hf_fail(message, HF_EINVAL, "a portal is ADDRESS:PORT");
+	case HOLDFAST__BROKER_REQUEST__KIND_RESTART:
+		if (request->restart->boot.len != HF_TGT_BOOT_BYTES)
+			return hf_fail(message, HF_EINVAL, "no run of tgtd is named");
+		return 0;
 	default:
 		return hf_fail(message, HF_EPROTO, "the question is not known");
 	}
@@ -187,6 +191,8 @@ int hf_broker_request_execute(const char *tgt_socket, const Holdfast__BrokerRequ
 		return hf_op_open_portal(&op, request->open_portal);
 	case HOLDFAST__BROKER_REQUEST__KIND_CLOSE_PORTAL:
 		return hf_op_close_portal(&op, request->close_portal);
+	case HOLDFAST__BROKER_REQUEST__KIND_RESTART:
+		return hf_op_restart(&op, request->restart->boot.data, request->restart->boot.len);
 	default:
 		return HF_EPROTO;
 	}
@@ -203,6 +209,7 @@ const char *hf_broker_request_verb(const Holdfast__BrokerRequest *request)
 		[HOLDFAST__BROKER_REQUEST__KIND_SET_ACCESS] = "set_access",
 		[HOLDFAST__BROKER_REQUEST__KIND_OPEN_PORTAL] = "open_portal",
 		[HOLDFAST__BROKER_REQUEST__KIND_CLOSE_PORTAL] = "close_portal",
+		[HOLDFAST__BROKER_REQUEST__KIND_RESTART] = "restart",
 	};
 
 	return verbs[request->kind_case];

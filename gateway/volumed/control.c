@@ -2,6 +2,8 @@
  * hf_local_request and comes back through answer_change, perhaps after the socket is closed. */
 #include "gateway/volumed/control.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +11,7 @@
 #include "base/log.h"
 #include "gateway/volumed/status.h"
 #include "net/local.h"
+#include "net/sign.h"
 
 #define CONTROL_MAGIC 0x48464354u
 
@@ -16,6 +19,7 @@ struct hf_control {
 	uint32_t magic;
 	struct hf_control_config config;
 	struct hf_local_server *server;
+	uint8_t boot[HF_VOLUMED_BOOT_BYTES]; /* of this run */
 	void (*closed)(void *context);
 	void *closed_context;
 };
@@ -68,8 +72,23 @@ static void answer_status(struct hf_control *control, struct hf_local_request *q
 
 	result.status = hf_status_create(&source);
 	add_tiers(control->config.rings, result.status);
+	result.status->boot.data = malloc(sizeof control->boot);
+	HF_ASSERT(result.status->boot.data);
+	result.status->boot.len = sizeof control->boot;
+	memcpy(result.status->boot.data, control->boot, sizeof control->boot);
 	answer(question, &result);
 	hf_status_free(result.status);
+}
+
+/* Ends as after SIGTERM, if it is this run that is meant; the supervisor starts the next one. */
+static int restart(const struct hf_control *control, const struct hf_control_request *request,
+		   struct hf_errmsg *message)
+{
+	if (memcmp(request->boot, control->boot, sizeof control->boot) != 0)
+		return hf_fail(message, HF_ESTALE, "that run of volumed has ended");
+	hf_info("ends for action %" PRIu64 ", to be started again", request->action);
+	raise(SIGTERM);
+	return 0;
 }
 
 static void asked(void *context, struct hf_local_request *question, const uint8_t *bytes,
@@ -102,6 +121,10 @@ static void asked(void *context, struct hf_local_request *question, const uint8_
 		err = hf_logs_forget(control->config.logs, request.log_path, &message);
 		answer_change(question, err, &message);
 		break;
+	case HF_CONTROL_RESTART:
+		err = restart(control, &request, &message);
+		answer_change(question, err, &message);
+		break;
 	case HF_CONTROL_SET_STORE:
 		hf_store_setting_change(control->config.store, request.store, answer_change,
 					question);
@@ -128,6 +151,7 @@ int hf_control_open(const struct hf_control_config *config, struct hf_control **
 		return hf_fail(message, HF_ENOMEM, "out of memory");
 	control->magic = CONTROL_MAGIC;
 	control->config = *config;
+	hf_random(control->boot, sizeof control->boot);
 	err = hf_local_listen(config->loop, &server, &control->server, message);
 	if (err) {
 		free(control);

@@ -129,6 +129,13 @@ static int check(Holdfast__VolumedRequest *decoded, struct hf_control_request *r
 			decoded->kind_case = HOLDFAST__VOLUMED_REQUEST__KIND__NOT_SET;
 		}
 		return err;
+	case HOLDFAST__VOLUMED_REQUEST__KIND_RESTART:
+		request->verb = HF_CONTROL_RESTART;
+		if (decoded->restart->boot.len != sizeof request->boot)
+			return hf_fail(message, HF_EINVAL, "no run of volumed is named");
+		memcpy(request->boot, decoded->restart->boot.data, sizeof request->boot);
+		request->action = decoded->restart->action;
+		return 0;
 	case HOLDFAST__VOLUMED_REQUEST__KIND_ATTACH:
 		request->verb = HF_CONTROL_ATTACH;
 		return hf_control_check_attach(decoded->attach, &request->config, message);

@@ -9,7 +9,8 @@
 #include "gateway/volumed/core.h"
 #include "proto/local.pb-c.h"
 
-#define HF_VOLUME_SIZE_MAX (64ull << 40) /* bytes */
+#define HF_VOLUME_SIZE_MAX    (64ull << 40) /* bytes */
+#define HF_VOLUMED_BOOT_BYTES 16u           /* that tell a run of volumed from every other */
 
 enum hf_control_verb {
 	HF_CONTROL_SET_STORE = 1,
@@ -20,16 +21,19 @@ enum hf_control_verb {
 	HF_CONTROL_ADD_LOG,
 	HF_CONTROL_REMOVE_LOG,
 	HF_CONTROL_FORGET_LOG,
+	HF_CONTROL_RESTART,
 };
 
 struct hf_control_request {
 	enum hf_control_verb verb;
-	struct hf_volume_config config; /* ATTACH: all; DETACH, REMOVE: volume */
-	bool force;                     /* DETACH */
-	bool has_key;                   /* REMOVE: tenant and wrap_key were given */
-	Holdfast__VolumedStore *store;  /* SET_STORE: owned */
-	char log_path[PATH_MAX];        /* ADD_, REMOVE_, FORGET_LOG */
-	uint64_t log_bytes;             /* ADD_LOG */
+	struct hf_volume_config config;      /* ATTACH: all; DETACH, REMOVE: volume */
+	bool force;                          /* DETACH */
+	bool has_key;                        /* REMOVE: tenant and wrap_key were given */
+	Holdfast__VolumedStore *store;       /* SET_STORE: owned */
+	char log_path[PATH_MAX];             /* ADD_, REMOVE_, FORGET_LOG */
+	uint64_t log_bytes;                  /* ADD_LOG */
+	uint8_t boot[HF_VOLUMED_BOOT_BYTES]; /* RESTART */
+	uint64_t action;                     /* RESTART: for whose sake */
 };
 
 /* 0, or HF_EPROTO (no such message), HF_EUNSUPPORTED (a kind this version does not know), HF_EINVAL
