@@ -18,7 +18,7 @@
 #include "base/err.h"
 #include "proto/channel.pb-c.h"
 
-#define HF_CAPABILITY            1u
+#define HF_CAPABILITY            2u
 #define HF_ALPN_MANAGEMENT       "holdfast/1"
 #define HF_ALPN_ACTIVATION       "holdfast-activate/1"
 #define HF_PING_INTERVAL_MS      20000u

@@ -2,6 +2,7 @@
  * document before the provider is heard of, so that a gateway serves after a reboot without it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,28 @@ bool hf_agent_proxy(const struct hf_agent_config *config, struct hf_proxy *proxy
 
 /* ---- Activated ---- */
 
+static void on_action_ended(void *context, const Holdfast__ActionResult *result)
+{
+	struct hf_agent *agent = context;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	if (agent->uplink)
+		hf_uplink_action_ended(agent->uplink, result);
+}
+
+static void describe(void *context, FILE *out)
+{
+	struct hf_agent *agent = context;
+	struct hf_uplink_status status;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	if (!agent->uplink)
+		return;
+	hf_uplink_status(agent->uplink, &status);
+	fprintf(out, "connection: %s, epoch %" PRIu64 "%s%s\n", status.state, status.epoch,
+		status.last_error[0] ? ", last error: " : "", status.last_error);
+}
+
 static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *issued,
 			struct hf_errmsg *message)
 {
@@ -126,6 +149,11 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 					  .provider = agent->config->provider,
 					  .proxy = agent->proxied ? &agent->proxy : NULL,
 					  .desired = &agent->desired};
+	struct hf_actions_config actions = {.loop = agent->loop,
+					    .desired = &agent->desired,
+					    .ended = on_action_ended,
+					    .describe = describe,
+					    .context = agent};
 	char id[HF_ID_TEXT_MAX];
 
 	if (issued->signer_key.len != HF_KEY_BYTES)
@@ -135,6 +163,10 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 	memcpy(agent->desired.signer_key, issued->signer_key.data, HF_KEY_BYTES);
 	hf_info("this is %s", hf_id_format(HF_ID_GATEWAY, issued->gateway, id));
 	hf_desired_load(&agent->desired);
+	/* Volumes are served without it, and actions refused. */
+	if (hf_actions_open(&actions, &agent->actions, message) != 0)
+		hf_error("no actions are taken: %s", message->text);
+	config.actions = agent->actions;
 	return hf_uplink_open(&config, &agent->uplink, message);
 }
 
@@ -286,6 +318,10 @@ void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void 
 	if (agent->uplink) {
 		agent->open++;
 		hf_uplink_close(agent->uplink, part_closed, agent);
+	}
+	if (agent->actions) {
+		agent->open++;
+		hf_actions_close(agent->actions, part_closed, agent);
 	}
 	if (agent->reconciler) {
 		agent->open++;

@@ -2,9 +2,11 @@
 #include "gateway/agent/desired.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "proto/delta.h"
 
 static void take(struct hf_desired *desired, struct hf_document *document)
 {
@@ -90,6 +92,57 @@ int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
 		document->content->n_volumes, document->content->n_tombstones);
 	take(desired, document);
 	return 0;
+}
+
+int hf_desired_verify(const struct hf_desired *desired, const Holdfast__Signed *packet,
+		      Holdfast__Change **change, struct hf_errmsg *message)
+{
+	return hf_change_verify(desired->signer_key, desired->tenant, desired->gateway, packet,
+				change, message);
+}
+
+/* Nothing of what is put together counts before hf_desired_apply has verified it like any other. */
+int hf_desired_apply_delta(struct hf_desired *desired, const Holdfast__ApplyDelta *delta,
+			   bool *full_wanted, struct hf_errmsg *message)
+{
+	const struct hf_document *base = desired->current;
+	Holdfast__Signed *packet;
+	uint8_t *bytes;
+	size_t length;
+	int err;
+
+	*full_wanted = false;
+	if (!delta->change)
+		return hf_fail(message, HF_EINVAL, "there is no change with the delta");
+	err = hf_delta_apply(base ? base->content : NULL, base ? base->hash : NULL,
+			     delta->delta.data, delta->delta.len, &bytes, &length);
+	if (!err) {
+		err = hf_change_with_document(delta->change, bytes, length, &packet);
+		free(bytes);
+	}
+	if (err) {
+		*full_wanted = true;
+		return hf_fail(message, err, "the delta does not give the document here: %s",
+			       hf_err_text(err));
+	}
+	err = hf_desired_apply(desired, packet, message);
+	holdfast__signed__free_unpacked(packet, NULL);
+	return err;
+}
+
+int hf_desired_check(const struct hf_desired *desired, const Holdfast__Document *document,
+		     struct hf_errmsg *message)
+{
+	struct hf_document next = {.sequence = UINT64_MAX,
+				   .content = (Holdfast__Document *)(uintptr_t)document};
+	const struct hf_document *current = desired->current;
+	int err;
+
+	if (current && document->incarnation == current->content->incarnation &&
+	    document->generation == current->content->generation)
+		return 0;
+	err = hf_document_check(current, &next, message);
+	return err ? err : hf_document_check_newest(&desired->newest, &next, message);
 }
 
 void hf_desired_applied(const struct hf_desired *desired, Holdfast__Applied *applied)

@@ -22,6 +22,16 @@ void hf_desired_load(struct hf_desired *desired);
 /* 0: in force now (or already). Else refused, nothing changed, and why in `message`. */
 int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
 		     struct hf_errmsg *message);
+/* The same with a document as a delta to the one in force. `*full_wanted`: it cannot be put
+ * together here, and the provider must send the whole (HF_ESTALE). */
+int hf_desired_apply_delta(struct hf_desired *desired, const Holdfast__ApplyDelta *delta,
+			   bool *full_wanted, struct hf_errmsg *message);
+/* Checks signature, tenant, gateway and hash of anything that is signed. As hf_change_verify. */
+int hf_desired_verify(const struct hf_desired *desired, const Holdfast__Signed *packet,
+		      Holdfast__Change **change, struct hf_errmsg *message);
+/* Would this document be taken now? As hf_document_check; one of the same numbers is. */
+int hf_desired_check(const struct hf_desired *desired, const Holdfast__Document *document,
+		     struct hf_errmsg *message);
 /* What is in force, into a message; it points into `desired`. */
 void hf_desired_applied(const struct hf_desired *desired, Holdfast__Applied *applied);
 void hf_desired_end(struct hf_desired *desired);

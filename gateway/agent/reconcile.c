@@ -394,24 +394,28 @@ void hf_reconciler_run(struct hf_reconciler *reconciler)
 
 /* ---- The sources ---- */
 
+void hf_reconciler_retry_now(struct hf_reconciler *reconciler)
+{
+	hf_list_for_each (at, &reconciler->members) {
+		struct hf_member *member = hf_container_of(at, struct hf_member, link);
+
+		member->retry.at_ms = 0;
+		member->retry.failures = 0;
+		member->repeats = 0;
+	}
+	for (unsigned t = 0; t < reconciler->sources.tgtd_count; t++)
+		for (int i = 0; i < HF_CHORES; i++)
+			reconciler->tgtds[t].chores[i].retry.at_ms = 0;
+}
+
 static void on_sources_changed(void *context, bool anew)
 {
 	struct hf_reconciler *reconciler = context;
 
 	HF_CHECK_MAGIC(reconciler, HF_RECONCILER_MAGIC);
-	if (anew) {
-		/* Another process: what failed with the old one says nothing. */
-		hf_list_for_each (at, &reconciler->members) {
-			struct hf_member *member = hf_container_of(at, struct hf_member, link);
-
-			member->retry.at_ms = 0;
-			member->retry.failures = 0;
-			member->repeats = 0;
-		}
-		for (unsigned t = 0; t < reconciler->sources.tgtd_count; t++)
-			for (int i = 0; i < HF_CHORES; i++)
-				reconciler->tgtds[t].chores[i].retry.at_ms = 0;
-	}
+	/* Another process: what failed with the old one says nothing. */
+	if (anew)
+		hf_reconciler_retry_now(reconciler);
 	hf_reconciler_run(reconciler);
 	if (reconciler->look && (reconciler->sources.volumed.answered >= reconciler->look ||
 				 !reconciler->sources.volumed.known)) {

@@ -13,7 +13,9 @@
 #include <uv.h>
 
 #include "gateway/agent/kept.h"
+#include "gateway/agent/plan.h"
 #include "net/seal.h"
+#include "proto/action.pb-c.h"
 #include "proto/channel.pb-c.h"
 #include "proto/document.pb-c.h"
 
@@ -48,6 +50,33 @@ void hf_reconciler_report(struct hf_reconciler *reconciler, Holdfast__Report *re
 void hf_reconciler_report_free(Holdfast__Report *report);
 /* What is wrong now, for the console: up to `capacity` malloc'ed texts. */
 size_t hf_reconciler_problems(struct hf_reconciler *reconciler, char **texts, size_t capacity);
+/* ---- For one-shot actions (actions.h) ---- */
+
+#define HF_PROCESS_VOLUMED UINT32_MAX /* else the number of a tgtd, from 0 */
+
+unsigned hf_reconciler_tgtds(const struct hf_reconciler *reconciler);
+/* Which run of the process was last seen: its length, 0 if none ever was. `answers`: it does now.
+ */
+size_t hf_reconciler_boot(const struct hf_reconciler *reconciler, uint32_t process,
+			  uint8_t boot[HF_BOOT_MAX], bool *answers);
+/* Asks to end that run of the process, and no other; HF_ESTALE: it is gone. `answered` later. */
+void hf_reconciler_restart(struct hf_reconciler *reconciler, uint32_t process, const uint8_t *boot,
+			   size_t length, uint64_t action,
+			   void (*answered)(void *context, int err, const char *reason),
+			   void *context);
+/* Looks at everything anew and tries at once what waits to be tried again. */
+void hf_reconciler_rescan(struct hf_reconciler *reconciler);
+/* Numbers of the questions asked so far: what is answered beyond them is of after now. */
+struct hf_rescan {
+	uint64_t volumed, brokers[8];
+};
+void hf_reconciler_scan_mark(const struct hf_reconciler *reconciler, struct hf_rescan *mark);
+bool hf_reconciler_scanned(const struct hf_reconciler *reconciler, const struct hf_rescan *mark);
+/* Dry run: what would be done if this were desired, as things are now. Nothing is done. The lists
+ * are malloc'ed; freed with holdfast__plan_report__free_unpacked. */
+Holdfast__PlanReport *hf_reconciler_dry_run(struct hf_reconciler *reconciler,
+					    const Holdfast__Document *document);
+
 /* Steps under way are left to end by themselves. */
 void hf_reconciler_close(struct hf_reconciler *reconciler, void (*closed)(void *context),
 			 void *context);

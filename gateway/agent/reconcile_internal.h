@@ -108,6 +108,8 @@ static inline uint64_t hf_reconciler_now_ms(const struct hf_reconciler *reconcil
 struct hf_member *hf_reconciler_member(struct hf_reconciler *reconciler, uint64_t volume);
 /* Plans everything anew; starts what can be started. */
 void hf_reconciler_run(struct hf_reconciler *reconciler);
+/* What waits to be tried again is tried with the next answer of a source. */
+void hf_reconciler_retry_now(struct hf_reconciler *reconciler);
 void hf_retry_failed(struct hf_reconciler *reconciler, struct hf_retry *retry, int err,
 		     const char *reason);
 void hf_retry_clear(struct hf_retry *retry);

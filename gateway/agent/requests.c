@@ -243,6 +243,26 @@ int hf_request_portal(bool open, const char *portal, uint8_t **bytes, size_t *le
 	return pack(&request.base, bytes, length);
 }
 
+/* ---- Either ---- */
+
+int hf_request_restart(bool volumed, const uint8_t *boot, size_t boot_length, uint64_t action,
+		       uint8_t **bytes, size_t *length)
+{
+	Holdfast__VolumedRequest to_volumed = HOLDFAST__VOLUMED_REQUEST__INIT;
+	Holdfast__VolumedRestart restart_volumed = HOLDFAST__VOLUMED_RESTART__INIT;
+	Holdfast__BrokerRequest to_broker = HOLDFAST__BROKER_REQUEST__INIT;
+	Holdfast__BrokerRestart restart_tgtd = HOLDFAST__BROKER_RESTART__INIT;
+	ProtobufCBinaryData run = {.len = boot_length, .data = (uint8_t *)(uintptr_t)boot};
+
+	restart_volumed.boot = restart_tgtd.boot = run;
+	restart_volumed.action = restart_tgtd.action = action;
+	to_volumed.kind_case = HOLDFAST__VOLUMED_REQUEST__KIND_RESTART;
+	to_volumed.restart = &restart_volumed;
+	to_broker.kind_case = HOLDFAST__BROKER_REQUEST__KIND_RESTART;
+	to_broker.restart = &restart_tgtd;
+	return pack(volumed ? &to_volumed.base : &to_broker.base, bytes, length);
+}
+
 /* ---- All ---- */
 
 static bool needs_secrets(enum hf_step step, const struct hf_request_context *context)

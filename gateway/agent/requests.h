@@ -26,6 +26,9 @@ int hf_request_set_store(const Holdfast__Store *store, const struct hf_seal_key 
 			 uint8_t **bytes, size_t *length, struct hf_errmsg *message);
 int hf_request_portal(bool open, const char *portal, uint8_t **bytes, size_t *length);
 int hf_request_delete_target(const char *iqn, uint8_t **bytes, size_t *length);
+/* Ends the run of volumed, or of the tgtd of that broker, with this boot. */
+int hf_request_restart(bool volumed, const uint8_t *boot, size_t boot_length, uint64_t action,
+		       uint8_t **bytes, size_t *length);
 
 /* The error (HF_E…) and reason in an encoded answer of volumed or the broker. */
 int hf_answer_read(bool volumed, const uint8_t *bytes, size_t length, struct hf_errmsg *message);

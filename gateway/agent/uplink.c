@@ -21,6 +21,11 @@
 #define LOOK_MS          500u /* volumed has this long to say how things stand for a first report */
 #define CHANGE_REPORT_MS 20u  /* several changes of one moment make one report */
 
+/* A request that waits for the end of an action. */
+struct waiter {
+	uint64_t request, action; /* 0: free */
+};
+
 struct hf_uplink {
 	uint32_t magic;
 	struct hf_uplink_config config;
@@ -35,8 +40,9 @@ struct hf_uplink {
 	uv_timer_t report_timer;
 	uint64_t subscription;
 	uint32_t interval_ms; /* 0: no subscription */
-	bool looking;         /* its first report waits for how things stand now */
-	unsigned open;        /* parts not yet closed */
+	struct waiter waiters[HF_SESSION_REQUESTS_MAX];
+	bool looking;  /* its first report waits for how things stand now */
+	unsigned open; /* parts not yet closed */
 	bool closing;
 	void (*closed)(void *context);
 	void *closed_context;
@@ -139,20 +145,13 @@ static void answer_plainly(struct hf_uplink *uplink, uint64_t request, int err, 
 }
 
 /* Answered when the document is checked and kept; what becomes of each volume is reported. */
-static void apply(struct hf_uplink *uplink, uint64_t request, const Holdfast__Signed *packet)
+static void answer_applied(struct hf_uplink *uplink, uint64_t request)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 	Holdfast__ApplyResult result = HOLDFAST__APPLY_RESULT__INIT;
 	Holdfast__Report report = HOLDFAST__REPORT__INIT;
 	Holdfast__Applied applied;
-	struct hf_errmsg why = {""};
-	int err = hf_desired_apply(uplink->config.desired, packet, &why);
 
-	if (err) {
-		hf_warn("a change was refused: %s (%s)", why.text, hf_err_name(err));
-		answer_plainly(uplink, request, err, why.text);
-		return;
-	}
 	hf_desired_applied(uplink->config.desired, &applied);
 	hf_reconciler_report(uplink->config.desired->reconciler, &report);
 	result.observed = &applied;
@@ -162,6 +161,102 @@ static void apply(struct hf_uplink *uplink, uint64_t request, const Holdfast__Si
 	message.apply = &result;
 	answer(uplink, &message, request, 0, NULL);
 	hf_reconciler_report_free(&report);
+}
+
+static void apply(struct hf_uplink *uplink, uint64_t request, const Holdfast__Signed *packet)
+{
+	struct hf_errmsg why = {""};
+	int err = hf_desired_apply(uplink->config.desired, packet, &why);
+
+	if (!err) {
+		answer_applied(uplink, request);
+		return;
+	}
+	hf_warn("a change was refused: %s (%s)", why.text, hf_err_name(err));
+	answer_plainly(uplink, request, err, why.text);
+}
+
+static void apply_delta(struct hf_uplink *uplink, uint64_t request,
+			const Holdfast__ApplyDelta *delta)
+{
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
+	struct hf_errmsg why = {""};
+	bool full_wanted;
+	int err = hf_desired_apply_delta(uplink->config.desired, delta, &full_wanted, &why);
+
+	if (!err) {
+		answer_applied(uplink, request);
+		return;
+	}
+	message.full_wanted = full_wanted;
+	hf_warn("a change was refused: %s (%s)", why.text, hf_err_name(err));
+	answer(uplink, &message, request, err, why.text);
+}
+
+/* ---- Actions ---- */
+
+static void answer_action(struct hf_uplink *uplink, uint64_t request,
+			  const Holdfast__ActionResult *result)
+{
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
+	size_t length = holdfast__action_result__get_packed_size(result);
+	uint8_t *bytes = malloc(length + 1);
+
+	HF_ASSERT(bytes);
+	holdfast__action_result__pack(result, bytes);
+	message.result_case = HOLDFAST__ANSWER__RESULT_ACT;
+	message.act = (ProtobufCBinaryData){.len = length, .data = bytes};
+	answer(uplink, &message, request, 0, NULL);
+	free(bytes);
+}
+
+static void act(struct hf_uplink *uplink, uint64_t request, const Holdfast__Signed *packet,
+		const Holdfast__ActionTerms *terms)
+{
+	Holdfast__ActionResult result;
+	struct hf_errmsg why = {""};
+	uint64_t number;
+	int err;
+
+	if (!uplink->config.actions) {
+		answer_plainly(uplink, request, HF_EIO, "the journal cannot be used");
+		return;
+	}
+	err = hf_actions_act(uplink->config.actions, packet, terms, &number, &result, &why);
+
+	if (err == 0)
+		answer_action(uplink, request, &result);
+	if (err < 0)
+		answer_plainly(uplink, request, err, why.text);
+	for (unsigned i = 0; err == 1 && i < HF_SESSION_REQUESTS_MAX; i++)
+		if (uplink->waiters[i].request == 0) {
+			uplink->waiters[i] = (struct waiter){request, number};
+			break;
+		}
+}
+
+void hf_uplink_action_ended(struct hf_uplink *uplink, const Holdfast__ActionResult *result)
+{
+	HF_CHECK_MAGIC(uplink, UPLINK_MAGIC);
+	for (unsigned i = 0; i < HF_SESSION_REQUESTS_MAX; i++) {
+		struct waiter waiter = uplink->waiters[i];
+
+		if (waiter.request == 0 || waiter.action != result->action)
+			continue;
+		uplink->waiters[i].request = 0;
+		answer_action(uplink, waiter.request, result);
+	}
+	if (uplink->wire)
+		hf_wire_sent(uplink->wire);
+}
+
+static void forget(struct hf_uplink *uplink, uint64_t request, uint64_t number)
+{
+	struct hf_errmsg why = {"the journal cannot be used"};
+	int err = uplink->config.actions ? hf_actions_forget(uplink->config.actions, number, &why)
+					 : HF_EIO;
+
+	answer_plainly(uplink, request, err, why.text);
 }
 
 static void drain(struct hf_uplink *uplink, uint64_t request, const Holdfast__Drain *message)
@@ -176,10 +271,25 @@ static void drain(struct hf_uplink *uplink, uint64_t request, const Holdfast__Dr
 			       "the provider asked to connect anew");
 }
 
+/* A standby connection carries no changes before it is promoted (invariant 5). */
+static bool needs_epoch(const Holdfast__Request *request)
+{
+	return request->kind_case == HOLDFAST__REQUEST__KIND_APPLY ||
+	       request->kind_case == HOLDFAST__REQUEST__KIND_APPLY_DELTA ||
+	       request->kind_case == HOLDFAST__REQUEST__KIND_ACT ||
+	       request->kind_case == HOLDFAST__REQUEST__KIND_FORGET ||
+	       request->kind_case == HOLDFAST__REQUEST__KIND_CONFIRM;
+}
+
 static void requested(struct hf_uplink *uplink, const struct hf_session_event *event)
 {
 	const Holdfast__Request *request = event->requested;
 
+	if (needs_epoch(request) && hf_session_epoch(hf_wire_session(uplink->wire)) == 0) {
+		answer_plainly(uplink, event->request, HF_EACCES,
+			       "a standby connection carries no changes");
+		return;
+	}
 	switch (request->kind_case) {
 	case HOLDFAST__REQUEST__KIND_APPLY:
 		apply(uplink, event->request, request->apply);
@@ -188,8 +298,14 @@ static void requested(struct hf_uplink *uplink, const struct hf_session_event *e
 		answer_plainly(uplink, event->request, 0, NULL);
 		subscribe(uplink, request->subscribe);
 		break;
-	case HOLDFAST__REQUEST__KIND_FORGET: /* no action is kept, so there is none to forget */
-		answer_plainly(uplink, event->request, 0, NULL);
+	case HOLDFAST__REQUEST__KIND_APPLY_DELTA:
+		apply_delta(uplink, event->request, request->apply_delta);
+		break;
+	case HOLDFAST__REQUEST__KIND_ACT:
+		act(uplink, event->request, request->act, request->terms);
+		break;
+	case HOLDFAST__REQUEST__KIND_FORGET:
+		forget(uplink, event->request, request->forget);
 		break;
 	case HOLDFAST__REQUEST__KIND_DRAIN:
 		drain(uplink, event->request, request->drain);
@@ -232,6 +348,7 @@ static void ended(struct hf_uplink *uplink, const struct hf_session_event *event
 	hf_wire_close(wire, true);
 	uplink->interval_ms = 0;
 	uplink->looking = false;
+	memset(uplink->waiters, 0, sizeof uplink->waiters);
 	uv_timer_stop(&uplink->report_timer);
 	uplink->state = "waiting";
 	uplink->epoch = 0;

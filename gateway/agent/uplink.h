@@ -5,6 +5,7 @@
 
 #include <uv.h>
 
+#include "gateway/agent/actions.h"
 #include "gateway/agent/desired.h"
 #include "net/proxy.h"
 
@@ -18,6 +19,7 @@ struct hf_uplink_config {
 	const char *provider; /* host:port, … instead of the issued endpoints; "" for those */
 	const struct hf_proxy *proxy; /* NULL: none; copied */
 	struct hf_desired *desired;
+	struct hf_actions *actions;
 };
 
 struct hf_uplink_status {
@@ -33,6 +35,8 @@ void hf_uplink_status(const struct hf_uplink *uplink, struct hf_uplink_status *s
 void hf_uplink_changed(struct hf_uplink *uplink);
 /* The reconciler knows how things stand now, as a subscription's first report asked. */
 void hf_uplink_looked(struct hf_uplink *uplink);
+/* An action that was under way has ended: whoever asked is told. */
+void hf_uplink_action_ended(struct hf_uplink *uplink, const Holdfast__ActionResult *result);
 void hf_uplink_close(struct hf_uplink *uplink, void (*closed)(void *context), void *context);
 
 #endif

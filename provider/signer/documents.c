@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/delta.h"
 #include "proto/document.pb-c.h"
 #include "provider/signer/ledger.h"
 #include "provider/signer/purpose.h"
@@ -32,8 +33,8 @@ static int reseal(struct signing *s, ProtobufCBinaryData *field, const char *kep
 
 	if (err)
 		return hf_fail(s->reason, err, "the secret kept for %s does not open", kept_as);
-	err = hf_seal(s->ledger->sealing_key.data, purpose, plain, plain_length, &sealed,
-		      &sealed_length);
+	err = hf_seal_repeatable(&s->signer->secrets_key, s->ledger->sealing_key.data, purpose,
+				 plain, plain_length, &sealed, &sealed_length);
 	hf_wipe_free(plain, plain_length);
 	if (err)
 		return hf_fail(s->reason, err, "sealing %s", purpose);
@@ -151,6 +152,7 @@ static int sign_new(struct signing *s, struct hf_signer_result *result)
 
 	if (err)
 		return err;
+	hf_document_sort(s->document);
 	length = holdfast__document__get_packed_size(s->document);
 	bytes = malloc(length + 1);
 	if (!bytes)

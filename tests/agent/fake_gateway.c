@@ -201,6 +201,13 @@ static int change_tgtd(struct fake_gateway *fake, const Holdfast__BrokerRequest 
 		return open_portal(fake, question->open_portal);
 	case HOLDFAST__BROKER_REQUEST__KIND_CLOSE_PORTAL:
 		return close_portal(fake, question->close_portal);
+	case HOLDFAST__BROKER_REQUEST__KIND_RESTART:
+		if (question->restart->boot.len != sizeof fake->boot ||
+		    memcmp(question->restart->boot.data, fake->boot, sizeof fake->boot) != 0)
+			return HF_ESTALE;
+		fake->tgtd_restarts++;
+		fake_restart_tgtd(fake);
+		return 0;
 	default:
 		fail();
 		return HF_EINVAL;
@@ -242,6 +249,7 @@ static void reply_status(struct fake_gateway *fake, struct hf_local_request *req
 	status.volumes = list;
 	status.n_volumes = fake->volume_count;
 	status.pid = fake->pid;
+	status.boot = (ProtobufCBinaryData){sizeof fake->pid, (uint8_t *)&fake->pid};
 	status.alarms = &fake->alarm;
 	status.n_alarms = fake->alarm ? 1 : 0;
 	answer.status = &status;
@@ -289,6 +297,13 @@ static int change_volumed(struct fake_gateway *fake, const Holdfast__VolumedRequ
 		volume = fake_volume(fake, question->remove_volume->volume);
 		if (volume)
 			*volume = fake->volumes[--fake->volume_count];
+		return 0;
+	case HOLDFAST__VOLUMED_REQUEST__KIND_RESTART:
+		if (question->restart->boot.len != sizeof fake->pid ||
+		    memcmp(question->restart->boot.data, &fake->pid, sizeof fake->pid) != 0)
+			return HF_ESTALE;
+		fake->volumed_restarts++;
+		fake->pid++;
 		return 0;
 	default:
 		fail();

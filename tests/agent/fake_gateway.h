@@ -41,6 +41,8 @@ struct fake_gateway {
 	size_t volume_count;
 	uint64_t pid;
 	char store_url[64], store_secret[32];
+	/* Effects of one-shot actions, counted here and nowhere else. */
+	unsigned tgtd_restarts, volumed_restarts;
 	/* Faults: this many of these requests fail. */
 	unsigned fail_add_lun;
 	int fail_attach_error;

@@ -163,6 +163,13 @@ static void keep_answer(struct fake_provider *provider, const Holdfast__Answer *
 	provider->answered = answer->request;
 	provider->answer_error = -answer->error;
 	snprintf(provider->answer_reason, sizeof provider->answer_reason, "%s", answer->reason);
+	provider->full_wanted = answer->full_wanted;
+	if (answer->result_case == HOLDFAST__ANSWER__RESULT_ACT) {
+		holdfast__action_result__free_unpacked(provider->result, NULL);
+		provider->result =
+			holdfast__action_result__unpack(NULL, answer->act.len, answer->act.data);
+		assert_non_null(provider->result);
+	}
 	if (answer->result_case == HOLDFAST__ANSWER__RESULT_APPLY)
 		provider->observed_generation = answer->apply->observed->generation;
 }
@@ -215,6 +222,46 @@ uint64_t fake_provider_ask(struct fake_provider *provider, Holdfast__Request *re
 	assert_int_equal(hf_session_request(provider->management.session, now_ms(provider), request,
 					    &number),
 			 0);
+	return number;
+}
+
+Holdfast__Signed *fake_provider_sign(struct fake_provider *provider, Holdfast__Change *change,
+				     uint64_t sequence, const struct hf_sign_key *signer)
+{
+	Holdfast__Signed *packet;
+	uint8_t *bytes;
+	size_t length;
+
+	(void)provider;
+	change->tenant = FAKE_TENANT;
+	change->gateway = FAKE_GATEWAY;
+	change->sequence = sequence;
+	assert_int_equal(hf_change_sign(signer, change, &bytes, &length), 0);
+	packet = holdfast__signed__unpack(NULL, length, bytes);
+	free(bytes);
+	assert_non_null(packet);
+	return packet;
+}
+
+uint64_t fake_provider_act(struct fake_provider *provider, const Holdfast__Action *action,
+			   uint64_t sequence, const Holdfast__ActionTerms *terms,
+			   const struct hf_sign_key *signer)
+{
+	Holdfast__Change change = HOLDFAST__CHANGE__INIT;
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+	size_t length = holdfast__action__get_packed_size(action);
+	uint8_t *bytes = malloc(length + 1);
+	uint64_t number;
+
+	holdfast__action__pack(action, bytes);
+	change.kind_case = HOLDFAST__CHANGE__KIND_ACTION;
+	change.action = (ProtobufCBinaryData){length, bytes};
+	request.kind_case = HOLDFAST__REQUEST__KIND_ACT;
+	request.act = fake_provider_sign(provider, &change, sequence, signer);
+	request.terms = (Holdfast__ActionTerms *)(uintptr_t)terms;
+	number = fake_provider_ask(provider, &request);
+	holdfast__signed__free_unpacked(request.act, NULL);
+	free(bytes);
 	return number;
 }
 
@@ -332,6 +379,7 @@ void fake_provider_close(struct fake_provider *provider)
 	hf_session_destroy(provider->management.session);
 	hf_tls_destroy(provider->activation_tls);
 	hf_tls_destroy(provider->management_tls);
+	holdfast__action_result__free_unpacked(provider->result, NULL);
 	free(provider->authority);
 	free(provider->server);
 }

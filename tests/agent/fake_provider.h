@@ -5,6 +5,7 @@
 
 #include "net/activation_key.h"
 #include "net/stream.h"
+#include "proto/action.pb-c.h"
 #include "proto/document.pb-c.h"
 #include "proto/session.h"
 #include "tests/net/loop.h"
@@ -45,6 +46,8 @@ struct fake_provider {
 	int answer_error;
 	char answer_reason[200];
 	uint64_t observed_generation;
+	bool full_wanted;
+	Holdfast__ActionResult *result; /* of the last action that was answered */
 	unsigned reports;
 	int reported_state; /* of the first volume */
 	uint64_t sequence;
@@ -58,6 +61,12 @@ void fake_provider_issue(struct fake_provider *provider,
 			 void (*change)(Holdfast__ActivateIssued *issued));
 uint64_t fake_provider_apply(struct fake_provider *provider, const Holdfast__Document *document,
 			     const struct hf_sign_key *signer);
+/* A Signed over any kind of change, with this sequence. */
+Holdfast__Signed *fake_provider_sign(struct fake_provider *provider, Holdfast__Change *change,
+				     uint64_t sequence, const struct hf_sign_key *signer);
+uint64_t fake_provider_act(struct fake_provider *provider, const Holdfast__Action *action,
+			   uint64_t sequence, const Holdfast__ActionTerms *terms,
+			   const struct hf_sign_key *signer);
 uint64_t fake_provider_ask(struct fake_provider *provider, Holdfast__Request *request);
 /* Cuts the newest connection of this kind. */
 void fake_provider_cut(struct fake_provider *provider, struct fake_link *link);

@@ -499,11 +499,16 @@ static void test_requests_that_are_not_served(void **state)
 	uint64_t number;
 
 	activate(f);
-	request.kind_case = HOLDFAST__REQUEST__KIND_ACT;
-	request.act = &packet;
+	request.kind_case = HOLDFAST__REQUEST__KIND_ROTATE;
+	request.rotate = &packet;
 	number = fake_provider_ask(&f->provider, &request);
 	RUN_UNTIL(&f->loop, f->provider.answered == number);
 	assert_int_equal(f->provider.answer_error, HF_EUNSUPPORTED);
+	request.kind_case = HOLDFAST__REQUEST__KIND_ACT; /* an empty change */
+	request.act = &packet;
+	number = fake_provider_ask(&f->provider, &request);
+	RUN_UNTIL(&f->loop, f->provider.answered == number);
+	assert_int_equal(f->provider.answer_error, HF_EAUTH);
 	request.kind_case = HOLDFAST__REQUEST__KIND_APPLY; /* an empty change */
 	request.apply = &packet;
 	number = fake_provider_ask(&f->provider, &request);

@@ -106,6 +106,39 @@ static void test_signed_change_is_bound_to_signer_tenant_and_gateway(void **stat
 	free(bytes);
 }
 
+/* A document that is built anew must have the same hash (deltas); nothing else may be equal. */
+static void test_repeatable_seals_repeat(void **state)
+{
+	struct hf_seal_key sealer, other, to;
+	uint8_t *first, *again, *plain;
+	size_t length, again_length, plain_length;
+
+	(void)state;
+	hf_seal_key_make(&sealer);
+	hf_seal_key_make(&other);
+	hf_seal_key_make(&to);
+	assert_int_equal(
+		hf_seal_repeatable(&sealer, to.public_key, "p", text, sizeof text, &first, &length),
+		0);
+	for (int i = 0; i < 4; i++) {
+		const struct hf_seal_key *from = i == 1 ? &other : &sealer;
+		const char *purpose = i == 2 ? "q" : "p";
+		size_t part = i == 3 ? sizeof text - 1 : sizeof text;
+
+		assert_int_equal(hf_seal_repeatable(from, to.public_key, purpose, text, part,
+						    &again, &again_length),
+				 0);
+		assert_int_equal(again_length == length && memcmp(first, again, length) == 0,
+				 i == 0);
+		assert_int_equal(
+			hf_unseal(&to, purpose, again, again_length, &plain, &plain_length), 0);
+		assert_int_equal(plain_length, part);
+		hf_wipe_free(plain, plain_length);
+		free(again);
+	}
+	free(first);
+}
+
 static void test_sealed_opens_for_its_key_and_purpose_only(void **state)
 {
 	struct hf_seal_key key, other;
@@ -429,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_public_key_is_ed25519),
 		cmocka_unit_test(test_signature_holds_for_key_domain_and_bytes_only),
 		cmocka_unit_test(test_signed_change_is_bound_to_signer_tenant_and_gateway),
+		cmocka_unit_test(test_repeatable_seals_repeat),
 		cmocka_unit_test(test_sealed_opens_for_its_key_and_purpose_only),
 		cmocka_unit_test(test_purpose_names_volume_and_version),
 		cmocka_unit_test(test_key_file_is_kept_and_private),
