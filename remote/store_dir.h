@@ -30,6 +30,8 @@ int hf_dir_put(int root, const char *name, const void *data, size_t length, bool
 /* `*body` is malloc'ed. */
 int hf_dir_get(int root, const char *name, uint64_t start, size_t length, void **body,
 	       size_t *body_length);
+/* Writes an empty file from its offset on and makes it durable: 0 or an errno value. */
+int hf_dir_write(int fd, const char *data, size_t length);
 int hf_dir_delete(int root, const char *name);
 /* Fills `names`, `name_count` and `more` of a LIST. */
 int hf_dir_list(int root, struct hf_store_io *io);

@@ -118,21 +118,6 @@ static bool is_reserved(const char *name)
 	return false;
 }
 
-static int write_all(int fd, const char *data, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = write(fd, data, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno;
-		data += n;
-		length -= (size_t)n;
-	}
-	return fdatasync(fd) == 0 ? 0 : errno;
-}
-
 /* Makes a locked, empty file of a random name; its descriptor, or -1 and errno. */
 static int make_temporary(int temporary, char name[33])
 {
@@ -206,7 +191,7 @@ int hf_dir_put(int root, const char *name, const void *data, size_t length, bool
 		err = errno;
 		goto err_after_folder;
 	}
-	err = write_all(fd, data, length);
+	err = hf_dir_write(fd, data, length);
 	if (err == 0)
 		err = give_name(root, name, temporary, temporary_name, if_absent);
 	/* After a rename the name is gone already, which is as well. */

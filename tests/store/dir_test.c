@@ -308,6 +308,35 @@ static void folders_under_races(void **state)
 	store_test_close(&test);
 }
 
+/* What is written past the page cache is whole too: sizes around its pieces, and memory that is
+ * and is not aligned. */
+static void direct_writes(void **state)
+{
+	static const size_t sizes[] = {(256u << 10) - 1,    256u << 10,         (256u << 10) + 1,
+				       (512u << 10) + 4095, (1u << 20) + 12289, 3u << 20};
+	uint8_t *data = aligned_alloc(4096, 4u << 20);
+	struct store_test test;
+
+	(void)state;
+	assert_non_null(data);
+	for (size_t i = 0; i < 4u << 20; i++)
+		data[i] = (uint8_t)(i * 31 + (i >> 8) + (i >> 16) * 7);
+	store_test_open(&test, "dir");
+	for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+		const uint8_t *from = data + i % 2;
+		size_t length = sizes[i / 2], body_length;
+		void *body;
+
+		assert_int_equal(store_test_put(&test, "o", from, length, false, 0), 0);
+		assert_int_equal(store_test_get(&test, "o", 0, 0, &body, &body_length, 0), 0);
+		assert_int_equal(body_length, length);
+		assert_memory_equal(body, from, length);
+		free(body);
+	}
+	store_test_close(&test);
+	free(data);
+}
+
 /* Configuration that cannot work is refused with a reason. */
 static void bad_urls(void **state)
 {
@@ -340,6 +369,7 @@ int main(void)
 		cmocka_unit_test(files_and_folders),     cmocka_unit_test(root_away),
 		cmocka_unit_test(folders_under_races),   cmocka_unit_test(bad_urls),
 		cmocka_unit_test(neither_fifo_nor_link), cmocka_unit_test(killed_writer),
+		cmocka_unit_test(direct_writes),
 	};
 
 	return cmocka_run_group_tests_name("directory store", tests, NULL, NULL);
