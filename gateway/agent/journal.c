@@ -218,8 +218,12 @@ static int load(struct hf_journal *journal, uint64_t floor_sequence, struct hf_e
 	bool was_lost;
 	int err = hf_file_read(journal->path, HF_JOURNAL_FILE_MAX, &bytes, &length, message);
 
-	if (err == HF_ENOENT)
+	if (err == HF_ENOENT) {
+		/* With a document there was a journal too, or the agent of a version before it. */
+		journal->table.lost = floor_sequence > 0;
+		journal->table.sequence = floor_sequence;
 		return rewrite(journal, message);
+	}
 	if (!err)
 		err = hf_journal_decode(bytes, length, &journal->table, &good);
 	free(bytes);

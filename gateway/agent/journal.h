@@ -100,8 +100,8 @@ enum hf_journal_verdict hf_journal_judge(const struct hf_journal_table *table, u
 struct hf_journal;
 
 /* FOLDER/journal, made if it is missing. A damaged one is told in the log and put aside as
- * `journal.damaged`; then `floor_sequence` counts as begun, and what may have been in it is judged
- * unknown. */
+ * `journal.damaged`. Then, and where one is missing beside a document, `floor_sequence` (of that
+ * document, 0: none) counts as begun, and what may have been in it is judged unknown. */
 int hf_journal_open(const char *folder, uint64_t floor_sequence, struct hf_journal **journal,
 		    struct hf_errmsg *message);
 const struct hf_journal_table *hf_journal_table(const struct hf_journal *journal);

@@ -275,6 +275,21 @@ static void test_damage_makes_nothing_new(void **state)
 	assert_int_equal(judge(f, 4, true), HF_JOURNAL_FRESH);
 }
 
+/* A folder that lost its journal but not its document. */
+static void test_a_missing_journal_makes_nothing_new(void **state)
+{
+	struct fixture *f = *state;
+
+	begin(f, 1);
+	finish(f, 1, "", 0);
+	hf_journal_close(f->journal);
+	assert_int_equal(unlink(f->path), 0);
+	open_journal(f, 102);
+	assert_int_equal(judge(f, 1, false), HF_JOURNAL_UNKNOWN);
+	assert_int_equal(judge(f, 3, true), HF_JOURNAL_UNKNOWN);
+	assert_int_equal(judge(f, 3, false), HF_JOURNAL_FRESH);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +299,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_it_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_power_cut_at_every_byte, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_makes_nothing_new, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_missing_journal_makes_nothing_new, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
