@@ -232,8 +232,8 @@ static int admit_new(struct activation_connection *c, const Holdfast__ActivateHe
 
 /* The row of these keys, or a new one. HF_EAUTH: claimed with other keys. What is written is within
  * the rate, also for keys that are known. */
-static int row_for(struct activation_connection *c, const Holdfast__ActivateHello *hello,
-		   struct hf_reg_activation *a)
+static int row_within(struct activation_connection *c, const Holdfast__ActivateHello *hello,
+		      struct hf_reg_activation *a)
 {
 	struct hf_control *control = c->control;
 	unsigned offered = 0;
@@ -260,6 +260,17 @@ static int row_for(struct activation_connection *c, const Holdfast__ActivateHell
 	}
 	err = discard(control, a);
 	return err ? err : admit_new(c, hello, offered, a);
+}
+
+/* In one transaction: the key may be entered at another process meanwhile. */
+static int row_for(struct activation_connection *c, const Holdfast__ActivateHello *hello,
+		   struct hf_reg_activation *a)
+{
+	int err = hf_registry_begin(c->control->reg);
+
+	if (err)
+		return err;
+	return hf_registry_end(c->control->reg, row_within(c, hello, a));
 }
 
 static void offer(struct activation_connection *c, const struct hf_reg_activation *a)
@@ -391,6 +402,15 @@ int hf_activation_listen(struct hf_control *control, struct hf_tls *tls, struct 
 	return hf_listener_open(control->loop, &config, &control->activation_listener, message);
 }
 
+/* It may have been claimed or confirmed at another process. */
+static void look_again(struct activation_connection *c)
+{
+	struct hf_reg_activation a;
+
+	if (hf_registry_activation_by_identity(c->control->reg, c->identity_key, &a) == 0)
+		push(c, &a);
+}
+
 void hf_activation_tick(struct hf_control *control)
 {
 	uint64_t now_ms = hf_control_wall_ms();
@@ -407,6 +427,8 @@ void hf_activation_tick(struct hf_control *control)
 			hf_link_end(&c->link, 0, "activated");
 		else if (!c->issued_ms && c->expires_ms <= now_ms)
 			retry(c, RETRY_NOW_MS, "the activation key ran out; a new one follows");
+		else if (!c->issued_ms)
+			look_again(c);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "provider/control/admin.h"
+#include "provider/control/watch.h"
 
 #define RETRY_UNKNOWN_MS  300000u
 #define RETRY_REGISTRY_MS 5000u
@@ -119,6 +120,8 @@ static void hold(struct hf_channel *channel, const Holdfast__Connect *connect)
 		hf_delivery_applied(channel, connect->applied);
 	hf_delivery_start(channel);
 	hf_admin_changed(control, 0, channel->gateway);
+	/* Whoever has a connection of it that nobody told that it is dead, or waits for it. */
+	hf_route_notify_others(control->route, channel->gateway);
 }
 
 static void connected(struct hf_channel *channel, const Holdfast__Connect *connect)
@@ -160,6 +163,8 @@ static void channel_event(void *context, const struct hf_session_event *event)
 	case HF_EVENT_ENDED:
 		hf_info("%s from %s gone: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 			channel->address, event->reason ? event->reason : "");
+		if (channel->epoch > 0)
+			hf_watch_left(channel->control, channel->gateway, channel->epoch);
 		break;
 	default:
 		break;

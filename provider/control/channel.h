@@ -14,6 +14,7 @@ struct hf_live_volume {
 	uint32_t stored_state;
 	int32_t stored_error;
 	uint64_t stored_size;
+	bool stored_used; /* sessions are logged in */
 	uint64_t stored_version, stored_ms;
 };
 
@@ -74,6 +75,8 @@ void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_ev
 /* The gateway says what it has applied. */
 void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *applied);
 void hf_delivery_tick(struct hf_control *control);
+/* Everything may be new. */
+void hf_delivery_look_at_all(struct hf_control *control);
 
 /* ---- reports.c ---- */
 

@@ -72,14 +72,13 @@ static uint64_t random_id(void)
 	return id;
 }
 
+/* Within a transaction. */
 static int claim(struct hf_control *control, const char *who, struct hf_reg_activation *a,
 		 struct hf_reg_gateway *gateway)
 {
 	char id[HF_ID_TEXT_MAX];
-	int err = hf_registry_begin(control->reg);
+	int err;
 
-	if (err)
-		return err;
 	a->state = HF_REG_ACTIVATION_CLAIMED;
 	a->gateway = gateway->id;
 	err = hf_registry_gateway_insert(control->reg, gateway);
@@ -88,7 +87,7 @@ static int claim(struct hf_control *control, const char *who, struct hf_reg_acti
 	if (!err)
 		hf_control_audit(control, who, "gateway activate",
 				 hf_id_format(HF_ID_GATEWAY, gateway->id, id), gateway->name);
-	return hf_registry_end(control->reg, err);
+	return err;
 }
 
 static void gateway_from(const struct hf_control *control, const struct hf_reg_activation *a,
@@ -112,7 +111,7 @@ int hf_claim_activate(struct hf_control *control, const char *who, const char *k
 	uint8_t number[HF_ACTIVATION_NUMBER_BYTES], hash[HF_ACTIVATION_HASH_BYTES];
 	uint64_t now_ms = uv_now(control->loop);
 	struct hf_reg_activation a;
-	int err = hf_validate_name("gateway", name, message);
+	int wrong, err = hf_validate_name("gateway", name, message);
 
 	if (err)
 		return err;
@@ -124,15 +123,23 @@ int hf_claim_activate(struct hf_control *control, const char *who, const char *k
 		return hf_fail(message, HF_EAGAIN, "too many wrong keys; wait a minute");
 	if (hf_registry_gateway_find(control->reg, control->info.tenant, name, gateway) == 0)
 		return hf_fail(message, HF_EEXIST, "a gateway named %s exists", name);
-	err = find_claimable(control, number, hash, &a, message);
-	if (err == HF_ENOENT || err == HF_EAUTH) {
+	/* In one transaction: the key may be entered at another process too. */
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
+	wrong = find_claimable(control, number, hash, &a, message);
+	if (!wrong) {
+		gateway_from(control, &a, name, gateway);
+		err = claim(control, who, &a, gateway);
+	}
+	if (wrong == HF_ENOENT || wrong == HF_EAUTH) {
 		hf_bucket_take(&control->wrong_keys, now_ms);
 		hf_warn("a wrong activation key was entered by %s", who);
 	}
-	if (err)
-		return err;
-	gateway_from(control, &a, name, gateway);
-	err = claim(control, who, &a, gateway);
+	/* A wrong try is stored, too. */
+	err = hf_registry_end(control->reg, wrong && wrong != HF_EAUTH ? wrong : err);
+	if (wrong)
+		return wrong;
 	if (err)
 		return hf_fail(message, err, "the claim cannot be stored: %.200s",
 			       hf_registry_why(control->reg));
@@ -155,16 +162,16 @@ void hf_claim_refused(struct hf_control *control, const uint8_t *identity_key, c
 {
 	char text[HF_REG_REASON_MAX + 1], id[HF_ID_TEXT_MAX];
 	struct hf_reg_activation a;
-	int err = hf_registry_activation_by_identity(control->reg, identity_key, &a);
+	int err;
 
-	if (err)
-		return;
 	make_printable(text, sizeof text, reason);
-	a.state = HF_REG_ACTIVATION_REFUSED;
-	a.certificate_length = 0;
 	if (hf_registry_begin(control->reg) != 0)
 		return;
-	err = hf_registry_activation_put(control->reg, &a);
+	err = hf_registry_activation_by_identity(control->reg, identity_key, &a);
+	a.state = HF_REG_ACTIVATION_REFUSED;
+	a.certificate_length = 0;
+	if (!err)
+		err = hf_registry_activation_put(control->reg, &a);
 	if (!err && a.gateway)
 		err = hf_registry_gateway_set_state(control->reg, a.gateway, HF_REG_GATEWAY_REFUSED,
 						    text);
@@ -206,17 +213,14 @@ static int load_claimed(struct hf_control *control, uint64_t id, struct hf_reg_g
 	return 0;
 }
 
-/* Certificate, state and first generation in one transaction. */
+/* Certificate, state and first generation; within a transaction. */
 static int store_issued(struct confirming *c, struct hf_reg_activation *a)
 {
 	struct hf_control *control = c->control;
 	char id[HF_ID_TEXT_MAX];
 	uint64_t generation;
-	int err = hf_registry_begin(control->reg);
+	int err = hf_registry_activation_put(control->reg, a);
 
-	if (err)
-		return err;
-	err = hf_registry_activation_put(control->reg, a);
 	if (!err)
 		err = hf_registry_gateway_set_state(control->reg, c->gateway, HF_REG_GATEWAY_ACTIVE,
 						    "");
@@ -225,28 +229,36 @@ static int store_issued(struct confirming *c, struct hf_reg_activation *a)
 	if (!err)
 		hf_control_audit(control, c->who, "gateway confirm",
 				 hf_id_format(HF_ID_GATEWAY, c->gateway, id), "");
-	return hf_registry_end(control->reg, err);
+	return err;
 }
 
 static int take_certificate(struct confirming *c, const Holdfast__SignerAnswer *answer,
 			    struct hf_errmsg *message)
 {
+	struct hf_registry *reg = c->control->reg;
 	struct hf_reg_gateway gateway;
 	struct hf_reg_activation a;
-	/* The gateway may have refused while the signer worked. */
-	int err = load_claimed(c->control, c->gateway, &gateway, &a, message);
+	int err;
 
-	if (err)
-		return err;
 	if (answer->certificate.len == 0 || answer->certificate.len > sizeof a.certificate)
 		return hf_fail(message, HF_EPROTO, "the signer's certificate is unfit");
-	memcpy(a.certificate, answer->certificate.data, answer->certificate.len);
-	a.certificate_length = answer->certificate.len;
-	a.state = HF_REG_ACTIVATION_ISSUED;
-	err = store_issued(c, &a);
+	err = hf_registry_begin(reg);
+	if (err)
+		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(reg));
+	/* The gateway may have refused while the signer worked. */
+	err = load_claimed(c->control, c->gateway, &gateway, &a, message);
+	if (!err) {
+		memcpy(a.certificate, answer->certificate.data, answer->certificate.len);
+		a.certificate_length = answer->certificate.len;
+		a.state = HF_REG_ACTIVATION_ISSUED;
+		err = store_issued(c, &a);
+	}
+	err = hf_registry_end(reg, err);
+	if (err && message->text[0])
+		return err;
 	if (err)
 		return hf_fail(message, err, "the certificate cannot be stored: %.200s",
-			       hf_registry_why(c->control->reg));
+			       hf_registry_why(reg));
 	hf_activation_push(c->control, &a);
 	hf_publish_gateway(c->control, c->gateway);
 	return 0;

@@ -13,6 +13,7 @@
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
 #include "provider/control/publish.h"
+#include "provider/control/watch.h"
 
 uint64_t hf_control_wall_ms(void)
 {
@@ -65,8 +66,24 @@ bool hf_bucket_take(struct hf_bucket *bucket, uint64_t now_ms)
 
 /* ---- Steps of the start ---- */
 
+static int prepare_registry(struct hf_control *control, bool alone, uint64_t now_ms)
+{
+	int err = alone ? hf_registry_forget_holders(control->reg) : 0;
+
+	do
+		hf_random(&control->process, sizeof control->process);
+	while (control->process == 0);
+	hf_registry_set_process(control->reg, control->process);
+	if (!err && control->new_incarnation) {
+		err = hf_registry_new_incarnation(control->reg, now_ms);
+		hf_warn("the registry starts a new incarnation");
+	}
+	return err ? err : hf_registry_info(control->reg, &control->info);
+}
+
 static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 {
+	bool alone = strcmp(control->config.registry, "sqlite") == 0;
 	uint64_t now_ms = hf_control_wall_ms();
 	char path[PATH_MAX];
 	int err = hf_daemon_private_folder(control->config.state_dir, message);
@@ -74,18 +91,13 @@ static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 	if (err)
 		return err;
 	snprintf(path, sizeof path, "%s/registry.db", control->config.state_dir);
-	err = hf_registry_open(
-		strcmp(control->config.registry, "sqlite") == 0 ? path : control->config.registry,
-		now_ms, &control->reg, message);
-	if (!err && control->new_incarnation) {
-		err = hf_registry_new_incarnation(control->reg, now_ms);
-		hf_warn("the registry starts a new incarnation");
-	}
-	if (!err)
-		err = hf_registry_info(control->reg, &control->info);
-	if (err && message->text[0] == '\0')
-		hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
-	return err;
+	err = hf_registry_open(alone ? path : control->config.registry, now_ms, &control->reg,
+			       message);
+	if (err)
+		return err;
+	err = prepare_registry(control, alone, now_ms);
+	return err ? hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg))
+		   : 0;
 }
 
 static int open_signer(struct hf_control *control, struct hf_errmsg *message)
@@ -98,14 +110,6 @@ static int open_signer(struct hf_control *control, struct hf_errmsg *message)
 	return err ? hf_fail(message, err, "the signer's socket in %s", folder) : 0;
 }
 
-static void hinted(void *context, uint64_t gateway)
-{
-	struct hf_channel *channel = hf_channel_find(context, gateway);
-
-	if (channel)
-		hf_delivery_check(channel);
-}
-
 static int open_route(struct hf_control *control, struct hf_errmsg *message)
 {
 	struct hf_route_nats nats = {.servers = control->config.route,
@@ -115,9 +119,9 @@ static int open_route(struct hf_control *control, struct hf_errmsg *message)
 				     .registry = control->info.tenant};
 
 	if (strcmp(control->config.route, "local") != 0)
-		return hf_route_open_nats(control->loop, &nats, hinted, control, &control->route,
-					  message);
-	return hf_route_open_local(control->loop, hinted, control, &control->route);
+		return hf_route_open_nats(control->loop, &nats, hf_watch_hinted, control,
+					  &control->route, message);
+	return hf_route_open_local(control->loop, hf_watch_hinted, control, &control->route);
 }
 
 static const struct {
@@ -136,6 +140,7 @@ static void second_passed(uv_timer_t *timer)
 	struct hf_control *control = timer->data;
 
 	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	hf_watch_tick(control);
 	hf_trust_tick(control);
 	hf_store_settings_tick(control);
 	hf_publish_tick(control);
@@ -205,6 +210,7 @@ void hf_control_free(struct hf_control *control)
 	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
 	HF_ASSERT(control->channel_count == 0 && control->activation_count == 0);
 	hf_publish_close(control);
+	hf_watch_close(control);
 	hf_registry_close(control->reg);
 	hf_store_settings_close(control);
 	hf_trust_close(control);

@@ -8,6 +8,7 @@
  *   channel.c      held connections: who holds, with which epoch
  *   delivery.c     what travels on them: documents down
  *   reports.c      … and reports up, into memory and, coarse, into the registry
+ *   watch.c        … and what of the registry is shared with other processes
  *   activation.c   activation connections; claims.c: activate and confirm
  *   volumes.c      the administrator's changes of desired state
  *   status.c       what of it people see
@@ -55,8 +56,14 @@ struct hf_control {
 	uv_loop_t *loop;
 	struct hf_control_config config;
 	struct hf_registry *reg;
-	bool registry_warned;
+	uint64_t process; /* random: this run of this process, for the registry */
 	struct hf_reg_info info;
+
+	/* watch.c */
+	uint64_t registry_away_since_ms; /* 0: it answers; for people */
+	struct hf_left *left;            /* connections that ended, not stored yet */
+	size_t left_count;
+
 	struct hf_signer_client *signer;
 	struct hf_route *route;
 	uv_timer_t second;     /* pending work is looked for once a second */

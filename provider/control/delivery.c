@@ -16,6 +16,7 @@
 #define AFTER_REFUSAL_MS 30000u
 #define AFTER_TIMEOUT_MS 1000u
 #define WORK_AT_ONCE     512u
+#define WORK_ROUNDS      (HF_CHANNELS_MAX / WORK_AT_ONCE)
 
 static int order_of(uint64_t incarnation_a, uint64_t generation_a, uint64_t incarnation_b,
 		    uint64_t generation_b)
@@ -222,32 +223,49 @@ static int collect_work(void *context, const struct hf_reg_work *work)
 	return found->count == WORK_AT_ONCE;
 }
 
-static void look_for_work(struct hf_control *control)
+static int store_looked(struct hf_control *control, const struct found *found)
+{
+	int err = hf_registry_begin(control->reg);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; i < found->count && !err; i++) {
+		err = hf_registry_work_done(control->reg, &found->work[i]);
+		/* Somebody else's by now. */
+		if (err == HF_EFENCED)
+			err = 0;
+	}
+	return hf_registry_end(control->reg, err);
+}
+
+/* True: there may be more. */
+static bool look_for_work(struct hf_control *control)
 {
 	struct found found = {0};
 	struct hf_channel *channel;
 	int err = hf_registry_work_visit(control->reg, collect_work, &found);
 
-	if (err < 0 || found.count == 0 || hf_registry_begin(control->reg) != 0)
-		return;
-	err = 0;
-	for (unsigned i = 0; i < found.count && !err; i++) {
-		err = hf_registry_work_done(control->reg, &found.work[i]);
-		if (err == HF_EFENCED)
-			err = 0;
-	}
-	if (hf_registry_end(control->reg, err) != 0)
-		return;
+	if (err < 0 || found.count == 0 || store_looked(control, &found) != 0)
+		return false;
 	for (unsigned i = 0; i < found.count; i++) {
 		channel = hf_channel_find(control, found.work[i].gateway);
 		if (channel && channel->epoch == found.work[i].epoch)
 			channel->look_again = true;
 	}
+	return found.count == WORK_AT_ONCE;
+}
+
+void hf_delivery_look_at_all(struct hf_control *control)
+{
+	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
+		hf_list_for_each (cursor, &control->channels[i])
+			hf_container_of(cursor, struct hf_channel, entry)->look_again = true;
 }
 
 void hf_delivery_tick(struct hf_control *control)
 {
-	look_for_work(control);
+	for (unsigned rounds = 0; rounds < WORK_ROUNDS && look_for_work(control); rounds++)
+		;
 	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
 		hf_list_for_each_safe (cursor, &control->channels[i]) {
 			struct hf_channel *channel =

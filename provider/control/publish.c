@@ -255,6 +255,13 @@ static Holdfast__SignerOrder *next_order(struct hf_control *control, struct publ
 			 hf_err_text(err));
 		return NULL;
 	}
+	/* Another process may have changed what was read in between; a change counts the generation
+	 * up, so what was read under one number belongs together. */
+	if (hf_registry_gateway_get(control->reg, p->gateway, &gateway) != 0 ||
+	    gateway.generation != document->generation) {
+		holdfast__document__free_unpacked(document, NULL);
+		return NULL;
+	}
 	p->incarnation = document->incarnation;
 	p->generation = document->generation;
 	order = order_for(&gateway, document);
@@ -342,10 +349,8 @@ void hf_publish_tick(struct hf_control *control)
 
 	if (err == HF_EAGAIN)
 		err = 0; /* the list is full */
-	/* Said once: the registry may stay away for long, and connections are held without it. */
-	if (err && !control->registry_warned)
+	if (err && hf_registry_ready(control->reg))
 		hf_error("looking for unsigned changes: %s", hf_registry_why(control->reg));
-	control->registry_warned = err != 0;
 	pump(control);
 }
 
@@ -370,6 +375,8 @@ void hf_publish_close(struct hf_control *control)
 
 const char *hf_publish_obstacle(struct hf_control *control)
 {
+	if (control->registry_away_since_ms)
+		return "the registry is away: connections are held, changes wait for it";
 	if (control->signer_away_since_ms)
 		return "the signer is away; the change waits for it";
 	if (!control->store_ready)

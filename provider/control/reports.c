@@ -70,13 +70,19 @@ static void fill_report(struct hf_reg_report *to, const Holdfast__VolumeReport *
 	to->reported_ms = hf_control_wall_ms();
 }
 
-static bool worth_storing(const struct hf_live_volume *live)
+/* What somebody at another process may wait for, or decide upon. */
+static bool is_news(const struct hf_live_volume *live)
 {
 	return live->stored_ms == 0 || live->report.state != live->stored_state ||
 	       live->report.version != live->stored_version ||
 	       live->report.error != live->stored_error ||
 	       live->report.size_bytes != live->stored_size ||
-	       live->report.reported_ms >= live->stored_ms + STORE_MS;
+	       (live->report.sessions > 0) != live->stored_used;
+}
+
+static bool worth_storing(const struct hf_live_volume *live)
+{
+	return is_news(live) || live->report.reported_ms >= live->stored_ms + STORE_MS;
 }
 
 /* Gone at this gateway: forget the placement; the volume goes with its last one. */
@@ -164,17 +170,23 @@ static int store_all(struct hf_channel *channel)
 
 static void mark_stored(struct hf_channel *channel)
 {
+	bool news = false;
+
 	for (size_t i = 0; i < channel->live_count; i++) {
 		struct hf_live_volume *live = &channel->live[i];
 
 		if (!worth_storing(live))
 			continue;
+		news |= is_news(live);
 		live->stored_state = live->report.state;
 		live->stored_version = live->report.version;
 		live->stored_error = live->report.error;
 		live->stored_size = live->report.size_bytes;
+		live->stored_used = live->report.sessions > 0;
 		live->stored_ms = live->report.reported_ms;
 	}
+	if (news)
+		hf_route_notify_others(channel->control->route, channel->gateway);
 }
 
 static bool anything_to_store(const struct hf_channel *channel)
@@ -200,7 +212,9 @@ static void store_changes(struct hf_channel *channel)
 		return;
 	}
 	if (err < 0) {
-		hf_warn("reports cannot be stored: %s", hf_err_text(err));
+		/* That it is away was said (watch.c). */
+		if (hf_registry_ready(control->reg))
+			hf_warn("reports cannot be stored: %s", hf_registry_why(control->reg));
 		return;
 	}
 	mark_stored(channel);

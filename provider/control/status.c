@@ -10,6 +10,7 @@
 #include "provider/control/activation.h"
 #include "provider/control/channel.h"
 #include "provider/control/publish.h"
+#include "provider/control/watch.h"
 
 static const char *const status_names[] = {
 	[HF_STATUS_CREATING] = "creating",   [HF_STATUS_AVAILABLE] = "available",
@@ -44,6 +45,16 @@ enum hf_status hf_status_derive(const struct hf_reg_placement *p, bool created)
 	}
 }
 
+/* To whichever process. */
+static bool is_connected(struct hf_control *control, uint64_t id)
+{
+	struct hf_reg_gateway gateway;
+
+	return hf_channel_find(control, id) ||
+	       (hf_registry_gateway_get(control->reg, id, &gateway) == 0 &&
+		hf_watch_connected(control, &gateway));
+}
+
 /* Why the gateway has not answered this version yet, the nearest cause first. */
 static void explain_waiting(struct hf_control *control, const struct hf_reg_placement *p,
 			    char *reason)
@@ -56,10 +67,10 @@ static void explain_waiting(struct hf_control *control, const struct hf_reg_plac
 	if ((head.incarnation < control->info.incarnation || head.generation < p->version) &&
 	    obstacle[0])
 		snprintf(reason, HF_REG_REASON_MAX + 1, "%s", obstacle);
-	else if (!channel)
+	else if (!is_connected(control, p->gateway))
 		snprintf(reason, HF_REG_REASON_MAX + 1,
 			 "the gateway is away; it gets the change when it comes back");
-	else if (channel->refused_reason)
+	else if (channel && channel->refused_reason)
 		snprintf(reason, HF_REG_REASON_MAX + 1, "%s", channel->refused_reason);
 	else
 		snprintf(reason, HF_REG_REASON_MAX + 1, "%s",
@@ -80,7 +91,7 @@ int hf_status_of_volume(struct hf_control *control, const struct hf_reg_volume *
 		snprintf(reason, HF_REG_REASON_MAX + 1, "%s", p->report.reason);
 	else if (*status != HF_STATUS_AVAILABLE)
 		explain_waiting(control, p, reason);
-	else if (!hf_channel_find(control, p->gateway))
+	else if (!is_connected(control, p->gateway))
 		snprintf(reason, HF_REG_REASON_MAX + 1,
 			 "the gateway is away; this is its last report");
 	else
@@ -165,7 +176,7 @@ json_t *hf_status_volume_json(struct hf_control *control, const struct hf_reg_vo
 	set_text(object, "gateway_id", hf_id_format(HF_ID_GATEWAY, gateway.id, id));
 	set_text(object, "gateway_name", gateway.name);
 	json_object_set_new(object, "gateway_connected",
-			    json_boolean(hf_channel_find(control, gateway.id) != NULL));
+			    json_boolean(hf_watch_connected(control, &gateway)));
 	set_text(object, "target", v->target);
 	set_text(object, "portal",
 		 placement.report.portal[0] ? placement.report.portal : gateway.portal);
@@ -214,6 +225,14 @@ static void add_channel(json_t *object, const struct hf_channel *channel)
 	set_text(object, "problem", channel->refused_reason ? channel->refused_reason : "");
 }
 
+static void set_process(json_t *object, uint64_t process)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%016" PRIx64, process);
+	set_text(object, "process", text);
+}
+
 json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_gateway *g)
 {
 	struct hf_channel *channel = hf_channel_find(control, g->id);
@@ -222,6 +241,9 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 	uint64_t volumes = 0;
 	json_t *object = json_object();
 
+	/* Another process was granted a higher one. */
+	if (channel && channel->epoch < g->epoch)
+		channel = NULL;
 	hf_registry_document_head(control->reg, g->id, &head);
 	hf_registry_placement_visit(control->reg, 0, g->id, count_volume, &volumes);
 	set_text(object, "gateway_id", hf_id_format(HF_ID_GATEWAY, g->id, id));
@@ -229,9 +251,13 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 	set_text(object, "state", gateway_state_text(g->state));
 	set_text(object, "reason", g->reason);
 	json_object_set_new(object, "connected",
-			    json_boolean(channel != NULL ||
+			    json_boolean(hf_watch_connected(control, g) ||
 					 (g->state == HF_REG_GATEWAY_CLAIMED &&
 					  hf_activation_connected(control, g->identity_key))));
+	if (hf_watch_connected(control, g))
+		set_process(object, channel ? control->process : g->process);
+	else
+		json_object_set_new(object, "process", json_null());
 	set_text(object, "host", g->host);
 	set_text(object, "version", g->version);
 	set_text(object, "portal", g->portal);
@@ -258,6 +284,11 @@ json_t *hf_status_info_json(struct hf_control *control)
 	json_t *object = json_object();
 
 	set_text(object, "version", HF_VERSION);
+	set_process(object, control->process);
+	json_object_set_new(object, "registry_away",
+			    json_boolean(control->registry_away_since_ms > 0));
+	json_object_set_new(object, "hints_travel",
+			    json_boolean(hf_route_connected(control->route)));
 	set_text(object, "tenant", hf_id_format(HF_ID_TENANT, control->info.tenant, id));
 	set_number(object, "incarnation", control->info.incarnation);
 	set_number(object, "schema", control->info.schema);

@@ -136,22 +136,6 @@ static int bump_all(struct hf_control *control)
 	return err;
 }
 
-static int remember(struct hf_control *control, const char *fingerprint)
-{
-	char hex[2 * HF_REG_SECRET_MAX + 1];
-	int err = hf_registry_begin(control->reg);
-
-	if (err)
-		return err;
-	hf_hex_encode(hex, control->store_sealed, control->store_sealed_length);
-	err = hf_registry_setting_put(control->reg, "store_sealed", hex);
-	if (!err)
-		err = hf_registry_setting_put(control->reg, "store_fingerprint", fingerprint);
-	if (!err)
-		err = bump_all(control);
-	return hf_registry_end(control->reg, err);
-}
-
 static int recall(struct hf_control *control)
 {
 	char hex[2 * HF_REG_SECRET_MAX + 1];
@@ -161,6 +145,26 @@ static int recall(struct hf_control *control)
 		return err;
 	control->store_sealed_length = strlen(hex) / 2;
 	return hf_hex_decode(control->store_sealed, control->store_sealed_length, hex);
+}
+
+/* Another process with the same settings may have been first: its secret is as good. */
+static int remember(struct hf_control *control, const char *fingerprint)
+{
+	char hex[2 * HF_REG_SECRET_MAX + 1], known[2 * HF_HASH_BYTES + 1] = "";
+	int err = hf_registry_begin(control->reg);
+
+	if (err)
+		return err;
+	hf_registry_setting_get(control->reg, "store_fingerprint", known, sizeof known);
+	if (strcmp(fingerprint, known) == 0)
+		return hf_registry_end(control->reg, recall(control));
+	hf_hex_encode(hex, control->store_sealed, control->store_sealed_length);
+	err = hf_registry_setting_put(control->reg, "store_sealed", hex);
+	if (!err)
+		err = hf_registry_setting_put(control->reg, "store_fingerprint", fingerprint);
+	if (!err)
+		err = bump_all(control);
+	return hf_registry_end(control->reg, err);
 }
 
 struct asking {

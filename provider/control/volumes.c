@@ -84,7 +84,34 @@ int hf_volume_may_create(struct hf_control *control, const char *name,
 	return err ? err : check_room(control, gateway->id, message);
 }
 
-/* Ends the transaction; afterwards the gateway's document is on its way. */
+static int registry_failed(struct hf_control *control, int err, struct hf_errmsg *message)
+{
+	return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
+}
+
+/* Begins a transaction and reads the volume as it is now, so that what is decided on it stays true:
+ * another process may have changed it since it was found. */
+static int start(struct hf_control *control, struct hf_reg_volume *volume,
+		 struct hf_errmsg *message)
+{
+	char name[HF_REG_NAME_MAX + 1];
+	int err = hf_registry_begin(control->reg);
+
+	if (err)
+		return registry_failed(control, err, message);
+	snprintf(name, sizeof name, "%s", volume->name);
+	err = hf_registry_volume_get(control->reg, volume->id, volume);
+	if (!err && !volume->gone)
+		return 0;
+	if (!err || err == HF_ENOENT)
+		err = hf_fail(message, HF_ENOENT, "%s was deleted", name);
+	else
+		registry_failed(control, err, message);
+	return hf_registry_end(control->reg, err);
+}
+
+/* Ends the transaction, committing if `err` is 0; afterwards the gateway's document is on its way.
+ * An error without a message is the registry's. */
 static int finish(struct hf_control *control, int err, const char *who, const char *action,
 		  const struct hf_reg_volume *volume, uint64_t gateway, struct hf_errmsg *message)
 {
@@ -94,8 +121,13 @@ static int finish(struct hf_control *control, int err, const char *who, const ch
 		hf_control_audit(control, who, action, hf_id_format(HF_ID_VOLUME, volume->id, id),
 				 volume->name);
 	err = hf_registry_end(control->reg, err);
+	if (err && message->text[0])
+		return err;
 	if (err == HF_EEXIST)
 		return hf_fail(message, err, "a volume named %s exists", volume->name);
+	if (err == HF_EUNKNOWN)
+		return hf_fail(message, err, "%.200s; look at the volume",
+			       hf_registry_why(control->reg));
 	if (err)
 		return hf_fail(message, err, "nothing was changed: %.200s",
 			       hf_registry_why(control->reg));
@@ -127,7 +159,7 @@ int hf_volume_create(struct hf_control *control, const char *who, struct hf_reg_
 	volume->attach_epoch = 1;
 	err = hf_registry_begin(control->reg);
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
+		return registry_failed(control, err, message);
 	err = hf_registry_volume_insert(control->reg, volume);
 	if (!err)
 		err = place(control, volume->id, volume->gateway, HF_REG_ATTACHED, 1);
@@ -164,17 +196,16 @@ int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_
 	int err = check_active(gateway, message);
 
 	if (!err)
-		err = check_attachable(control, volume, gateway, message);
-	if (!err && gateway->id != volume->gateway)
-		err = check_room(control, gateway->id, message);
+		err = start(control, volume, message);
 	if (err)
 		return err;
-	err = hf_registry_begin(control->reg);
-	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
+	err = check_attachable(control, volume, gateway, message);
+	if (!err && gateway->id != volume->gateway)
+		err = check_room(control, gateway->id, message);
 	volume->gateway = gateway->id;
 	volume->attach_epoch++;
-	err = hf_registry_volume_update(control->reg, volume);
+	if (!err)
+		err = hf_registry_volume_update(control->reg, volume);
 	if (!err)
 		err = place(control, volume->id, gateway->id, HF_REG_ATTACHED,
 			    volume->attach_epoch);
@@ -185,31 +216,25 @@ int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_
 		     struct hf_errmsg *message)
 {
 	struct hf_reg_placement p;
-	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+	int err = start(control, volume, message);
 
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
-	if (p.desired == HF_REG_DETACHED)
-		return 0;
-	if (p.desired == HF_REG_DELETED)
-		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
-	err = hf_registry_begin(control->reg);
-	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
-	err = place(control, volume->id, volume->gateway, HF_REG_DETACHED, volume->attach_epoch);
+		return err;
+	err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+	if (!err && p.desired == HF_REG_DETACHED)
+		return hf_registry_end(control->reg, 0);
+	if (!err && p.desired == HF_REG_DELETED)
+		err = hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
+	if (!err)
+		err = place(control, volume->id, volume->gateway, HF_REG_DETACHED,
+			    volume->attach_epoch);
 	return finish(control, err, who, "volume detach", volume, volume->gateway, message);
 }
 
-int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
-		   uint64_t size_bytes, bool *attached, struct hf_errmsg *message)
+static int check_growable(const struct hf_reg_volume *volume, const struct hf_reg_placement *p,
+			  uint64_t size_bytes, struct hf_errmsg *message)
 {
-	struct hf_reg_placement p;
-	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
-
-	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
-	*attached = p.desired == HF_REG_ATTACHED;
-	if (p.desired == HF_REG_DELETED)
+	if (p->desired == HF_REG_DELETED)
 		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
 	if (!volume->created)
 		return hf_fail(message, HF_EBUSY, "%s is still being created", volume->name);
@@ -217,13 +242,26 @@ int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_vo
 		return hf_fail(message, HF_EINVAL,
 			       "%s has %" PRIu64 " bytes and a volume cannot shrink", volume->name,
 			       volume->size_bytes);
-	if (size_bytes == volume->size_bytes)
-		return 0;
-	err = hf_registry_begin(control->reg);
+	return 0;
+}
+
+int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		   uint64_t size_bytes, bool *attached, struct hf_errmsg *message)
+{
+	struct hf_reg_placement p;
+	int err = start(control, volume, message);
+
 	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
+		return err;
+	err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+	if (!err)
+		err = check_growable(volume, &p, size_bytes, message);
+	*attached = !err && p.desired == HF_REG_ATTACHED;
+	if (!err && size_bytes == volume->size_bytes)
+		return hf_registry_end(control->reg, 0);
 	volume->size_bytes = size_bytes;
-	err = hf_registry_volume_update(control->reg, volume);
+	if (!err)
+		err = hf_registry_volume_update(control->reg, volume);
 	if (!err)
 		err = place(control, volume->id, volume->gateway, p.desired, p.attach_epoch);
 	return finish(control, err, who, "volume grow", volume, volume->gateway, message);
@@ -268,15 +306,14 @@ int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_
 		     bool force, struct hf_errmsg *message)
 {
 	struct placements all = {.count = 0};
-	int err = force ? 0 : check_unused(control, volume, message);
+	int err = start(control, volume, message);
 
-	if (!err)
-		err = hf_registry_placement_visit(control->reg, volume->id, 0, collect, &all);
 	if (err)
 		return err;
-	err = hf_registry_begin(control->reg);
-	if (err)
-		return hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg));
+	if (!force)
+		err = check_unused(control, volume, message);
+	if (!err)
+		err = hf_registry_placement_visit(control->reg, volume->id, 0, collect, &all);
 	for (unsigned i = 0; !err && i < all.count; i++)
 		if (all.items[i].desired != HF_REG_DELETED)
 			err = place(control, volume->id, all.items[i].gateway, HF_REG_DELETED,

@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "provider/control/channel.h"
 #include "provider/control/status.h"
+#include "provider/control/watch.h"
 
 #define WAITER_MAGIC    0x77616974u
 #define FAILED_LASTS_MS 3000u
@@ -59,6 +60,18 @@ static void answer_late(struct waiter *w, enum hf_status status, const char *why
 	answer(w, HF_ETIMEDOUT, reason, json);
 }
 
+/* It may come back before the deadline; the change itself is stored. */
+static void registry_failed(struct waiter *w, int err, uint64_t now_ms)
+{
+	char reason[HF_REG_REASON_MAX + 64];
+
+	if ((err == HF_ENOTREADY || err == HF_EBUSY) && now_ms < w->deadline_ms)
+		return;
+	snprintf(reason, sizeof reason, "the registry does not answer: %.200s",
+		 hf_registry_why(w->control->reg));
+	answer(w, err, reason, NULL);
+}
+
 static void check_volume(struct waiter *w, uint64_t now_ms)
 {
 	char why[HF_REG_REASON_MAX + 1];
@@ -75,7 +88,7 @@ static void check_volume(struct waiter *w, uint64_t now_ms)
 	if (!err)
 		err = hf_status_of_volume(w->control, &volume, &placement, &status, why);
 	if (err) {
-		answer(w, err, "the registry does not answer", NULL);
+		registry_failed(w, err, now_ms);
 		return;
 	}
 	if (status != HF_STATUS_FAILED)
@@ -97,10 +110,10 @@ static void check_gateway(struct waiter *w, uint64_t now_ms)
 	int err = hf_registry_gateway_get(w->control->reg, w->gateway, &gateway);
 
 	if (err)
-		answer(w, err, "the registry does not answer", NULL);
+		registry_failed(w, err, now_ms);
 	else if (gateway.state == HF_REG_GATEWAY_REFUSED)
 		answer(w, HF_EACCES, gateway.reason, hf_status_gateway_json(w->control, &gateway));
-	else if (hf_channel_find(w->control, w->gateway))
+	else if (hf_watch_connected(w->control, &gateway))
 		answer(w, 0, "", hf_status_gateway_json(w->control, &gateway));
 	else if (now_ms >= w->deadline_ms)
 		answer(w, HF_ETIMEDOUT, "the gateway has not connected with its certificate yet",
@@ -197,6 +210,7 @@ void hf_wait_volume(struct hf_control *control, struct hf_local_request *request
 	if (!w)
 		return;
 	w->volume = volume->id;
+	w->gateway = volume->gateway;
 	snprintf(w->name, sizeof w->name, "%s", volume->name);
 	check(w);
 }

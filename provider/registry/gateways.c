@@ -164,6 +164,19 @@ int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoc
 	return absent_or_fenced(reg, id, err);
 }
 
+int hf_registry_process_left(struct hf_registry *reg, uint64_t now_ms)
+{
+	return hf_db_run(reg->db, NULL, NULL,
+			 "UPDATE gateways SET process = 0, last_seen_ms = $1 WHERE process = $2",
+			 "ii", now_ms, reg->process);
+}
+
+int hf_registry_forget_holders(struct hf_registry *reg)
+{
+	return hf_db_run(reg->db, NULL, NULL, "UPDATE gateways SET process = 0 WHERE process != 0",
+			 "");
+}
+
 int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *generation)
 {
 	return hf_db_one(reg->db, hf_db_read_u64, generation,
@@ -179,10 +192,11 @@ int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit v
 	return hf_db_run(reg->db, read_each, &visitor,
 			 "SELECT " COLUMNS
 			 " FROM gateways g WHERE g.state = 3 AND g.generation > 0 "
+			 "AND (g.process = 0 OR g.process = $1) "
 			 "AND NOT EXISTS (SELECT 1 FROM documents d, meta m WHERE d.gateway = g.id "
 			 "AND d.incarnation = m.incarnation AND d.generation = g.generation) "
 			 "ORDER BY g.id",
-			 "");
+			 "i", reg->process);
 }
 
 /* ---- Work for holders ------------------------------------------------------------------------ */

@@ -251,10 +251,17 @@ int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoc
 /* The connection of this epoch ended; HF_EFENCED if a higher one was granted since. */
 int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms);
 
+/* The same for all that this process holds: it stops. */
+int hf_registry_process_left(struct hf_registry *reg, uint64_t now_ms);
+
+/* There is no other process than this one, which begins: nobody holds anything. */
+int hf_registry_forget_holders(struct hf_registry *reg);
+
 /* The desired state changes: generation + 1. */
 int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *generation);
 
-/* Active gateways whose desired state has no signed document yet. */
+/* Active gateways whose desired state has no signed document yet, but for those that another
+ * process holds, which finds them itself. */
 int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit visit,
 				 void *context);
 

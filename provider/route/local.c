@@ -40,10 +40,12 @@ static void tell(uv_timer_t *timer)
 		r->hint(r->context, r->told[i]);
 }
 
-static void local_notify(struct hf_route *route, uint64_t gateway)
+static void local_notify(struct hf_route *route, uint64_t gateway, bool here_too)
 {
 	struct local_route *r = local_of(route);
 
+	if (!here_too)
+		return;
 	hf_hints_add(&r->waiting, gateway);
 	uv_timer_start(&r->soon, tell, 0, 0);
 }

@@ -172,11 +172,12 @@ static void publish(uv_timer_t *timer)
 	}
 }
 
-static void nats_notify(struct hf_route *route, uint64_t gateway)
+static void nats_notify(struct hf_route *route, uint64_t gateway, bool here_too)
 {
 	struct nats_route *r = nats_of(route);
 
-	hf_route_notify(r->local, gateway);
+	if (here_too)
+		hf_route_notify(r->local, gateway);
 	hf_hints_add(&r->waiting, gateway);
 	uv_timer_start(&r->soon, publish, 0, 0);
 }

@@ -16,7 +16,7 @@ struct hf_route;
 typedef void (*hf_route_hint)(void *context, uint64_t gateway);
 
 struct hf_route_ops {
-	void (*notify)(struct hf_route *route, uint64_t gateway);
+	void (*notify)(struct hf_route *route, uint64_t gateway, bool here_too);
 	bool (*connected)(struct hf_route *route);
 	void (*close)(struct hf_route *route);
 };
@@ -46,7 +46,13 @@ int hf_route_open_nats(uv_loop_t *loop, const struct hf_route_nats *settings, hf
 /* To all processes, this one too. `hint` is called later, never from inside. */
 static inline void hf_route_notify(struct hf_route *route, uint64_t gateway)
 {
-	route->ops->notify(route, gateway);
+	route->ops->notify(route, gateway, true);
+}
+
+/* To all but this one. */
+static inline void hf_route_notify_others(struct hf_route *route, uint64_t gateway)
+{
+	route->ops->notify(route, gateway, false);
 }
 
 /* False while hints do not reach the other processes. */

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 
+import swarm
 from story import BIN, free_ports, wait_until
 
 
@@ -337,3 +338,21 @@ class Cluster:
         if self.nats:
             self.nats.stop()
         self.postgres.stop(signal.SIGQUIT)
+
+
+def swarm_at(cluster, name, providers, count):
+    """Simulated gateways (tests/lib/swarm.py) that dial only these processes, all held."""
+    identities = cluster.folder + "/identities"
+    if not os.path.exists(identities):
+        swarm.prepare(cluster.postgres.url, cluster.signer.settings["run_dir"], count, 5,
+                      identities)
+    gateways = swarm.Swarm(f"{cluster.folder}/{name}", identities,
+                           [p.channel for p in providers])
+    gateways.start()
+    gateways.wait("all are held", held=count)
+    return gateways
+
+
+def epochs(gateways, gateway):
+    """Of the connections that this one was told it holds, in order."""
+    return [e[3] for e in gateways.effects() if e[1] == "held" and e[2] == gateway]

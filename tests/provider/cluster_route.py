@@ -9,25 +9,14 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from cluster import Cluster  # noqa: E402
+from cluster import Cluster, epochs, swarm_at  # noqa: E402
 from story import check, story, wait_until  # noqa: E402
-from swarm import Swarm, prepare  # noqa: E402
 
 GATEWAYS = 12
+GATEWAY = "swarm-000003"
 
 
-def swarm_at(cluster, name, *providers):
-    """All gateways, dialling only these processes."""
-    identities = cluster.folder + "/identities"
-    if not os.path.exists(identities):
-        prepare(cluster.postgres.url, cluster.signer.settings["run_dir"], GATEWAYS, 5, identities)
-    swarm = Swarm(cluster.folder + "/" + name, identities, [p.channel for p in providers])
-    swarm.start()
-    swarm.wait("all are held", held=GATEWAYS)
-    return swarm
-
-
-def change(provider, name, gateway="swarm-000003"):
+def change(provider, name, gateway=GATEWAY):
     """Creates a volume through this process; how long it took until it was available."""
     began = time.monotonic()
     volume = provider.must("volume", "create", "--gateway", gateway, "--name", name, "--size",
@@ -36,28 +25,89 @@ def change(provider, name, gateway="swarm-000003"):
     return time.monotonic() - began
 
 
+def hints_travel(cluster):
+    for provider in cluster.providers:
+        wait_until(f"hints of {provider.address} travel",
+                   lambda p=provider: p.must("info")["hints_travel"])
+
+
 def asked_anywhere(folder):
     with Cluster(folder) as cluster:
         one, two, three = cluster.providers
-        swarm = swarm_at(cluster, "swarm", two)
+        swarm = swarm_at(cluster, "swarm", [two], GATEWAYS)
         try:
-            for provider in cluster.providers:
-                wait_until("hints travel", lambda p=provider: p.said("hints travel over"))
+            hints_travel(cluster)
             took = [change(provider, f"v{number}")
                     for number, provider in enumerate(cluster.providers)]
-            print(f"created and available at holder and elsewhere after {took} s")
+            print(f"available {[round(t, 3) for t in took]} s after being asked for at the "
+                  "processes; the second holds")
+            holder = two.must("info")["process"]
             for provider in cluster.providers:
                 seen = provider.must("volume", "list")
-                check([v["status"] for v in seen] == ["available"] * 3,
-                      f"{provider.address} sees {[v['status'] for v in seen]}")
+                check([(v["status"], v["gateway_connected"]) for v in seen] ==
+                      [("available", True)] * 3, f"{provider.address} sees {seen}")
+                gateways = provider.must("gateway", "list")
+                check([(g["connected"], g["process"]) for g in gateways] ==
+                      [(True, holder)] * GATEWAYS, f"{provider.address} sees {gateways}")
             one.must("volume", "detach", "v0", "--wait")
             three.must("volume", "delete", "v0", "--wait")
             check(len(two.must("volume", "list")) == 2, "v0 is still there")
-            check(one.ask("volume", "create", "--gateway", "swarm-000003", "--name", "v1", "--size",
+            check(one.ask("volume", "create", "--gateway", GATEWAY, "--name", "v1", "--size",
                           "64MiB")[0] != 0, "a name was given twice")
+            swarm.stop()
+            for provider in cluster.providers:
+                wait_until(f"{provider.address} says that they are away", lambda p=provider:
+                           not any(g["connected"] for g in p.must("gateway", "list")))
+        finally:
+            swarm.stop()
+
+
+def hints_lost(folder):
+    with Cluster(folder) as cluster:
+        one, two, _ = cluster.providers
+        swarm = swarm_at(cluster, "swarm", [two], GATEWAYS)
+        try:
+            hints_travel(cluster)
+            cluster.nats.stop(0)
+            change(one, "one-node-gone")
+            cluster.nats.stop()
+            wait_until("it is said", lambda: not one.must("info")["hints_travel"])
+            slow = [change(one, f"no-hint-{i}") for i in range(3)]
+            check(max(slow) < 4, f"without hints it took {slow} s")
+            cluster.nats.start()
+            hints_travel(cluster)
+            quick = [change(one, f"hint-{i}") for i in range(3)]
+            check(min(quick) < 0.5, f"with hints it took {quick} s")
+            print(f"without hints {[round(t, 2) for t in slow]} s, "
+                  f"with {[round(t, 2) for t in quick]} s")
+        finally:
+            swarm.stop()
+
+
+def holder_killed(folder):
+    with Cluster(folder, ping_interval_ms=1000) as cluster:
+        one, two, three = cluster.providers
+        swarm = swarm_at(cluster, "swarm", cluster.providers, GATEWAYS)
+        try:
+            hints_travel(cluster)
+            ids = {g["gateway_id"]: g for g in one.must("gateway", "list")}
+            lost = one.must("info")["process"]
+            held_there = [i for i, g in ids.items() if g["process"] == lost]
+            check(0 < len(held_there) < GATEWAYS, f"{len(held_there)} are held by the first")
+            one.stop(signal.SIGKILL)
+            # One of them: it is commandable again as soon as another process holds it.
+            change(two, "after", gateway=ids[held_there[0]]["name"])
+            for provider in (two, three):
+                wait_until("all are held elsewhere", lambda p=provider: all(
+                    g["connected"] and g["process"] != lost for g in p.must("gateway", "list")))
+            for i in held_there:
+                seen = epochs(swarm, i.removeprefix("sgw-"))
+                check(len(seen) > 1 and seen == sorted(set(seen)), f"epochs of {i}: {seen}")
+            one.start().wait_ready()
+            change(one, "back", gateway=ids[held_there[0]]["name"])
         finally:
             swarm.stop()
 
 
 if __name__ == "__main__":
-    story([asked_anywhere])
+    story([asked_anywhere, hints_lost, holder_killed])

@@ -1,0 +1,22 @@
+/* What a process tells the registry about its connections and learns from it, beside the changes
+ * that travel: watch.c. Loop's thread. */
+#ifndef HF_PROVIDER_CONTROL_WATCH_H
+#define HF_PROVIDER_CONTROL_WATCH_H
+
+#include "provider/control/control.h"
+
+/* Once a second, before everything else: is the registry there, is it still the same incarnation;
+ * stores which connections ended. */
+void hf_watch_tick(struct hf_control *control);
+/* A hint, from this process or another: there may be work for this gateway, it may have another
+ * holder, or its state has changed. */
+void hf_watch_hinted(void *control, uint64_t gateway);
+/* The connection of this epoch ended. */
+void hf_watch_left(struct hf_control *control, uint64_t gateway, uint64_t epoch);
+/* The process stops: none of its connections remains. */
+void hf_watch_close(struct hf_control *control);
+/* Is a gateway with this row connected, to whichever process? Elsewhere as of its holder's last
+ * word, which comes every 30 s. */
+bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway *gateway);
+
+#endif
