@@ -3,12 +3,9 @@
 
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/file.h"
+#include "base/secret_file.h"
 #include "net/dial.h"
 
 #define BASE64_MAX (4u * ((HF_PROXY_CREDENTIALS_MAX + 2) / 3) + 1)
@@ -47,51 +44,20 @@ int hf_proxy_parse(const char *url, const char *credentials_file, struct hf_prox
 	return 0;
 }
 
-/* One line, and a user in it. RFC 7617 2: no control characters. */
-static int check_credentials(const char *path, char *text, struct hf_errmsg *message)
-{
-	size_t length = strcspn(text, "\n");
-
-	if (text[length] == '\n' && text[length + 1] == '\0')
-		text[length] = '\0';
-	if (length > 0 && text[length - 1] == '\r')
-		text[length - 1] = '\0';
-	for (const char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return hf_fail(message, HF_EINVAL, "%s: wants one line, user:password",
-				       path);
-	if (!strchr(text, ':') || text[0] == ':')
-		return hf_fail(message, HF_EINVAL, "%s: wants one line, user:password", path);
-	return 0;
-}
-
 int hf_proxy_credentials(const struct hf_proxy *proxy, char text[HF_PROXY_CREDENTIALS_MAX + 1],
 			 struct hf_errmsg *message)
 {
 	const char *path = proxy->credentials_file;
-	struct stat info;
-	uint8_t *bytes;
-	size_t length;
 	int err;
 
 	text[0] = '\0';
 	if (!path[0])
 		return 0;
-	if (stat(path, &info) == 0 && (!S_ISREG(info.st_mode) || (info.st_mode & 077) != 0))
-		return hf_fail(message, HF_EACCES,
-			       "%s: must be a file that only its owner can read (0600)", path);
-	err = hf_file_read(path, HF_PROXY_CREDENTIALS_MAX, &bytes, &length, message);
-	if (err)
+	err = hf_secret_line_read(path, text, HF_PROXY_CREDENTIALS_MAX + 1, message);
+	if (err || (strchr(text, ':') && text[0] != ':'))
 		return err;
-	if (memchr(bytes, '\0', length))
-		err = hf_fail(message, HF_EINVAL, "%s: wants one line, user:password", path);
-	else
-		err = check_credentials(path, (char *)bytes, message);
-	if (!err)
-		snprintf(text, HF_PROXY_CREDENTIALS_MAX + 1, "%s", (const char *)bytes);
-	explicit_bzero(bytes, length);
-	free(bytes);
-	return err;
+	explicit_bzero(text, HF_PROXY_CREDENTIALS_MAX + 1);
+	return hf_fail(message, HF_EINVAL, "%s: wants one line, user:password", path);
 }
 
 int hf_proxy_request(const struct hf_proxy *proxy, const char *host, uint16_t port,

@@ -25,6 +25,12 @@ struct hf_store_config {
 	const char *secret_key;    /* S3; never logged */
 	const char *session_token; /* NULL: none */
 	const char *ca_file; /* PEM that the endpoint's certificate must chain to; NULL: system */
+	/* HTTP proxy to an S3 store, "http://HOST:PORT", reached with CONNECT; NULL: none. */
+	const char *proxy;
+	/* File (0600) with user:password for it, read at open and when the proxy refuses; NULL:
+	 * none.
+	 */
+	const char *proxy_credentials_file;
 	unsigned connections_max;     /* 0: 8 */
 	uint64_t default_deadline_ms; /* of an operation without one; 0: 60000 */
 };

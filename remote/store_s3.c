@@ -168,6 +168,8 @@ static void attempt_finished(CURL *easy, CURLcode code)
 	op = private;
 	HF_CHECK_MAGIC(op, HF_S3_OP_MAGIC);
 	store = op->store;
+	if (code != CURLE_OK)
+		hf_s3_proxy_refused(&store->proxy, easy, uv_hrtime());
 	leave_connection(op);
 	verdict = hf_s3_answer_judge(op, code, &status);
 	hf_s3_request_reset(op);
@@ -364,6 +366,7 @@ static void s3_destroy(struct hf_store *base)
 	hf_s3_credentials_free(&store->credentials);
 	free(store->region);
 	free(store->ca_file);
+	hf_s3_proxy_close(&store->proxy);
 	free(store);
 }
 
@@ -402,6 +405,10 @@ static int configure(struct hf_s3_store *store, const struct hf_store_config *co
 	store->ca_file = config->ca_file ? strdup(config->ca_file) : NULL;
 	if (!store->region || (config->ca_file && !store->ca_file))
 		return HF_ENOMEM;
+	err = hf_s3_proxy_open(&store->proxy, config->proxy, config->proxy_credentials_file,
+			       message);
+	if (err)
+		return hf_fail_in(message, err, "store: the proxy");
 	store->signer = (struct hf_sigv4_signer){
 		.access_key = store->credentials.access_key,
 		.secret_key = store->credentials.secret_key,

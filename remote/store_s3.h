@@ -31,6 +31,13 @@ struct hf_s3_credentials {
 	char *access_key, *secret_key, *session_token; /* the last may be NULL */
 };
 
+/* store_s3_proxy.c */
+struct hf_s3_proxy {
+	char *url;                            /* NULL: none */
+	char *credentials_file, *credentials; /* NULL: none; never logged */
+	uint64_t warned_ns;
+};
+
 /* The answer to one attempt, while it arrives. */
 struct hf_s3_answer {
 	int http;       /* status code; 0: none yet */
@@ -79,6 +86,7 @@ struct hf_s3_store {
 	struct hf_s3_credentials credentials;
 	struct hf_sigv4_signer signer;
 	char *region, *ca_file;
+	struct hf_s3_proxy proxy;
 	int64_t clock_offset_s; /* the server's clock minus ours, once it complained */
 	unsigned connections_max;
 	unsigned bulk_max; /* connections that one kind may take while the other waits */
@@ -97,6 +105,16 @@ int hf_s3_place_parse(struct hf_s3_place *place, bool tls, const char *text,
 int hf_s3_credentials_set(struct hf_s3_credentials *credentials, const char *access_key,
 			  const char *secret_key, const char *session_token);
 void hf_s3_credentials_free(struct hf_s3_credentials *credentials);
+
+/* Copies; HF_EACCES, HF_EINVAL … if the credentials cannot be read. */
+int hf_s3_proxy_open(struct hf_s3_proxy *proxy, const char *url, const char *credentials_file,
+		     struct hf_errmsg *message);
+void hf_s3_proxy_forget(struct hf_s3_proxy *proxy); /* the credentials */
+void hf_s3_proxy_close(struct hf_s3_proxy *proxy);
+void hf_s3_proxy_apply(const struct hf_s3_proxy *proxy, CURL *easy);
+/* An attempt failed: if the proxy refused the tunnel, says so (once a minute) and reads the
+ * credentials again. */
+void hf_s3_proxy_refused(struct hf_s3_proxy *proxy, CURL *easy, uint64_t now_ns);
 
 /* Prepares op->easy for one signed attempt; 0 or HF_E…. */
 int hf_s3_request_prepare(struct hf_s3_op *op);

@@ -7,6 +7,7 @@
 
 #include "gateway/volumed/ring_host.h"
 #include "gateway/volumed/volumed.h"
+#include "net/proxy.h"
 
 /* The ends of the range are those of a size or number; none for a text. */
 #define KEY(kind, field, value, text, ...)                                                         \
@@ -55,6 +56,8 @@ const struct hf_conf_key hf_volumed_keys[] = {
 	    UINT32_MAX - 1),
 	KEY(NUMBER, tgtds, "1", "tgtd, the first with tgt_uid, each next with one more", 1,
 	    HF_RING_TGTDS_MAX),
+	KEY(TEXT, proxy, "", "http://host:port of the HTTP proxy to an S3 store"),
+	KEY(TEXT, proxy_credentials, "", "file (0600) with one line user:password for the proxy"),
 	{NULL},
 };
 
@@ -110,8 +113,13 @@ static int fill_path(const struct hf_volumed_config *c, char **path, const char 
 int hf_volumed_check_config(void *context, struct hf_errmsg *message)
 {
 	struct hf_volumed_config *config = context;
+	struct hf_proxy proxy;
 	int err = check_paths(config, message);
 
+	if (!err && config->proxy[0])
+		err = hf_proxy_parse(config->proxy, config->proxy_credentials, &proxy, message);
+	else if (!err && config->proxy_credentials[0])
+		err = hf_fail(message, HF_EINVAL, "`proxy_credentials` without `proxy`");
 	if (!err)
 		err = check_segments(config, message);
 	if (!err)

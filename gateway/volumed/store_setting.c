@@ -33,8 +33,9 @@ struct change {
 struct hf_store_setting {
 	const struct hf_state *state;
 	struct hf_env_uv *env;
-	Holdfast__VolumedStore *current; /* NULL: none yet */
-	bool in_use;                     /* the environment has it; else `retry` is armed */
+	const char *proxy, *proxy_credentials; /* "": none */
+	Holdfast__VolumedStore *current;       /* NULL: none yet */
+	bool in_use;                           /* the environment has it; else `retry` is armed */
 	struct hf_timer retry;
 	struct hf_list changes; /* the first is under way */
 	unsigned count;
@@ -148,7 +149,10 @@ static void ca_done(struct hf_work *work)
 			   .access_key = text_or_null(store->access_key),
 			   .secret_key = text_or_null(store->secret_key),
 			   .session_token = text_or_null(store->session_token),
-			   .ca_file = text_or_null(change->ca_path)},
+			   .ca_file = text_or_null(change->ca_path),
+			   .proxy = text_or_null(change->setting->proxy),
+			   .proxy_credentials_file =
+				   text_or_null(change->setting->proxy_credentials)},
 		.done = applied,
 	};
 	hf_env_uv_set_store(change->setting->env, &change->env);
@@ -255,7 +259,8 @@ bool hf_store_setting_in_use(const struct hf_store_setting *setting)
 }
 
 struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
-						 struct hf_env_uv *env)
+						 struct hf_env_uv *env, const char *proxy,
+						 const char *proxy_credentials)
 {
 	struct hf_store_setting *setting = calloc(1, sizeof *setting);
 
@@ -263,6 +268,8 @@ struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
 		return NULL;
 	setting->state = state;
 	setting->env = env;
+	setting->proxy = proxy;
+	setting->proxy_credentials = proxy_credentials;
 	setting->retry.fired = retry_fired;
 	hf_list_init(&setting->changes);
 	return setting;

@@ -10,9 +10,11 @@
 
 struct hf_store_setting;
 
-/* NULL: out of memory. `state` and `env` outlive it. */
+/* NULL: out of memory. What is given outlives it. `proxy` and `proxy_credentials`: as in the
+ * configuration, "" for none; they count for every store. */
 struct hf_store_setting *hf_store_setting_create(const struct hf_state *state,
-						 struct hf_env_uv *env);
+						 struct hf_env_uv *env, const char *proxy,
+						 const char *proxy_credentials);
 /* Takes over `store`. `done` exactly once, later or from inside. The same store as before is done
  * at once. A store that is refused leaves the one before in use. */
 void hf_store_setting_change(struct hf_store_setting *setting, Holdfast__VolumedStore *store,

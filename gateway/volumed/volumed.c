@@ -156,7 +156,9 @@ static void env_up(struct hf_steps *steps, void *context)
 	int err = hf_env_uv_open(&config, &volumed->env, &message);
 
 	if (!err) {
-		volumed->store = hf_store_setting_create(&volumed->state, volumed->env);
+		volumed->store = hf_store_setting_create(&volumed->state, volumed->env,
+							 volumed->config->proxy,
+							 volumed->config->proxy_credentials);
 		HF_ASSERT(volumed->store);
 	}
 	hf_steps_next(steps, err, &message);

@@ -24,8 +24,10 @@ struct hf_volumed_config {
 	uint64_t memory_tier_rings;
 	uint64_t map_memory; /* bytes */
 	uint64_t requests;
-	uint64_t tgt_uid; /* of the first tgtd, which may connect to ring.sock; 0: none */
-	uint64_t tgtds;   /* the next ones' uids follow */
+	uint64_t tgt_uid;        /* of the first tgtd, which may connect to ring.sock; 0: none */
+	uint64_t tgtds;          /* the next ones' uids follow */
+	char *proxy;             /* http://host:port to an S3 store; "": none */
+	char *proxy_credentials; /* file with user:password; "": none */
 };
 
 extern const struct hf_conf_key hf_volumed_keys[];

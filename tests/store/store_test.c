@@ -21,6 +21,8 @@ struct hf_store_config store_test_env_config(void)
 		.access_key = getenv("HF_TEST_STORE_ACCESS_KEY"),
 		.secret_key = getenv("HF_TEST_STORE_SECRET_KEY"),
 		.ca_file = getenv("HF_TEST_STORE_CA"),
+		.proxy = getenv("HF_TEST_STORE_PROXY"),
+		.proxy_credentials_file = getenv("HF_TEST_STORE_PROXY_CREDENTIALS_FILE"),
 	};
 }
 
