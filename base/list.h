@@ -62,6 +62,16 @@ static inline struct hf_list *hf_list_pop_front(struct hf_list *head)
 }
 
 /* Moves everything from `from` to the end of `to`; `from` is empty afterwards. */
+/* Counts: for figures, not for loops. */
+static inline size_t hf_list_length(const struct hf_list *head)
+{
+	size_t length = 0;
+
+	for (const struct hf_list *at = head->next; at != head; at = at->next)
+		length++;
+	return length;
+}
+
 static inline void hf_list_splice_back(struct hf_list *to, struct hf_list *from)
 {
 	if (hf_list_empty(from))

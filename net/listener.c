@@ -48,6 +48,7 @@ struct hf_listener {
 	bool closing;
 	struct hf_list greetings;
 	struct counter *counter;
+	struct hf_listener_counts counts;
 	void (*closed)(void *context);
 	void *closed_context;
 };
@@ -81,6 +82,7 @@ static void on_greeting_opened(void *context, const struct hf_peer *peer)
 
 	HF_CHECK_MAGIC(greeting, GREETING_MAGIC);
 	(void)peer;
+	listener->counts.opened++;
 	forget_greeting(greeting);
 	listener->config.accepted(listener->config.context, stream);
 }
@@ -92,6 +94,7 @@ static void on_greeting_lost(void *context, int err, const char *reason)
 	HF_CHECK_MAGIC(greeting, GREETING_MAGIC);
 	hf_info("connection from %s refused: %s (%s)", hf_stream_peer(greeting->stream)->address,
 		reason, hf_err_name(err));
+	greeting->listener->counts.failed++;
 	hf_stream_close(greeting->stream, NULL, NULL);
 	forget_greeting(greeting);
 }
@@ -128,6 +131,7 @@ static bool make_room(struct hf_listener *listener)
 		return false;
 	greeting = hf_container_of(listener->greetings.next, struct greeting, link);
 	HF_CHECK_MAGIC(greeting, GREETING_MAGIC);
+	listener->counts.crowded_out++;
 	hf_stream_close(greeting->stream, NULL, NULL);
 	forget_greeting(greeting);
 	return true;
@@ -153,11 +157,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
 		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+		listener->counts.accepted += fd >= 0;
 		/* A stream that made room is counted until this turn of the loop ends. */
 		if (fd >= 0 && (listener->counter->streams < listener->config.streams_max ||
 				make_room(listener))) {
 			greet(listener, fd);
 		} else if (fd >= 0) {
+			listener->counts.refused++;
 			close(fd);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 			   errno == ENOBUFS) {
@@ -254,6 +260,12 @@ uint16_t hf_listener_port(const struct hf_listener *listener)
 {
 	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
 	return listener->port;
+}
+
+void hf_listener_counts(const struct hf_listener *listener, struct hf_listener_counts *counts)
+{
+	HF_CHECK_MAGIC(listener, LISTENER_MAGIC);
+	*counts = listener->counts;
 }
 
 void hf_listener_set_tls(struct hf_listener *listener, struct hf_tls *tls)

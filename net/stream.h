@@ -77,6 +77,15 @@ struct hf_listener_config {
 int hf_listener_open(uv_loop_t *loop, const struct hf_listener_config *config,
 		     struct hf_listener **listener, struct hf_errmsg *message);
 uint16_t hf_listener_port(const struct hf_listener *listener);
+struct hf_listener_counts {
+	uint64_t accepted;    /* TCP connections */
+	uint64_t refused;     /* of them closed at once: no room */
+	uint64_t opened;      /* handshakes done */
+	uint64_t failed;      /* handshakes that failed or took too long */
+	uint64_t crowded_out; /* handshakes that made room for others */
+};
+/* Since it was opened. */
+void hf_listener_counts(const struct hf_listener *listener, struct hf_listener_counts *counts);
 /* Certificates may be renewed: new connections use this one. */
 void hf_listener_set_tls(struct hf_listener *listener, struct hf_tls *tls);
 /* Streams already handed over stay; those in handshake are closed. */

@@ -13,7 +13,9 @@
 #include "base/assert.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "gateway/agent/agent_internal.h"
+#include "gateway/agent/metrics.h"
 #include "gateway/agent/sources.h"
 #include "net/daemon.h"
 #include "net/dial.h"
@@ -34,6 +36,8 @@ const struct hf_conf_key hf_agent_keys[] = {
 	KEY(provider, "",
 	    "host:port of the provider (several: host:port, …), instead of those it named"),
 	KEY(proxy, "", "http://host:port of the HTTP proxy to the provider"),
+	KEY(metrics_listen, "",
+	    "addr:port or :port (loopback) of the page for Prometheus (empty: none)"),
 	KEY(proxy_credentials, "", "file (0600) with one line user:password for the proxy"),
 	{.name = "local_uid",
 	 .type = HF_CONF_NUMBER,
@@ -263,6 +267,10 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 						  .changed = on_volumes_changed,
 						  .looked = on_volumes_looked,
 						  .context = agent};
+	struct hf_http_config metrics = {.address = agent->config->metrics_listen,
+					 .get = hf_agent_metrics_page,
+					 .content_type = HF_METRICS_CONTENT_TYPE,
+					 .context = agent};
 	int err = hf_daemon_private_folder(agent->config->state_dir, message);
 
 	if (!err)
@@ -273,6 +281,8 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 		err = hf_console_open(agent, message);
 	if (!err)
 		err = hf_reconciler_open(&reconciler, &agent->reconciler, message);
+	if (!err && agent->config->metrics_listen[0])
+		err = hf_http_open(agent->loop, &metrics, &agent->metrics, message);
 	if (err)
 		return err;
 	agent->desired.kept = &agent->kept;
@@ -307,6 +317,8 @@ void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void 
 	agent->closed = closed;
 	agent->closed_context = context;
 	agent->open = 1;
+	if (agent->metrics)
+		hf_http_close(agent->metrics);
 	if (agent->console) {
 		agent->open++;
 		hf_local_server_close(agent->console, part_closed, agent);

@@ -18,6 +18,7 @@ struct hf_agent_config {
 	char *provider; /* host:port, or several, instead of the endpoints issued; "" for those */
 	char *proxy;    /* http://host:port; "" for none */
 	char *proxy_credentials; /* file with user:password; "" for none */
+	char *metrics_listen;    /* addr:port; "": not served */
 };
 extern const struct hf_conf_key hf_agent_keys[];
 

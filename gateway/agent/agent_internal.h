@@ -5,6 +5,7 @@
 #include "gateway/agent/activate.h"
 #include "gateway/agent/agent.h"
 #include "gateway/agent/uplink.h"
+#include "net/http.h"
 #include "net/local.h"
 
 #define HF_AGENT_MAGIC 0x4147454eu
@@ -25,6 +26,7 @@ struct hf_agent {
 	struct hf_activation *activation; /* until activated */
 	struct hf_uplink *uplink;         /* since then */
 	struct hf_local_server *console;
+	struct hf_http *metrics; /* NULL: not served */
 	bool closing;
 	unsigned open; /* parts not yet closed */
 	void (*closed)(void *context);

@@ -112,6 +112,7 @@ static void hold(struct hf_channel *channel, const Holdfast__Connect *connect)
 	}
 	take_over(channel, epoch);
 	channel->epoch = epoch;
+	control->counts.held++;
 	if (hf_session_hold(channel->link.session, hf_link_now_ms(&channel->link), epoch) != 0)
 		return;
 	hf_info("%s held with epoch %" PRIu64 " from %s",
@@ -155,6 +156,7 @@ static void channel_event(void *context, const struct hf_session_event *event)
 		connected(channel, event->connect);
 		break;
 	case HF_EVENT_ANSWER:
+		hf_counts_answered(channel, event);
 		hf_delivery_answered(channel, event);
 		break;
 	case HF_EVENT_REPORT:

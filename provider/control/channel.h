@@ -6,6 +6,7 @@
 #include "provider/control/control.h"
 
 #define HF_CHANNEL_MAGIC 0x6368616eu
+#define HF_ASKED_MAX     4u /* requests of one gateway whose time is taken */
 
 struct hf_live_volume {
 	uint64_t volume;
@@ -39,6 +40,12 @@ struct hf_channel {
 	uint64_t subscribe_request;
 	uint64_t
 		subscription; /* number of the newest; a new one makes the gateway report at once */
+
+	/* metrics.c: the newest requests, for how long they take */
+	struct hf_asked {
+		uint64_t request, asked_ms; /* loop's clock */
+		int kind;
+	} asked[HF_ASKED_MAX];
 
 	/* reports.c */
 	struct hf_live_volume *live;

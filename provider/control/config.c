@@ -42,6 +42,8 @@ const struct hf_conf_key hf_control_keys[] = {
 	 "PEM file that the store's certificate chains to (empty: the system's)"},
 	{"iqn_prefix", HF_CONF_TEXT, FIELD(iqn_prefix), "iqn.2026-11.net.holdfast",
 	 "naming authority of the targets"},
+	{"metrics_listen", HF_CONF_TEXT, FIELD(metrics_listen), "",
+	 "addr:port or :port (loopback) of the page for Prometheus (empty: none)"},
 	{"ping_interval_ms", HF_CONF_NUMBER, FIELD(ping_interval_ms), "20000",
 	 "between pings on an idle connection", 100, 600000},
 	{"report_interval_ms", HF_CONF_NUMBER, FIELD(report_interval_ms), "1000",

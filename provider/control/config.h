@@ -12,6 +12,7 @@ struct hf_control_config {
 	char *channel_listen, *activation_listen, *channel_advertise;
 	char *store_url, *store_region, *store_credentials, *store_ca;
 	char *iqn_prefix;
+	char *metrics_listen; /* "": not served */
 	uint64_t ping_interval_ms, report_interval_ms, activation_key_s, signer_uid;
 };
 

@@ -124,6 +124,17 @@ static int open_route(struct hf_control *control, struct hf_errmsg *message)
 	return hf_route_open_local(control->loop, hf_watch_hinted, control, &control->route);
 }
 
+static int open_metrics(struct hf_control *control, struct hf_errmsg *message)
+{
+	struct hf_http_config config = {.address = control->config.metrics_listen,
+					.get = hf_control_metrics_page,
+					.content_type = HF_METRICS_CONTENT_TYPE,
+					.context = control};
+
+	return config.address[0] ? hf_http_open(control->loop, &config, &control->metrics, message)
+				 : 0;
+}
+
 static const struct {
 	const char *name;
 	int (*open)(struct hf_control *control, struct hf_errmsg *message);
@@ -131,6 +142,7 @@ static const struct {
 	{"registry", open_registry},    {"signer", open_signer},
 	{"route", open_route},          {"store", hf_store_settings_open},
 	{"connections", hf_trust_open}, {"administrator's socket", hf_admin_open},
+	{"metrics", open_metrics},
 };
 
 /* ---- Once a second ---- */
@@ -191,6 +203,8 @@ void hf_control_stop(struct hf_control *control)
 		return;
 	control->stopping = true;
 	uv_close((uv_handle_t *)&control->second, NULL);
+	if (control->metrics)
+		hf_http_close(control->metrics);
 	hf_admin_close(control);
 	hf_channel_close_all(control);
 	hf_activation_close_all(control);

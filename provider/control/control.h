@@ -22,11 +22,13 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "net/http.h"
 #include "net/local.h"
 #include "net/sign.h"
 #include "net/stream.h"
 #include "provider/control/config.h"
 #include "provider/control/link.h"
+#include "provider/control/metrics.h"
 #include "provider/registry/registry.h"
 #include "provider/route/route.h"
 #include "provider/signer/client.h"
@@ -70,6 +72,10 @@ struct hf_control {
 	struct hf_wheel wheel; /* deadlines of all links */
 	bool stopping, new_incarnation;
 	int failed; /* why it stopped by itself; 0: it was told to */
+
+	/* metrics.c */
+	struct hf_counts counts;
+	struct hf_http *metrics; /* NULL: not served */
 
 	/* trust.c */
 	struct hf_sign_key server_key;

@@ -48,8 +48,9 @@ static void subscribe(struct hf_channel *channel)
 	request.remaining_ms = SUBSCRIBE_MS;
 	request.kind_case = HOLDFAST__REQUEST__KIND_SUBSCRIBE;
 	request.subscribe = &subscribe;
-	hf_session_request(channel->link.session, hf_link_now_ms(&channel->link), &request,
-			   &channel->subscribe_request);
+	if (hf_session_request(channel->link.session, hf_link_now_ms(&channel->link), &request,
+			       &channel->subscribe_request) == 0)
+		hf_counts_asked(channel, channel->subscribe_request, request.kind_case);
 }
 
 uint64_t hf_delivery_look(struct hf_channel *channel)
@@ -123,6 +124,8 @@ static int send_document(struct hf_channel *channel, const struct hf_reg_documen
 	holdfast__signed__free_unpacked(request.apply, NULL);
 	if (err)
 		channel->apply_request = 0;
+	else
+		hf_counts_asked(channel, channel->apply_request, request.kind_case);
 	return err;
 }
 

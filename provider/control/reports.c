@@ -266,6 +266,7 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 	if (channel->epoch == 0)
 		return;
 	channel->reported_ms = now_ms;
+	channel->control->counts.reports++;
 	channel->reported_subscription = report->subscription;
 	channel->buffer_total_bytes = report->buffer_total_bytes;
 	channel->buffer_used_bytes = report->buffer_used_bytes;

@@ -8,12 +8,21 @@
 
 #include "base/assert.h"
 
+/* What says that the database did not do as asked; a visit's own end, a key that is taken and a row
+ * that is not there are answers. */
+static int counted(struct hf_db *db, int err)
+{
+	if (err < 0 && err != HF_EEXIST && err != HF_ENOENT)
+		db->errors++;
+	return err;
+}
+
 int hf_db_begin(struct hf_db *db)
 {
 	int err;
 
 	HF_ASSERT(!db->in_transaction);
-	err = db->driver->begin(db);
+	err = counted(db, db->driver->begin(db));
 	db->in_transaction = err == 0;
 	return err;
 }
@@ -24,7 +33,7 @@ int hf_db_end(struct hf_db *db, int err)
 	if (err)
 		db->driver->rollback(db);
 	else
-		err = db->driver->commit(db);
+		err = counted(db, db->driver->commit(db));
 	db->in_transaction = false;
 	return err;
 }
@@ -77,7 +86,7 @@ static int run(struct hf_db *db, hf_db_visit visit, void *context, uint64_t *row
 
 	gather(values, &count, types, args);
 	*rows = 0;
-	return db->driver->run(db, sql, values, count, visit, context, rows);
+	return counted(db, db->driver->run(db, sql, values, count, visit, context, rows));
 }
 
 int hf_db_run(struct hf_db *db, hf_db_visit visit, void *context, const char *sql,

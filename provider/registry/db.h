@@ -72,6 +72,7 @@ struct hf_db_driver {
 struct hf_db {
 	const struct hf_db_driver *driver;
 	bool in_transaction;
+	uint64_t errors;      /* statements and transactions that failed, for figures */
 	struct hf_errmsg why; /* of the last error, for the log; no secrets */
 };
 

@@ -79,6 +79,11 @@ const char *hf_registry_why(const struct hf_registry *reg)
 	return reg->db->why.text;
 }
 
+uint64_t hf_registry_errors(const struct hf_registry *reg)
+{
+	return reg->db->errors;
+}
+
 int hf_registry_begin(struct hf_registry *reg)
 {
 	HF_CHECK_MAGIC(reg, REGISTRY_MAGIC);

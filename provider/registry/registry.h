@@ -204,6 +204,8 @@ void hf_registry_set_process(struct hf_registry *reg, uint64_t process);
 bool hf_registry_ready(struct hf_registry *reg);
 /* Of the last error, for the log; no secrets. Valid until the next call. */
 const char *hf_registry_why(const struct hf_registry *reg);
+/* How many statements and transactions the database did not carry out so far. */
+uint64_t hf_registry_errors(const struct hf_registry *reg);
 
 /* A transaction; they do not nest. */
 int hf_registry_begin(struct hf_registry *reg);

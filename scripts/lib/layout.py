@@ -87,7 +87,7 @@ class Layout:
         if os.path.exists(self.spec_file):
             spec = read_json(self.spec_file)
         else:
-            names = ["channel", "activation"]
+            names = ["channel", "activation", "provider_metrics", "gateway_metrics"]
             for suffix in suffixes(tgtds):
                 names += ["portal" + suffix, "boot_portal" + suffix]
             spec = {"store_kind": store or "dir", "volumed": volumed, "tgtds": tgtds,
@@ -144,6 +144,9 @@ def write_configs(layout, spec, store):
                   "portal": ", ".join(address(spec, "portal" + suffix)
                                       for suffix in suffixes(spec.get("tgtds", 1)))},
     }
+    for name, port in (("provider", "provider_metrics"), ("agent", "gateway_metrics")):
+        if port in spec["ports"]:  # not in a lab of an earlier version
+            configs[name]["metrics_listen"] = address(spec, port)
     for number, suffix in enumerate(suffixes(spec.get("tgtds", 1))):
         uid = TGT_UID + number
         folder = os.path.join(gateway_run, "tgtd" + suffix)

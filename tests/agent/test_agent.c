@@ -60,6 +60,7 @@ static int setup(void **state)
 	f->config.provider = f->none;
 	f->config.proxy = f->none;
 	f->config.proxy_credentials = f->none;
+	f->config.metrics_listen = f->none;
 	open_agent(f);
 	snprintf(path, sizeof path, "%s/agent.sock", f->gateway.folder);
 	assert_int_equal(hf_local_client_open(&f->loop.loop, path, &f->console), 0);
