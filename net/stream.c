@@ -205,6 +205,7 @@ static void handshake(struct hf_stream *stream)
 			"the peer's certificate is not of the right kind");
 		return;
 	}
+	hf_tls_forget_handshake(stream->tls, stream->ssl);
 	end_deadline(stream);
 	stream->state = OPEN;
 	if (stream->callbacks.opened)

@@ -18,6 +18,7 @@ struct hf_tls {
 	uint32_t magic;
 	unsigned users;
 	SSL_CTX *context;
+	SSL_CTX *settled; /* of connections whose handshake is done; NULL until the first */
 	bool server, judges;
 	uint8_t alpn[1 + ALPN_MAX]; /* with its length in front, as on the wire */
 };
@@ -148,6 +149,7 @@ void hf_tls_destroy(struct hf_tls *tls)
 	HF_CHECK_MAGIC(tls, TLS_MAGIC);
 	if (--tls->users)
 		return;
+	SSL_CTX_free(tls->settled);
 	SSL_CTX_free(tls->context);
 	tls->magic = 0;
 	free(tls);
@@ -177,6 +179,24 @@ SSL *hf_tls_new_ssl(struct hf_tls *tls, const char *name)
 		return NULL;
 	}
 	return ssl;
+}
+
+/* A connection lets its session go only while its method is that of its context: our context's
+ * method still negotiates the version, so it moves to a context of the version agreed. Nothing of
+ * TLS 1.3 after the handshake asks for the session: there are no tickets, and keys are updated from
+ * secrets that the connection itself has. test_net_lean holds this against the library. */
+void hf_tls_forget_handshake(struct hf_tls *tls, SSL *ssl)
+{
+	const SSL_METHOD *agreed = SSL_get_ssl_method(ssl);
+
+	if (!tls->server || SSL_version(ssl) != TLS1_3_VERSION)
+		return;
+	if (!tls->settled)
+		tls->settled = SSL_CTX_new(agreed);
+	if (tls->settled && SSL_CTX_get_ssl_method(tls->settled) == agreed &&
+	    SSL_set_SSL_CTX(ssl, tls->settled) == tls->settled)
+		SSL_set_session(ssl, NULL);
+	ERR_clear_error();
 }
 
 bool hf_tls_is_server(const struct hf_tls *tls)

@@ -11,6 +11,9 @@ SSL *hf_tls_new_ssl(struct hf_tls *tls, const char *name);
 bool hf_tls_is_server(const struct hf_tls *tls);
 /* The peer must have shown a certificate of ours. */
 bool hf_tls_judges(const struct hf_tls *tls);
+/* The handshake is done and the owner knows its peer: lets a server's connection forget the peer's
+ * certificate and the session, a quarter of what it holds. */
+void hf_tls_forget_handshake(struct hf_tls *tls, SSL *ssl);
 bool hf_tls_alpn_agreed(const struct hf_tls *tls, const SSL *ssl);
 
 #endif
