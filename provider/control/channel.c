@@ -50,6 +50,7 @@ static void channel_closed(void *context)
 
 	HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
 	hf_list_remove(&channel->entry);
+	hf_list_remove(&channel->seen);
 	channel->control->channel_count--;
 	hf_reports_free(channel);
 	free(channel->refused_reason);
@@ -163,6 +164,8 @@ static void channel_event(void *context, const struct hf_session_event *event)
 		hf_reports_take(channel, event->report);
 		break;
 	case HF_EVENT_ENDED:
+		if (!hf_list_empty(&channel->seen))
+			hf_seen_flush(channel->control);
 		hf_info("%s from %s gone: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 			channel->address, event->reason ? event->reason : "");
 		if (channel->epoch > 0)
@@ -212,6 +215,7 @@ static void channel_accepted(void *context, struct hf_stream *stream)
 	bound_connections(control, peer->gateway);
 	channel->magic = HF_CHANNEL_MAGIC;
 	channel->control = control;
+	hf_list_init(&channel->seen);
 	channel->writes = (struct hf_bucket){40, 40, 1200, uv_now(control->loop)};
 	channel->tenant = peer->tenant;
 	channel->gateway = peer->gateway;

@@ -38,6 +38,7 @@ struct hf_channel {
 	uint64_t apply_not_before_ms; /* loop's clock, after a refusal */
 	char *refused_reason;         /* NULL: none */
 	uint64_t subscribe_request;
+	struct hf_list seen; /* of control->seen, or alone */
 	uint64_t
 		subscription; /* number of the newest; a new one makes the gateway report at once */
 
@@ -84,6 +85,16 @@ void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *ap
 void hf_delivery_tick(struct hf_control *control);
 /* Everything may be new. */
 void hf_delivery_look_at_all(struct hf_control *control);
+
+/* ---- seen.c ---- */
+
+void hf_seen_open(struct hf_control *control);
+void hf_seen_close(struct hf_control *control);
+/* The registry learns soon, with others in one transaction, that the gateway is here and what it
+ * has applied. */
+void hf_seen_note(struct hf_channel *channel);
+/* Writes what is noted, such as before a channel goes. */
+void hf_seen_flush(struct hf_control *control);
 
 /* ---- reports.c ---- */
 

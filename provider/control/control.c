@@ -178,6 +178,7 @@ static void prepare(struct hf_control *control, uv_loop_t *loop)
 	control->offers = (struct hf_bucket){60, 60, 120, uv_now(loop)};
 	control->wrong_keys = (struct hf_bucket){10, 10, 10, uv_now(loop)};
 	hf_wheel_open(&control->wheel, loop, hf_link_due);
+	hf_seen_open(control);
 	uv_timer_init(loop, &control->second);
 	control->second.data = control;
 	uv_timer_start(&control->second, second_passed, 1000, 1000);
@@ -212,6 +213,7 @@ void hf_control_stop(struct hf_control *control)
 		hf_listener_close(control->channel_listener, NULL, NULL);
 	if (control->activation_listener)
 		hf_listener_close(control->activation_listener, NULL, NULL);
+	hf_seen_close(control);
 	hf_wheel_close(&control->wheel);
 	if (control->signer)
 		hf_signer_client_close(control->signer, NULL, NULL);

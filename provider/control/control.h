@@ -9,6 +9,7 @@
  *   delivery.c     what travels on them: documents down
  *   reports.c      … and reports up, into memory and, coarse, into the registry
  *   watch.c        … and what of the registry is shared with other processes
+ *   seen.c         what gateways have applied, into the registry in batches
  *   activation.c   activation connections; claims.c: activate and confirm
  *   volumes.c      the administrator's changes of desired state
  *   status.c       what of it people see
@@ -96,6 +97,8 @@ struct hf_control {
 	struct hf_listener *channel_listener, *activation_listener;
 	struct hf_list channels[HF_CHANNEL_BUCKETS];
 	unsigned channel_count;
+	struct hf_list seen; /* channels of which the registry has to learn */
+	uv_timer_t seen_timer;
 	struct hf_list activations;
 	unsigned activation_count;
 	struct hf_bucket offers;     /* new keys */

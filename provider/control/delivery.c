@@ -70,7 +70,6 @@ void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *ap
 {
 	bool changed = channel->applied_incarnation != applied->incarnation ||
 		       channel->applied_generation != applied->generation;
-	int err;
 
 	channel->look_again |= changed;
 	channel->applied_incarnation = applied->incarnation;
@@ -79,13 +78,8 @@ void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *ap
 	if (applied->hash.len == sizeof channel->applied_hash)
 		memcpy(channel->applied_hash, applied->hash.data, sizeof channel->applied_hash);
 	/* Without room for a write now, a later report stores it (reports.c). */
-	if (!changed || !hf_bucket_take(&channel->writes, hf_link_now_ms(&channel->link)))
-		return;
-	err = hf_registry_gateway_seen(channel->control->reg, channel->gateway, channel->epoch,
-				       hf_control_wall_ms(), applied->incarnation,
-				       applied->generation);
-	if (err == HF_EFENCED)
-		hf_channel_fenced(channel);
+	if (changed && hf_bucket_take(&channel->writes, hf_link_now_ms(&channel->link)))
+		hf_seen_note(channel);
 }
 
 /* Does the gateway need this document? Also says when it cannot be helped. */

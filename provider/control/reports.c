@@ -277,11 +277,7 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 		hf_delivery_applied(channel, report->applied);
 	if (now_ms >= channel->seen_stored_ms + STORE_MS) {
 		channel->seen_stored_ms = now_ms;
-		if (hf_registry_gateway_seen(channel->control->reg, channel->gateway,
-					     channel->epoch, hf_control_wall_ms(),
-					     channel->applied_incarnation,
-					     channel->applied_generation) == HF_EFENCED)
-			hf_channel_fenced(channel);
+		hf_seen_note(channel);
 	}
 	hf_reports_take_volumes(channel, report->volumes, report->n_volumes);
 	hf_admin_changed(channel->control, 0, channel->gateway);
