@@ -51,7 +51,8 @@ const struct hf_peer *hf_stream_peer(const struct hf_stream *stream);
 /* Where it was lost, from `lost` on. */
 enum hf_hop hf_stream_lost_at(const struct hf_stream *stream);
 /* Bytes that only the two ends of this very connection know, once its handshake is done (RFC 8446
- * 7.5): whoever stands between has two connections, and two different ones. 0 or HF_ECONN. */
+ * 7.5): whoever stands between has two connections, and two different ones. 0 or HF_ECONN; also
+ * at a server that asks for certificates, which has forgotten the handshake. */
 int hf_stream_binding(const struct hf_stream *stream, uint8_t binding[HF_BINDING_BYTES]);
 /* Copies and queues. HF_EBUSY when the queue is full, HF_ECONN when it was lost. */
 int hf_stream_write(struct hf_stream *stream, const uint8_t *bytes, size_t length);

@@ -184,12 +184,13 @@ SSL *hf_tls_new_ssl(struct hf_tls *tls, const char *name)
 /* A connection lets its session go only while its method is that of its context: our context's
  * method still negotiates the version, so it moves to a context of the version agreed. Nothing of
  * TLS 1.3 after the handshake asks for the session: there are no tickets, and keys are updated from
- * secrets that the connection itself has. test_net_lean holds this against the library. */
+ * secrets that the connection itself has. Only hf_stream_binding would: so those that ask for no
+ * certificate, the activations, stay as they are. test_net_lean holds this against the library. */
 void hf_tls_forget_handshake(struct hf_tls *tls, SSL *ssl)
 {
 	const SSL_METHOD *agreed = SSL_get_ssl_method(ssl);
 
-	if (!tls->server || SSL_version(ssl) != TLS1_3_VERSION)
+	if (!tls->server || !tls->judges || SSL_version(ssl) != TLS1_3_VERSION)
 		return;
 	if (!tls->settled)
 		tls->settled = SSL_CTX_new(agreed);

@@ -12,7 +12,8 @@ bool hf_tls_is_server(const struct hf_tls *tls);
 /* The peer must have shown a certificate of ours. */
 bool hf_tls_judges(const struct hf_tls *tls);
 /* The handshake is done and the owner knows its peer: lets a server's connection forget the peer's
- * certificate and the session, a quarter of what it holds. */
+ * certificate and the session, a quarter of what it holds. Does nothing where hf_stream_binding may
+ * still be asked for. */
 void hf_tls_forget_handshake(struct hf_tls *tls, SSL *ssl);
 bool hf_tls_alpn_agreed(const struct hf_tls *tls, const SSL *ssl);
 

@@ -12,14 +12,15 @@ from story import BIN, BUILD, Failure, wait_until, write_config
 TOOLS = os.path.join(BUILD, "tests")
 
 
-def daemon(name, folder, config, extra=()):
+def daemon(name, folder, config, extra=(), log_level="info"):
     """Starts bin/NAME with this configuration; its log goes to FOLDER/log."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, "conf")
     write_config(path, config)
     with open(os.path.join(folder, "log"), "ab") as log:
         return subprocess.Popen([os.path.join(BIN, name), "--config", path, *extra],
-                                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                env={**os.environ, "HOLDFAST_LOG": log_level})
 
 
 class OneProvider:
@@ -35,6 +36,7 @@ class OneProvider:
             "channel_listen": self.endpoint, "activation_listen": f"127.0.0.1:{ports[1]}",
             "store_url": f"dir:{folder}/store", **settings}
         self.signer = self.provider = None
+        self.log_level = "info"
 
     @property
     def registry(self):
@@ -50,7 +52,7 @@ class OneProvider:
 
     def start_provider(self):
         self.provider = daemon("holdfast-provider", os.path.join(self.folder, "provider"),
-                               self.config)
+                               self.config, log_level=self.log_level)
 
     def ask(self, *argv):
         done = subprocess.run([os.path.join(BIN, "holdfast"), *argv, "--json"],
