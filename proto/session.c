@@ -82,6 +82,11 @@ enum hf_session_state hf_session_state(const struct hf_session *session)
 	return session->state;
 }
 
+uint64_t hf_session_heard_ms(const struct hf_session *session)
+{
+	return session->heard_ms;
+}
+
 uint64_t hf_session_epoch(const struct hf_session *session)
 {
 	return session->epoch;

@@ -119,6 +119,8 @@ uint64_t hf_session_due_ms(const struct hf_session *session);
 void hf_session_end(struct hf_session *session, int err, const char *reason);
 
 enum hf_session_state hf_session_state(const struct hf_session *session);
+/* When anything was last heard, on the clock of hf_session_receive and hf_session_tick. */
+uint64_t hf_session_heard_ms(const struct hf_session *session);
 uint64_t hf_session_epoch(const struct hf_session *session); /* 0 unless HELD */
 /* Another connection of this gateway has this epoch: frames of a lower one have no effect from now
  * on, in either direction. */

@@ -32,7 +32,7 @@ static const struct option {
 	 "with CHAP: all)"},
 	{HF_OPT_FORCE, "--force", NULL, "also while initiators are logged in"},
 	{HF_OPT_WAIT, "--wait", NULL, "return when the gateway has reported it done"},
-	{HF_OPT_TIMEOUT, "--timeout", "SECONDS", "of --wait (default: 60)"},
+	{HF_OPT_TIMEOUT, "--timeout", "SECONDS", "of --wait (default: 60), or how long to watch"},
 	{HF_OPT_JSON, "--json", NULL, "print JSON"},
 	{HF_OPT_RUN_DIR, "--run-dir", "DIR",
 	 "where provider.sock is (default: HOLDFAST_PROVIDER_RUN)"},
@@ -45,6 +45,8 @@ static const struct hf_cli_verb verbs[] = {
 	{HF_VERB_INFO, "", "info", NULL, 0, HF_OPT_ALWAYS, "about the provider itself"},
 	{HF_VERB_GATEWAY_LIST, "gateway", "list", NULL, 0, HF_OPT_ALWAYS, "all gateways"},
 	{HF_VERB_GATEWAY_SHOW, "gateway", "show", "GATEWAY", 0, HF_OPT_ALWAYS, "one gateway"},
+	{HF_VERB_GATEWAY_WATCH, "gateway", "watch", "GATEWAY", 0, HF_OPT_ALWAYS | HF_OPT_TIMEOUT,
+	 "one line a second about it"},
 	{HF_VERB_GATEWAY_ACTIVATE, "gateway", "activate", "KEY", HF_OPT_NAME, HF_OPT_ALWAYS,
 	 "enter the activation key that a gateway shows; prints who it is, for confirm"},
 	{HF_VERB_GATEWAY_CONFIRM, "gateway", "confirm", "GATEWAY", 0,
@@ -291,7 +293,8 @@ static int check_options(const struct hf_cli_args *args, struct hf_errmsg *messa
 			       "--mutual-user and --mutual-secret-file belong together");
 	if (args->mutual_user && !args->chap_user)
 		return hf_fail(message, HF_EINVAL, "--mutual-user needs --chap-user too");
-	if ((args->given & HF_OPT_TIMEOUT) && !(args->given & HF_OPT_WAIT))
+	if ((args->given & HF_OPT_TIMEOUT) && !(args->given & HF_OPT_WAIT) &&
+	    (verb->optional & HF_OPT_WAIT))
 		return hf_fail(message, HF_EINVAL, "--timeout belongs to --wait");
 	return 0;
 }

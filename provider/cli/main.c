@@ -15,6 +15,7 @@
 #include "provider/cli/args.h"
 #include "provider/cli/output.h"
 #include "provider/cli/signer.h"
+#include "provider/cli/watch.h"
 
 #define SECRET_MAX       256u
 #define ANSWER_MARGIN_MS 15000u /* the provider answers before we give up on it */
@@ -105,6 +106,7 @@ static void build_gateway(struct question *q, const struct hf_cli_args *args)
 		q->request.gateway_list = &q->gateway_list;
 		break;
 	case HF_VERB_GATEWAY_SHOW:
+	case HF_VERB_GATEWAY_WATCH:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_SHOW;
 		q->request.gateway_show = &q->gateway_name;
 		break;
@@ -243,6 +245,28 @@ static int socket_path(const struct hf_cli_args *args, char path[PATH_MAX],
 	return 0;
 }
 
+struct watched {
+	const char *path;
+	const struct question *question;
+};
+
+static int show(void *context, json_t **gateway, struct hf_errmsg *message)
+{
+	const struct watched *watched = context;
+	Holdfast__AdminAnswer *answer = NULL;
+	int err = ask(watched->path, watched->question, &answer, message);
+
+	if (err)
+		return err;
+	*gateway = answer->error ? NULL : json_loads(answer->json, 0, NULL);
+	if (answer->error)
+		err = hf_fail(message, -answer->error, "%s", answer->reason);
+	else if (!*gateway)
+		err = hf_fail(message, HF_EPROTO, "the provider's answer is empty");
+	holdfast__admin_answer__free_unpacked(answer, NULL);
+	return err;
+}
+
 static int run(const struct hf_cli_args *args, struct hf_errmsg *message)
 {
 	Holdfast__AdminAnswer *answer = NULL;
@@ -258,6 +282,8 @@ static int run(const struct hf_cli_args *args, struct hf_errmsg *message)
 	/* The signer hears of it from us: it would not believe the provider. */
 	if (!err && args->verb->number == HF_VERB_GATEWAY_ACTIVATE)
 		err = hf_cli_approve(args, message);
+	if (!err && args->verb->number == HF_VERB_GATEWAY_WATCH)
+		return hf_cli_watch(args, show, &(struct watched){path, &q}, message);
 	if (!err)
 		err = ask(path, &q, &answer, message);
 	explicit_bzero(q.chap_secret, sizeof q.chap_secret);

@@ -12,6 +12,7 @@
 #include "provider/control/status.h"
 #include "provider/control/validate.h"
 #include "provider/control/volumes.h"
+#include "provider/control/lookers.h"
 
 #define ANSWER_MAX (HF_LOCAL_FRAME_MAX - 64u)
 
@@ -91,6 +92,8 @@ static void show_gateway(struct hf_control *control, struct hf_local_request *re
 	struct hf_reg_gateway gateway;
 	int err = hf_find_gateway(control, text, &gateway, &message);
 
+	if (!err)
+		hf_lookers_add(control, gateway.id);
 	hf_admin_reply(request, err, message.text,
 		       err ? NULL : hf_status_gateway_json(control, &gateway));
 }

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "provider/control/admin.h"
 #include "provider/control/watch.h"
+#include "provider/control/lost.h"
+#include "provider/control/lookers.h"
 
 #define RETRY_UNKNOWN_MS  300000u
 #define RETRY_REGISTRY_MS 5000u
@@ -51,6 +53,7 @@ static void channel_closed(void *context)
 	HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
 	hf_list_remove(&channel->entry);
 	hf_list_remove(&channel->seen);
+	hf_lookers_forget(channel);
 	channel->control->channel_count--;
 	hf_reports_free(channel);
 	free(channel->refused_reason);
@@ -166,6 +169,9 @@ static void channel_event(void *context, const struct hf_session_event *event)
 	case HF_EVENT_ENDED:
 		if (!hf_list_empty(&channel->seen))
 			hf_seen_flush(channel->control);
+		if (channel->epoch > 0)
+			hf_lost_gone(channel->control, channel->gateway, channel->epoch,
+				     event->reason ? event->reason : "");
 		hf_info("%s from %s gone: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 			channel->address, event->reason ? event->reason : "");
 		if (channel->epoch > 0)

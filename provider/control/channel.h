@@ -27,6 +27,10 @@ struct hf_channel {
 	uint64_t tenant, gateway;
 	uint64_t epoch; /* 0 until held */
 	char address[64];
+	bool told_silent; /* lost.c */
+	/* lookers.c */
+	uint64_t watched_until_ms; /* loop's clock; 0: nobody looks */
+	struct hf_list watch_link;
 
 	/* delivery.c: what the gateway has, and what is under way */
 	bool look_again; /* the registry may have something that was not sent yet */

@@ -44,10 +44,20 @@ const struct hf_conf_key hf_control_keys[] = {
 	 "naming authority of the targets"},
 	{"metrics_listen", HF_CONF_TEXT, FIELD(metrics_listen), "",
 	 "addr:port or :port (loopback) of the page for Prometheus (empty: none)"},
+	{"webhook_url", HF_CONF_TEXT, FIELD(webhook_url), "",
+	 "http:// or https:// URL that is told of lost gateways (empty: none)"},
+	{"webhook_secret", HF_CONF_TEXT, FIELD(webhook_secret), "",
+	 "file (0600) with the secret that signs what it is told, one line"},
+	{"webhook_ca", HF_CONF_TEXT, FIELD(webhook_ca), "",
+	 "PEM file that the webhook's certificate chains to (empty: the system's)"},
+	{"lost_after_ms", HF_CONF_NUMBER, FIELD(lost_after_ms), "15000",
+	 "without a connection, after which a gateway counts as lost", 100, 3600000},
 	{"ping_interval_ms", HF_CONF_NUMBER, FIELD(ping_interval_ms), "20000",
 	 "between pings on an idle connection", 100, 600000},
-	{"report_interval_ms", HF_CONF_NUMBER, FIELD(report_interval_ms), "1000",
+	{"report_interval_ms", HF_CONF_NUMBER, FIELD(report_interval_ms), "60000",
 	 "between reports of a gateway", 50, 600000},
+	{"watch_interval_ms", HF_CONF_NUMBER, FIELD(watch_interval_ms), "1000",
+	 "the same while somebody looks at it", 50, 600000},
 	{"activation_key_s", HF_CONF_NUMBER, FIELD(activation_key_s), "3600",
 	 "life of an activation key", 1, 604800},
 	{NULL},
@@ -88,5 +98,11 @@ int hf_control_config_check(const struct hf_control_config *config, struct hf_er
 			      "`registry` wants sqlite, postgres://… or postgres:/FILE");
 	if (!err)
 		err = hf_validate_iqn_prefix(config->iqn_prefix, message);
+	if (!err && config->webhook_url[0] && strncmp(config->webhook_url, "http://", 7) != 0 &&
+	    strncmp(config->webhook_url, "https://", 8) != 0)
+		err = hf_fail(message, HF_EINVAL, "`webhook_url` wants http://… or https://…");
+	if (!err && (config->webhook_url[0] == '\0') != (config->webhook_secret[0] == '\0'))
+		err = hf_fail(message, HF_EINVAL,
+			      "`webhook_url` and `webhook_secret` belong together");
 	return err;
 }

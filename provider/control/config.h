@@ -13,6 +13,8 @@ struct hf_control_config {
 	char *store_url, *store_region, *store_credentials, *store_ca;
 	char *iqn_prefix;
 	char *metrics_listen; /* "": not served */
+	char *webhook_url, *webhook_secret, *webhook_ca;
+	uint64_t lost_after_ms, watch_interval_ms;
 	uint64_t ping_interval_ms, report_interval_ms, activation_key_s, signer_uid;
 };
 

@@ -12,8 +12,11 @@
 #include "provider/control/activation.h"
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
+#include "provider/control/lost.h"
 #include "provider/control/publish.h"
 #include "provider/control/watch.h"
+#include "provider/control/lookers.h"
+#include "provider/control/webhook.h"
 
 uint64_t hf_control_wall_ms(void)
 {
@@ -142,7 +145,7 @@ static const struct {
 	{"registry", open_registry},    {"signer", open_signer},
 	{"route", open_route},          {"store", hf_store_settings_open},
 	{"connections", hf_trust_open}, {"administrator's socket", hf_admin_open},
-	{"metrics", open_metrics},
+	{"metrics", open_metrics},      {"webhook", hf_webhook_open},
 };
 
 /* ---- Once a second ---- */
@@ -161,6 +164,9 @@ static void second_passed(uv_timer_t *timer)
 		hf_activation_tick(control);
 	hf_creating_tick(control);
 	hf_waiting_tick(control);
+	hf_lookers_tick(control);
+	hf_lost_tick(control);
+	hf_webhook_tick(control);
 }
 
 /* ---- Start and stop ---- */
@@ -174,6 +180,11 @@ static void prepare(struct hf_control *control, uv_loop_t *loop)
 	hf_list_init(&control->activations);
 	hf_list_init(&control->publishing);
 	hf_list_init(&control->waiters);
+	hf_list_init(&control->missing);
+	hf_list_init(&control->watched);
+	control->started_wall_ms = hf_control_wall_ms();
+	control->unseen_due_ms = uv_now(loop);
+	control->unseen_after = HF_REG_BEFORE_ALL;
 	hf_list_init(&control->creating);
 	control->offers = (struct hf_bucket){60, 60, 120, uv_now(loop)};
 	control->wrong_keys = (struct hf_bucket){10, 10, 10, uv_now(loop)};
@@ -206,6 +217,7 @@ void hf_control_stop(struct hf_control *control)
 	uv_close((uv_handle_t *)&control->second, NULL);
 	if (control->metrics)
 		hf_http_close(control->metrics);
+	hf_webhook_close(control);
 	hf_admin_close(control);
 	hf_channel_close_all(control);
 	hf_activation_close_all(control);
@@ -227,6 +239,7 @@ void hf_control_free(struct hf_control *control)
 	HF_ASSERT(control->channel_count == 0 && control->activation_count == 0);
 	hf_publish_close(control);
 	hf_watch_close(control);
+	hf_lost_close(control);
 	hf_registry_close(control->reg);
 	hf_store_settings_close(control);
 	hf_trust_close(control);

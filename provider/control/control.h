@@ -74,6 +74,16 @@ struct hf_control {
 	bool stopping, new_incarnation;
 	int failed; /* why it stopped by itself; 0: it was told to */
 
+	struct hf_list watched; /* lookers.c: channels that somebody looks at */
+
+	/* lost.c, webhook.c */
+	struct hf_list missing; /* gateways whose connection ended a moment ago */
+	uint64_t started_wall_ms;
+	uint64_t unseen_due_ms; /* loop's clock */
+	uint64_t unseen_after;
+	unsigned lost_ticks;
+	struct hf_webhook *webhook;
+
 	/* metrics.c */
 	struct hf_counts counts;
 	struct hf_http *metrics; /* NULL: not served */

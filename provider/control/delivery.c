@@ -10,6 +10,7 @@
 
 #include "base/ids.h"
 #include "base/log.h"
+#include "provider/control/lookers.h"
 
 #define APPLY_MS         60000u
 #define SUBSCRIBE_MS     10000u
@@ -44,7 +45,7 @@ static void subscribe(struct hf_channel *channel)
 	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
 
 	subscribe.subscription = ++channel->subscription;
-	subscribe.interval_ms = (uint32_t)channel->control->config.report_interval_ms;
+	subscribe.interval_ms = hf_lookers_interval_ms(channel);
 	request.remaining_ms = SUBSCRIBE_MS;
 	request.kind_case = HOLDFAST__REQUEST__KIND_SUBSCRIBE;
 	request.subscribe = &subscribe;

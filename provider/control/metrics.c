@@ -138,6 +138,22 @@ static void put_work(struct hf_metrics *m, struct hf_control *control, const str
 			 control->trusted);
 }
 
+static void put_alarms(struct hf_metrics *m, struct hf_control *control)
+{
+	const struct hf_counts *counts = &control->counts;
+	uint64_t waiting = 0;
+
+	hf_metrics_family(m, "holdfast_provider_alerts_total", "counter",
+			  "Alerts of lost gateways, by what became of them in this process.");
+	hf_metrics_value(m, (double)counts->alarms_raised, "what", "raised", NULL, NULL);
+	hf_metrics_value(m, (double)counts->alarms_sent, "what", "sent", NULL, NULL);
+	hf_metrics_value(m, (double)counts->alarms_failed, "what", "given_up", NULL, NULL);
+	hf_metrics_value(m, (double)counts->alarms_dropped, "what", "dropped", NULL, NULL);
+	if (hf_registry_alert_count(control->reg, &waiting) == 0)
+		hf_metrics_gauge(m, "holdfast_provider_alerts_waiting",
+				 "Alerts in the registry that nobody took yet.", (double)waiting);
+}
+
 char *hf_control_metrics_page(void *context, const char *path, size_t *length)
 {
 	struct hf_control *control = context;
@@ -154,5 +170,6 @@ char *hf_control_metrics_page(void *context, const char *path, size_t *length)
 	put_connections(&metrics, control, &tally);
 	put_requests(&metrics, &control->counts);
 	put_work(&metrics, control, &tally);
+	put_alarms(&metrics, control);
 	return hf_metrics_end(&metrics, length);
 }

@@ -23,6 +23,7 @@ struct hf_counts {
 	uint64_t reports;     /* of gateways */
 	uint64_t requests[HF_COUNTED_KINDS][HF_RESULT_COUNT];
 	struct hf_latency answers; /* of requests that were answered */
+	/* Of lost gateways: raised here; told by the webhook here, given up, crowded out. */
 	uint64_t alarms_raised, alarms_sent, alarms_failed, alarms_dropped;
 };
 

@@ -11,6 +11,7 @@
 #include "provider/control/channel.h"
 #include "provider/control/publish.h"
 #include "provider/control/watch.h"
+#include "provider/control/lookers.h"
 
 static const char *const status_names[] = {
 	[HF_STATUS_CREATING] = "creating",   [HF_STATUS_AVAILABLE] = "available",
@@ -217,6 +218,7 @@ static const char *gateway_state_text(enum hf_reg_gateway_state state)
 static void add_channel(json_t *object, const struct hf_channel *channel)
 {
 	set_text(object, "address", channel->address);
+	set_number(object, "report_interval_ms", hf_lookers_interval_ms(channel));
 	set_number(object, "buffer_total_bytes", channel->buffer_total_bytes);
 	set_number(object, "buffer_used_bytes", channel->buffer_used_bytes);
 	json_object_set_new(object, "volumed_running", json_boolean(channel->volumed_running));

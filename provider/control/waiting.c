@@ -10,6 +10,7 @@
 #include "provider/control/channel.h"
 #include "provider/control/status.h"
 #include "provider/control/watch.h"
+#include "provider/control/lookers.h"
 
 #define WAITER_MAGIC    0x77616974u
 #define FAILED_LASTS_MS 3000u
@@ -185,6 +186,7 @@ static void wait_fresh(struct hf_control *control, struct hf_local_request *requ
 	w = add(control, request, HF_GOAL_FRESH, LOOK_MS);
 	w->volume = volume->id;
 	w->gateway = volume->gateway;
+	hf_lookers_add(control, volume->gateway);
 	w->subscription = hf_delivery_look(channel);
 }
 

@@ -12,9 +12,8 @@
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
 
-#define LEFT_MAX        HF_CHANNELS_MAX
-#define LEFT_AT_ONCE    512u
-#define WORD_OF_ELSE_MS 65000u /* twice the interval at which a holder says that it holds */
+#define LEFT_MAX     HF_CHANNELS_MAX
+#define LEFT_AT_ONCE 512u
 
 struct hf_left {
 	uint64_t gateway, epoch, at_ms;
@@ -143,5 +142,5 @@ bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway 
 	if (channel && channel->epoch >= gateway->epoch)
 		return true;
 	return gateway->process != 0 && gateway->process != control->process &&
-	       hf_control_wall_ms() < gateway->last_seen_ms + WORD_OF_ELSE_MS;
+	       hf_control_wall_ms() < gateway->last_seen_ms + HF_HOLDERS_WORD_MS;
 }

@@ -5,6 +5,9 @@
 
 #include "provider/control/control.h"
 
+/* A holder says at least once a minute that it holds (reports.c); twice that, and a little. */
+#define HF_HOLDERS_WORD_MS 130000u
+
 /* Once a second, before everything else: is the registry there, is it still the same incarnation;
  * stores which connections ended. */
 void hf_watch_tick(struct hf_control *control);
@@ -16,7 +19,7 @@ void hf_watch_left(struct hf_control *control, uint64_t gateway, uint64_t epoch)
 /* The process stops: none of its connections remains. */
 void hf_watch_close(struct hf_control *control);
 /* Is a gateway with this row connected, to whichever process? Elsewhere as of its holder's last
- * word, which comes every 30 s. */
+ * word, which comes every minute. */
 bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway *gateway);
 
 #endif

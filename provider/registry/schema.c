@@ -57,6 +57,11 @@ static const char *const migrations[] = {
 	"ALTER TABLE gateways ADD COLUMN work {int} NOT NULL DEFAULT 0;"
 	"ALTER TABLE gateways ADD COLUMN work_done {int} NOT NULL DEFAULT 0;"
 	"CREATE INDEX gateways_work ON gateways (process) WHERE work > work_done;",
+	"CREATE TABLE lost (gateway {int} PRIMARY KEY REFERENCES gateways, at_ms {int} NOT NULL)"
+	"{strict};"
+	"CREATE TABLE alerts (number {counter}, gateway {int} NOT NULL, kind {int} NOT NULL,"
+	" at_ms {int} NOT NULL, detail TEXT NOT NULL, attempts {int} NOT NULL,"
+	" due_ms {int} NOT NULL){strict};",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

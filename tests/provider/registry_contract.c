@@ -585,5 +585,6 @@ int registry_contract_run(const struct registry_implementation *implementation)
 	};
 
 	impl = implementation;
-	return cmocka_run_group_tests_name(implementation->name, tests, NULL, NULL);
+	return registry_contract_alerts(implementation) +
+	       cmocka_run_group_tests_name(implementation->name, tests, NULL, NULL);
 }

@@ -15,6 +15,8 @@ struct registry_implementation {
 	void (*clean)(void);
 };
 
+/* Of lost gateways and alerts: registry_contract_alerts.c, part of the run. */
+int registry_contract_alerts(const struct registry_implementation *implementation);
 int registry_contract_run(const struct registry_implementation *implementation);
 
 #endif

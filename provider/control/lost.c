@@ -1,0 +1,206 @@
+/* provider/control/lost.h. One question to the registry a second, whatever the number of gateways;
+ * writes only when something is lost or found. */
+#include "provider/control/lost.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "provider/control/channel.h"
+#include "provider/control/watch.h"
+
+#define SILENT_LOOK_TICKS 5u
+#define FOUND_AT_ONCE     64u
+#define UNSEEN_AGAIN_MS   60000u
+
+/* A gateway whose connection ended, until it is known to be lost or elsewhere. */
+struct missing {
+	struct hf_list link;
+	uint64_t gateway, epoch, due_ms; /* loop's clock */
+	char why[160];
+};
+
+static bool is_silent(struct hf_control *control, struct hf_channel *channel)
+{
+	uint64_t heard_ms = hf_session_heard_ms(channel->link.session);
+	uint64_t now_ms = uv_now(control->loop);
+
+	return now_ms > heard_ms && now_ms - heard_ms > control->config.ping_interval_ms * 9 / 4;
+}
+
+static struct hf_channel *find_hearing(struct hf_control *control, uint64_t gateway)
+{
+	struct hf_channel *channel = hf_channel_find(control, gateway);
+
+	return channel && !channel->link.ended && !is_silent(control, channel) ? channel : NULL;
+}
+
+static void forget(struct missing *missing)
+{
+	hf_list_remove(&missing->link);
+	free(missing);
+}
+
+/* False: the registry could not be asked. */
+static bool tell_lost(struct hf_control *control, uint64_t gateway, uint64_t epoch, const char *why)
+{
+	char id[HF_ID_TEXT_MAX];
+	bool dropped = false;
+	int err = hf_registry_gateway_lost(control->reg, gateway, epoch, hf_control_wall_ms(), why,
+					   &dropped);
+
+	control->counts.alarms_dropped += dropped;
+	if (err == 0) {
+		control->counts.alarms_raised++;
+		hf_warn("%s is lost: %s", hf_id_format(HF_ID_GATEWAY, gateway, id), why);
+	}
+	return err == 0 || err == HF_EFENCED || err == HF_EEXIST || err == HF_ENOENT;
+}
+
+void hf_lost_gone(struct hf_control *control, uint64_t gateway, uint64_t epoch, const char *why)
+{
+	struct missing *missing;
+
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	missing = control->stopping ? NULL : calloc(1, sizeof *missing);
+	if (!missing)
+		return;
+	missing->gateway = gateway;
+	missing->epoch = epoch;
+	missing->due_ms = uv_now(control->loop) + control->config.lost_after_ms;
+	snprintf(missing->why, sizeof missing->why, "its connection ended: %s", why);
+	for (char *c = missing->why; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	hf_list_push_back(&control->missing, &missing->link);
+}
+
+static void look_at_missing(struct hf_control *control)
+{
+	uint64_t now_ms = uv_now(control->loop);
+
+	hf_list_for_each_safe (at, &control->missing) {
+		struct missing *missing = hf_container_of(at, struct missing, link);
+
+		if (find_hearing(control, missing->gateway))
+			forget(missing);
+		else if (now_ms >= missing->due_ms &&
+			 tell_lost(control, missing->gateway, missing->epoch, missing->why))
+			forget(missing);
+	}
+}
+
+static void look_for_silent(struct hf_control *control)
+{
+	char why[80];
+
+	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
+		hf_list_for_each_safe (at, &control->channels[i]) {
+			struct hf_channel *channel = hf_container_of(at, struct hf_channel, entry);
+			bool silent = channel->epoch > 0 && !channel->link.ended &&
+				      is_silent(control, channel);
+
+			if (silent && !channel->told_silent) {
+				snprintf(why, sizeof why, "nothing was heard for %" PRIu64 " s",
+					 (uv_now(control->loop) -
+					  hf_session_heard_ms(channel->link.session)) /
+						 1000);
+				silent = tell_lost(control, channel->gateway, channel->epoch, why);
+			}
+			channel->told_silent = silent;
+		}
+}
+
+/* ---- Back again ---- */
+
+struct found {
+	struct hf_control *control;
+	unsigned count;
+	uint64_t gateways[FOUND_AT_ONCE];
+};
+
+static int note_found(void *context, uint64_t gateway)
+{
+	struct found *found = context;
+
+	if (find_hearing(found->control, gateway))
+		found->gateways[found->count++] = gateway;
+	return found->count == FOUND_AT_ONCE;
+}
+
+static void look_for_found(struct hf_control *control)
+{
+	struct found found = {.control = control};
+	char id[HF_ID_TEXT_MAX];
+	bool dropped;
+
+	if (hf_registry_lost_visit(control->reg, note_found, &found) < 0)
+		return;
+	for (unsigned i = 0; i < found.count; i++) {
+		if (hf_registry_gateway_found(control->reg, found.gateways[i], hf_control_wall_ms(),
+					      "it is connected again", &dropped) != 0)
+			continue;
+		control->counts.alarms_dropped += dropped;
+		hf_info("%s is back", hf_id_format(HF_ID_GATEWAY, found.gateways[i], id));
+	}
+}
+
+/* ---- Gateways of which nobody has said a word: their holder died, or they did not come back ----
+ */
+
+struct unseen {
+	struct hf_control *control;
+	uint64_t last;
+	bool any;
+};
+
+static int note_unseen(void *context, uint64_t gateway, uint64_t epoch)
+{
+	struct unseen *unseen = context;
+
+	unseen->any = true;
+	unseen->last = gateway;
+	if (!find_hearing(unseen->control, gateway))
+		hf_lost_gone(unseen->control, gateway, epoch, "nobody holds it any more");
+	return 0;
+}
+
+/* In a registry of our own nobody else has words to say, so those from before our start do not
+ * count; else what was not seen for longer than any holder is silent. One page a second, and all
+ * again after a minute. */
+static void look_for_unseen(struct hf_control *control)
+{
+	struct unseen unseen = {.control = control, .last = control->unseen_after};
+	uint64_t grace_ms = control->config.ping_interval_ms * 9 / 4;
+	uint64_t before_ms = strcmp(control->config.registry, "sqlite") != 0
+				     ? hf_control_wall_ms() - HF_HOLDERS_WORD_MS
+				     : control->started_wall_ms;
+
+	if (uv_now(control->loop) < control->unseen_due_ms + grace_ms ||
+	    hf_registry_unseen_visit(control->reg, before_ms, unseen.last, note_unseen, &unseen) <
+		    0)
+		return;
+	control->unseen_after = unseen.any ? unseen.last : HF_REG_BEFORE_ALL;
+	if (!unseen.any)
+		control->unseen_due_ms = uv_now(control->loop) + UNSEEN_AGAIN_MS;
+}
+
+void hf_lost_tick(struct hf_control *control)
+{
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	if (!control->trusted || !hf_registry_ready(control->reg))
+		return;
+	look_for_unseen(control);
+	look_at_missing(control);
+	if (control->lost_ticks++ % SILENT_LOOK_TICKS == 0)
+		look_for_silent(control);
+	look_for_found(control);
+}
+
+void hf_lost_close(struct hf_control *control)
+{
+	hf_list_for_each_safe (at, &control->missing)
+		forget(hf_container_of(at, struct missing, link));
+}

@@ -1,0 +1,157 @@
+#!/usr/bin/python3 -B
+"""A gateway that is lost is told out of band, and its return too: within the time the settings give,
+signed, with a number that tells repetitions, at least once whatever the receiver and the provider
+go through, and never for a gateway that only changed its connection."""
+
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from plane import Plane  # noqa: E402
+from story import check, story, wait_until  # noqa: E402
+
+SECRET = "a-secret-of-the-test-7"
+
+
+class Receiver:
+    """Takes what is posted; refuses the next `refuse` ones with 500."""
+
+    def __init__(self, port=0):
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.take(self.headers, body)
+                self.send_response(500 if receiver.refuse > 0 else 204)
+                receiver.refuse -= receiver.refuse > 0
+                self.end_headers()
+
+        self.refuse = 0
+        self.alerts = []
+        self.wrong = []
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def take(self, headers, body):
+        stamp = headers["Holdfast-Timestamp"]
+        wanted = hmac.new(SECRET.encode(), stamp.encode() + b"." + body,
+                          hashlib.sha256).hexdigest()
+        if headers["Holdfast-Signature"] != "v1=" + wanted or abs(time.time() - int(stamp)) > 30:
+            self.wrong.append(dict(headers))
+        self.alerts.append(json.loads(body))
+
+    def events(self):
+        return [a["event"] for a in self.alerts]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def plane_with(folder, port):
+    secret = os.path.join(folder, "webhook-secret")
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+        f.write(SECRET + "\n")
+    return Plane(folder, provider={"webhook_url": f"http://127.0.0.1:{port}/hook",
+                                   "webhook_secret": secret, "lost_after_ms": 1500})
+
+
+def lost_and_recovered(folder):
+    receiver = Receiver()
+    with plane_with(folder, receiver.port) as plane:
+        plane.start_provider()
+        plane.start_agent()
+        gateway = plane.activate()
+        # A gateway that only changes its connection is not lost.
+        plane.restart_agent()
+        plane.wait_held()
+        plane.stop("agent", signal.SIGKILL)
+        died = time.monotonic()
+        wait_until("the alert", lambda: receiver.alerts, 20)
+        check(time.monotonic() - died < 6, "told too late")
+        alert = receiver.alerts[0]
+        check(alert["event"] == "gateway.lost" and alert["gateway_id"] == gateway and
+              alert["gateway_name"] == "lab", f"{alert}")
+        plane.start_agent()
+        wait_until("the recovery", lambda: "gateway.recovered" in receiver.events(), 20)
+        check(receiver.events() == ["gateway.lost", "gateway.recovered"], receiver.events())
+        # Silent: the connection stands and nothing is heard.
+        agent = plane.processes["agent"]
+        os.kill(agent.pid, signal.SIGSTOP)
+        wait_until("the second alert", lambda: len(receiver.alerts) == 3, 20)
+        check(receiver.alerts[2]["event"] == "gateway.lost", receiver.events())
+        os.kill(agent.pid, signal.SIGCONT)
+        wait_until("the second recovery", lambda: len(receiver.alerts) == 4, 30)
+        check(not receiver.wrong, f"signatures: {receiver.wrong}")
+        check(len({a["id"] for a in receiver.alerts}) == 4, "numbers are not its own")
+        for name in ("provider", "agent"):
+            check(SECRET not in plane.log(name), "the secret stands in a log")
+    receiver.close()
+
+
+def nothing_is_forgotten(folder):
+    receiver = Receiver()
+    port = receiver.port
+    with plane_with(folder, port) as plane:
+        plane.start_provider()
+        plane.start_agent()
+        plane.activate()
+        receiver.refuse = 2
+        plane.stop("agent", signal.SIGKILL)
+        wait_until("three tries", lambda: len(receiver.alerts) >= 3, 30)
+        check([a["attempt"] for a in receiver.alerts] == [1, 2, 3] and
+              len({a["id"] for a in receiver.alerts}) == 1, f"{receiver.alerts}")
+        # The receiver is away when the gateway comes back, and the provider is killed meanwhile.
+        receiver.close()
+        plane.start_agent()
+        wait_until("the recovery to wait", lambda: "alert" in plane.log("provider") and
+                   "is back" in plane.log("provider"), 20)
+        plane.stop("provider", signal.SIGKILL)
+        plane.start_provider()
+        again = Receiver(port)
+        wait_until("what waited", lambda: "gateway.recovered" in again.events(), 90)
+        check(set(again.events()) == {"gateway.recovered"}, again.events())
+        again.close()
+
+
+def who_does_not_come_back_is_lost(folder):
+    receiver = Receiver()
+    with plane_with(folder, receiver.port) as plane:
+        plane.start_provider()
+        plane.start_agent()
+        plane.activate()
+        plane.stop("provider", signal.SIGKILL)
+        plane.stop("agent", signal.SIGKILL)
+        plane.start_provider()
+        wait_until("the alert", lambda: receiver.events() == ["gateway.lost"], 30)
+        check("nobody holds it" in receiver.alerts[0]["reason"], receiver.alerts)
+    receiver.close()
+
+
+def bad_settings_are_refused(folder):
+    for keys, text in (({"webhook_url": "ftp://x"}, "http://"),
+                       ({"webhook_url": "http://x"}, "belong together"),
+                       ({"webhook_url": "http://x", "webhook_secret": "/nowhere"}, "/nowhere")):
+        sub = os.path.join(folder, str(len(os.listdir(folder))))
+        os.mkdir(sub)
+        plane = Plane(sub, provider=keys)
+        plane.start("provider", plane.provider_config)
+        status = plane.processes.pop("provider").wait(10)
+        check(status != 0 and text in plane.log("provider"), f"{keys}: {plane.log('provider')}")
+
+
+if __name__ == "__main__":
+    story((lost_and_recovered, nothing_is_forgotten, who_does_not_come_back_is_lost,
+           bad_settings_are_refused))
