@@ -1,13 +1,16 @@
 #!/bin/sh
-# Shows that a simulator has teeth: mutations.sh sim_crash|sim_ring [MUTATION...]. Each patch in
-# tests/sim/mutations/SIMULATOR puts one bug into a copy of one source file; linked into the
+# Shows that a simulator has teeth: mutations.sh sim_crash|sim_ring|sim_channel [MUTATION...]. Each
+# patch in tests/sim/mutations/SIMULATOR puts one bug into a copy of one source file; linked into the
 # simulator it must be caught within RECOVERIES. Without a bug the same work must pass. The build
 # folder comes in HF_BUILD.
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${HF_BUILD:?the build folder}
-recoveries=${RECOVERIES:-6000}
 program=$1
+case $program in
+sim_channel) recoveries=${RECOVERIES:-60000} ;; # commands
+*) recoveries=${RECOVERIES:-6000} ;;
+esac
 shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
@@ -17,7 +20,9 @@ sanitize=$(sed -n 's/^HF_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
 compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
 flags="-std=gnu11 -O1 -g -D_GNU_SOURCE -DHF_VERSION=\"0\" -fno-strict-aliasing -fPIC -I$source"
 [ -z "$sanitize" ] || flags="$flags -fsanitize=$sanitize"
+# The world's allocator, which forgets what a simulated process held.
 wraps="malloc calloc realloc free strdup posix_memalign aligned_alloc"
+[ "$program" != sim_channel ] || wraps="hf_sign hf_sign_verify"
 for wrap in $wraps; do
 	flags="$flags -Wl,--wrap=$wrap"
 done
@@ -46,6 +51,12 @@ sim_ring)
 	for wrap in $wraps; do
 		flags="$flags -Wl,--wrap=$wrap"
 	done
+	;;
+sim_channel)
+	sources="tests/sim/sim_channel.c tests/sim/seeds.c $(cd "$source" && ls tests/sim/channel_*.c)"
+	libraries="$(archives agent registry net proto messages base)
+		-lsqlite3 -lpq -luv -lssl -lcrypto -lprotobuf-c -lisal"
+	flags="$flags -I$build/generated"
 	;;
 esac
 
