@@ -12,6 +12,7 @@ static const char *const prefixes[] = {
 	[HF_ID_VOLUME] = "vol-",
 	[HF_ID_TENANT] = "t-",
 	[HF_ID_GATEWAY] = "sgw-",
+	[HF_ID_ACTION] = "act-",
 };
 
 char *hf_id_format(enum hf_id_kind kind, uint64_t id, char *text)

@@ -1,5 +1,6 @@
 /* Identifiers: 64-bit numbers inside, prefixed hexadecimal for people and in names. Volume
- * "vol-0123456789abcdef", tenant "t-…", gateway "sgw-…". 0 is never a valid identifier. */
+ * "vol-0123456789abcdef", tenant "t-…", gateway "sgw-…", action "act-…". 0 is never a valid
+ * identifier. */
 #ifndef HF_BASE_IDS_H
 #define HF_BASE_IDS_H
 
@@ -8,7 +9,7 @@
 
 #define HF_ID_TEXT_MAX 24u /* bytes, with the terminator */
 
-enum hf_id_kind { HF_ID_VOLUME, HF_ID_TENANT, HF_ID_GATEWAY };
+enum hf_id_kind { HF_ID_VOLUME, HF_ID_TENANT, HF_ID_GATEWAY, HF_ID_ACTION };
 
 /* Writes the text form; `text` holds at least HF_ID_TEXT_MAX bytes. Returns `text`. */
 char *hf_id_format(enum hf_id_kind kind, uint64_t id, char *text);

@@ -63,6 +63,11 @@ void hf_registry_close(struct hf_registry *reg)
 	free(reg);
 }
 
+uint64_t hf_registry_process(const struct hf_registry *reg)
+{
+	return reg->process;
+}
+
 void hf_registry_set_process(struct hf_registry *reg, uint64_t process)
 {
 	HF_ASSERT(process != 0);

@@ -168,6 +168,57 @@ struct hf_reg_document {
 	size_t length;
 };
 
+/* How the newest document differs from the one before it (proto/delta.h). */
+struct hf_reg_delta {
+	uint64_t gateway;
+	uint64_t incarnation, generation;
+	uint64_t base_incarnation, base_generation;
+	uint8_t base_hash[32];
+	const uint8_t *bytes; /* put: the caller's; get: malloc'ed, caller frees */
+	size_t length;
+};
+
+#define HF_REG_ENDPOINTS_MAX 16u
+
+/* How a gateway is to reach the provider; without a row: as at its activation. */
+struct hf_reg_network {
+	uint64_t gateway;
+	uint64_t version; /* generation that last changed this */
+	char endpoints[HF_REG_ENDPOINTS_MAX *
+		       (HF_REG_PORTAL_MAX + 1)]; /* one a line; "": as then */
+	char proxy[HF_REG_PORTAL_MAX + 16];      /* http://host:port; "": none */
+	uint32_t confirm_ms;                     /* 0: the gateway's own */
+};
+
+#define HF_REG_ACTIONS_OPEN_MAX 32u  /* of one gateway */
+#define HF_REG_ACTIONS_KEPT     100u /* of one gateway, that have ended */
+#define HF_REG_WHO_MAX          63u
+
+enum hf_reg_action_state {
+	HF_REG_ACTION_REQUESTED = 1, /* not signed yet */
+	HF_REG_ACTION_READY = 2,     /* signed; `sent` says how often it was sent */
+	HF_REG_ACTION_ENDED = 3,
+};
+
+/* A one-shot action of a gateway. Bytes are malloc'ed where a call gives them, and freed with
+ * hf_reg_action_free; else NULL. */
+struct hf_reg_action {
+	uint64_t number; /* counts up over all gateways, never used twice */
+	uint64_t gateway;
+	uint32_t kind; /* enum ActionKind of proto/action.proto */
+	uint32_t tgtd;
+	enum hf_reg_action_state state;
+	char who[HF_REG_WHO_MAX + 1];
+	uint64_t created_ms, expires_ms, ended_ms; /* since 1970; 0: never */
+	uint64_t sent;
+	bool forgotten;   /* the gateway need not remember it any more */
+	uint32_t outcome; /* enum ActionOutcome, once ended */
+	int32_t error;    /* positive number of an HF_E…, 0: none */
+	char reason[HF_REG_REASON_MAX + 1];
+	uint8_t *document, *packet, *report; /* PLAN's; an encoded Signed; the answer's */
+	size_t document_length, packet_length, report_length;
+};
+
 struct hf_reg_audit {
 	uint64_t at_ms; /* since 1970 */
 	const char *who;
@@ -180,6 +231,7 @@ struct hf_reg_audit {
  * only during the call, in which the registry may be read but not written. */
 typedef int (*hf_reg_gateway_visit)(void *context, const struct hf_reg_gateway *gateway);
 typedef int (*hf_reg_volume_visit)(void *context, const struct hf_reg_volume *volume);
+typedef int (*hf_reg_action_visit)(void *context, const struct hf_reg_action *action);
 typedef int (*hf_reg_placement_visit)(void *context, const struct hf_reg_placement *placement);
 typedef int (*hf_reg_work_visit)(void *context, const struct hf_reg_work *work);
 
@@ -200,6 +252,7 @@ int hf_registry_open(const char *where, uint64_t now_ms, struct hf_registry **re
 void hf_registry_close(struct hf_registry *reg);
 /* The number of this process of the provider, for what is granted from now on; 1 if never said. */
 void hf_registry_set_process(struct hf_registry *reg, uint64_t process);
+uint64_t hf_registry_process(const struct hf_registry *reg);
 /* False while the connection to the database is lost; then every call fails at once. */
 bool hf_registry_ready(struct hf_registry *reg);
 /* Of the last error, for the log; no secrets. Valid until the next call. */
@@ -338,6 +391,56 @@ int hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
 /* The same without its bytes. */
 int hf_registry_document_head(struct hf_registry *reg, uint64_t gateway,
 			      struct hf_reg_document *document);
+
+/* Goes into the transaction that puts the newest document. */
+int hf_registry_delta_put(struct hf_registry *reg, const struct hf_reg_delta *delta);
+/* HF_ENOENT: there is none. */
+int hf_registry_delta_get(struct hf_registry *reg, uint64_t gateway, struct hf_reg_delta *delta);
+
+/* Within the transaction that bumps the generation. */
+int hf_registry_network_put(struct hf_registry *reg, const struct hf_reg_network *network);
+/* HF_ENOENT: never set. */
+int hf_registry_network_get(struct hf_registry *reg, uint64_t gateway,
+			    struct hf_reg_network *network);
+
+/* ---- One-shot actions ------------------------------------------------------------------------ */
+
+/* Requests one; kind, tgtd, who, expires_ms and document are the caller's. `action->number` gets
+ * its number, above every one before. Old ones that have ended leave. HF_EBUSY: the gateway has
+ * HF_REG_ACTIONS_OPEN_MAX that have not. */
+int hf_registry_action_add(struct hf_registry *reg, struct hf_reg_action *action, uint64_t now_ms);
+/* With its bytes. */
+int hf_registry_action_get(struct hf_registry *reg, uint64_t number, struct hf_reg_action *action);
+void hf_reg_action_free(struct hf_reg_action *action);
+/* Of a gateway, or (0) all; newest first, at most `limit`; without their bytes. */
+int hf_registry_action_visit(struct hf_registry *reg, uint64_t gateway, uint64_t limit,
+			     hf_reg_action_visit visit, void *context);
+/* Of each gateway the first that is not signed, if there is one; with its document. So they are
+ * signed in the order of their numbers. */
+int hf_registry_action_unsigned(struct hf_registry *reg, uint64_t limit, hf_reg_action_visit visit,
+				void *context);
+/* Keeps the signed action, work for the holder. HF_ENOENT: somebody else was first. */
+int hf_registry_action_signed(struct hf_registry *reg, uint64_t number, const uint8_t *packet,
+			      size_t length);
+/* The first that has not ended, with its packet; HF_ENOENT. Nothing after it may be sent. */
+int hf_registry_action_next(struct hf_registry *reg, uint64_t gateway,
+			    struct hf_reg_action *action);
+/* Before it is sent; a holder's write: HF_EFENCED. HF_ENOENT: it has ended meanwhile. */
+int hf_registry_action_sent(struct hf_registry *reg, uint64_t number, uint64_t gateway,
+			    uint64_t epoch);
+/* The gateway does not take its signature (the signer's key is another one by now): to be signed
+ * anew. HF_ENOENT: it has ended. */
+int hf_registry_action_unsign(struct hf_registry *reg, uint64_t number);
+/* What became of it, from outcome, error, reason, report and forgotten; with `epoch` not 0 a
+ * holder's write. HF_ENOENT: it had ended already. */
+int hf_registry_action_end(struct hf_registry *reg, uint64_t epoch,
+			   const struct hf_reg_action *action, uint64_t now_ms);
+/* Ends what was never sent and is too late by now. */
+int hf_registry_action_expire(struct hf_registry *reg, uint64_t now_ms, uint32_t outcome,
+			      int32_t error, const char *reason);
+/* Up to which number the gateway may forget; 0: there is nothing to forget. */
+int hf_registry_action_forgettable(struct hf_registry *reg, uint64_t gateway, uint64_t *number);
+int hf_registry_action_forgotten(struct hf_registry *reg, uint64_t gateway, uint64_t number);
 
 int hf_registry_audit_add(struct hf_registry *reg, const struct hf_reg_audit *entry);
 

@@ -62,6 +62,23 @@ static const char *const migrations[] = {
 	"CREATE TABLE alerts (number {counter}, gateway {int} NOT NULL, kind {int} NOT NULL,"
 	" at_ms {int} NOT NULL, detail TEXT NOT NULL, attempts {int} NOT NULL,"
 	" due_ms {int} NOT NULL){strict};",
+	"CREATE TABLE actions (number {int} PRIMARY KEY,"
+	" gateway {int} NOT NULL REFERENCES gateways, kind {int} NOT NULL, tgtd {int} NOT NULL,"
+	" state {int} NOT NULL, who TEXT NOT NULL, created_ms {int} NOT NULL,"
+	" expires_ms {int} NOT NULL, ended_ms {int} NOT NULL DEFAULT 0,"
+	" sent {int} NOT NULL DEFAULT 0, forgotten {int} NOT NULL DEFAULT 0,"
+	" outcome {int} NOT NULL DEFAULT 0, error {int} NOT NULL DEFAULT 0,"
+	" reason TEXT NOT NULL DEFAULT '', document {bytes} NOT NULL, packet {bytes} NOT NULL,"
+	" report {bytes} NOT NULL){strict};"
+	"CREATE INDEX actions_gateway ON actions (gateway, number);"
+	"CREATE INDEX actions_open ON actions (gateway, number) WHERE state < 3;"
+	"CREATE TABLE deltas (gateway {int} PRIMARY KEY REFERENCES gateways,"
+	" incarnation {int} NOT NULL, generation {int} NOT NULL,"
+	" base_incarnation {int} NOT NULL, base_generation {int} NOT NULL,"
+	" base_hash {bytes} NOT NULL, bytes {bytes} NOT NULL){strict};",
+	"CREATE TABLE networks (gateway {int} PRIMARY KEY REFERENCES gateways,"
+	" version {int} NOT NULL, endpoints TEXT NOT NULL, proxy TEXT NOT NULL,"
+	" confirm_ms {int} NOT NULL){strict};",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

@@ -19,6 +19,8 @@ static int sign_one(struct hf_signer *signer, const Holdfast__SignerOrder *order
 	switch (order->kind_case) {
 	case HOLDFAST__SIGNER_ORDER__KIND_DOCUMENT:
 		return hf_signer_document(signer, order->document, one);
+	case HOLDFAST__SIGNER_ORDER__KIND_ACTION:
+		return hf_signer_action(signer, order->action, one);
 	default:
 		return hf_fail(&one->reason, HF_EUNSUPPORTED, "unknown order to the signer");
 	}

@@ -49,6 +49,8 @@ int hf_signer_approval(struct hf_signer *signer, const Holdfast__SignerApproval 
 		       struct hf_signer_result *result);
 int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument *order,
 		       struct hf_signer_result *result);
+int hf_signer_action(struct hf_signer *signer, const Holdfast__SignerAction *order,
+		     struct hf_signer_result *result);
 /* What is wrong with one order is said in its own result; an error is of the whole batch. */
 int hf_signer_batch(struct hf_signer *signer, const Holdfast__SignerBatch *batch,
 		    struct hf_signer_result *result);
