@@ -30,6 +30,15 @@ static const struct option {
 	{HF_OPT_INITIATOR, "--initiator", "IQN|ADDRESS",
 	 "may log in; repeat for more (default: loopback only, "
 	 "with CHAP: all)"},
+	{HF_OPT_DRY_RUN, "--dry-run", NULL,
+	 "change nothing; ask the gateway which steps it would take"},
+	{HF_OPT_EXPIRES, "--expires", "SECONDS", "not begun later than this (default: a day)"},
+	{HF_OPT_ENDPOINT, "--endpoint", "HOST:PORT",
+	 "of a provider; repeat for more (default: those of the activation)"},
+	{HF_OPT_PROXY, "--proxy", "http://HOST:PORT", "to reach them through (default: none)"},
+	{HF_OPT_CONFIRM, "--confirm-within", "SECONDS",
+	 "the gateway rolls them back unless it is heard by then (default: 60)"},
+	{HF_OPT_TGTD, "--tgtd", "N", "which tgtd of the gateway, from 1 (default: all)"},
 	{HF_OPT_FORCE, "--force", NULL, "also while initiators are logged in"},
 	{HF_OPT_WAIT, "--wait", NULL, "return when the gateway has reported it done"},
 	{HF_OPT_TIMEOUT, "--timeout", "SECONDS", "of --wait (default: 60), or how long to watch"},
@@ -60,22 +69,45 @@ static const struct hf_cli_verb verbs[] = {
 	 "say which of them it is; the others are turned away"},
 	{HF_VERB_SIGNER_ROTATE, "signer", "rotate", NULL, 0, HF_OPT_ALWAYS,
 	 "replace the key that signs changes; gateways follow by themselves"},
+	{HF_VERB_GATEWAY_ACT, "gateway", "act", "GATEWAY", 0,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_EXPIRES | HF_OPT_TGTD,
+	 "have something done once: restart-target, restart-volumed, rescan, diagnose, snapshot, "
+	 "update; kept while the gateway is away",
+	 "ACTION"},
+	{HF_VERB_GATEWAY_PLAN, "gateway", "plan", "GATEWAY", 0, HF_OPT_ALWAYS,
+	 "ask the gateway which steps it would take now; it takes none"},
+	{HF_VERB_GATEWAY_NETWORK, "gateway", "network", "GATEWAY", 0,
+	 HF_OPT_ALWAYS | HF_OPT_ENDPOINT | HF_OPT_PROXY | HF_OPT_CONFIRM,
+	 "how it is to reach the provider from now on; tried first, and taken back by itself"},
+	{HF_VERB_ACTION_LIST, "action", "list", NULL, 0, HF_OPT_ALWAYS | HF_OPT_GATEWAY,
+	 "what was to be done once, newest first"},
+	{HF_VERB_ACTION_SHOW, "action", "show", "ACTION", 0, HF_OPT_ALWAYS,
+	 "one of them, with its report"},
 	{HF_VERB_VOLUME_CREATE, "volume", "create", NULL,
 	 HF_OPT_GATEWAY | HF_OPT_NAME | HF_OPT_SIZE,
 	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_WRITE_CACHE | HF_OPT_CHAP_USER |
 		 HF_OPT_CHAP_SECRET_FILE | HF_OPT_MUTUAL_USER | HF_OPT_MUTUAL_SECRET_FILE |
-		 HF_OPT_INITIATOR | HF_OPT_BLOCK_SIZE,
+		 HF_OPT_INITIATOR | HF_OPT_BLOCK_SIZE | HF_OPT_DRY_RUN,
 	 "create a volume on a gateway"},
 	{HF_VERB_VOLUME_LIST, "volume", "list", NULL, 0, HF_OPT_ALWAYS, "all volumes"},
 	{HF_VERB_VOLUME_SHOW, "volume", "show", "VOLUME", 0, HF_OPT_ALWAYS, "one volume"},
 	{HF_VERB_VOLUME_ATTACH, "volume", "attach", "VOLUME", HF_OPT_GATEWAY,
-	 HF_OPT_ALWAYS | HF_OPT_WAITING, "attach a detached volume to a gateway"},
-	{HF_VERB_VOLUME_DETACH, "volume", "detach", "VOLUME", 0, HF_OPT_ALWAYS | HF_OPT_WAITING,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_DRY_RUN, "attach a detached volume to a gateway"},
+	{HF_VERB_VOLUME_DETACH, "volume", "detach", "VOLUME", 0,
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_DRY_RUN,
 	 "take its LUN away after everything was uploaded"},
 	{HF_VERB_VOLUME_GROW, "volume", "grow", "VOLUME", HF_OPT_SIZE,
-	 HF_OPT_ALWAYS | HF_OPT_WAITING, "make it larger while it is used; it cannot shrink"},
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_DRY_RUN,
+	 "make it larger while it is used; it cannot shrink"},
 	{HF_VERB_VOLUME_DELETE, "volume", "delete", "VOLUME", 0,
-	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_FORCE, "delete a volume and all its data"},
+	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_FORCE | HF_OPT_DRY_RUN,
+	 "delete a volume and all its data"},
+};
+
+/* By their number in proto/action.proto; `plan` has a verb of its own. */
+static const char *const actions[] = {
+	[1] = "restart-target", [2] = "restart-volumed", [3] = "diagnose",
+	[4] = "rescan",         [6] = "snapshot",        [7] = "update",
 };
 
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
@@ -96,9 +128,10 @@ static void help_options(FILE *out, unsigned mask)
 void hf_cli_help(FILE *out, const struct hf_cli_verb *verb)
 {
 	if (verb) {
-		fprintf(out, "usage: holdfast %s%s%s%s%s [options]\n\n%s\n\n", verb->group,
+		fprintf(out, "usage: holdfast %s%s%s%s%s%s%s [options]\n\n%s\n\n", verb->group,
 			verb->group[0] ? " " : "", verb->name, verb->operand ? " " : "",
-			verb->operand ? verb->operand : "", verb->help);
+			verb->operand ? verb->operand : "", verb->second ? " " : "",
+			verb->second ? verb->second : "", verb->help);
 		if (verb->required) {
 			fprintf(out, "Required:\n");
 			help_options(out, verb->required);
@@ -111,9 +144,10 @@ void hf_cli_help(FILE *out, const struct hf_cli_verb *verb)
 	for (size_t i = 0; i < VERB_COUNT; i++) {
 		char left[64];
 
-		snprintf(left, sizeof left, "%s%s%s %s", verbs[i].group,
+		snprintf(left, sizeof left, "%s%s%s %s%s%s", verbs[i].group,
 			 verbs[i].group[0] ? " " : "", verbs[i].name,
-			 verbs[i].operand ? verbs[i].operand : "");
+			 verbs[i].operand ? verbs[i].operand : "", verbs[i].second ? " " : "",
+			 verbs[i].second ? verbs[i].second : "");
 		fprintf(out, "  %-28s %s\n", left, verbs[i].help);
 	}
 	fprintf(out, "\nholdfast VERB --help tells the options of a verb; holdfast --version the "
@@ -130,6 +164,30 @@ static int read_timeout(const char *value, struct hf_cli_args *args, struct hf_e
 			       TIMEOUT_MAX_S, value);
 	args->timeout_ms = (uint32_t)seconds * 1000;
 	return 0;
+}
+
+static int read_number(const char *option, const char *value, unsigned long most, uint32_t *number,
+		       struct hf_errmsg *message)
+{
+	char *end;
+	unsigned long read = strtoul(value, &end, 10);
+
+	if (value[0] < '0' || value[0] > '9' || *end || read == 0 || read > most)
+		return hf_fail(message, HF_EINVAL, "%s wants 1 to %lu, not `%.40s`", option, most,
+			       value);
+	*number = (uint32_t)read;
+	return 0;
+}
+
+static int read_action(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	for (uint32_t i = 1; i < sizeof actions / sizeof actions[0]; i++)
+		if (actions[i] && strcmp(actions[i], value) == 0) {
+			args->action = i;
+			return 0;
+		}
+	return hf_fail(message, HF_EINVAL, "`%.40s` is no action; see holdfast gateway act --help",
+		       value);
 }
 
 static int read_size(const char *value, struct hf_cli_args *args, struct hf_errmsg *message)
@@ -210,6 +268,22 @@ static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
 		return read_timeout(value, args, message);
 	case HF_OPT_CLAIMANT:
 		return read_claimant(value, args, message);
+	case HF_OPT_PROXY:
+		args->proxy = value;
+		return 0;
+	case HF_OPT_ENDPOINT:
+		if (args->endpoint_count == HF_CLI_INITIATORS_MAX)
+			return hf_fail(message, HF_EINVAL, "--endpoint: at most %u",
+				       HF_CLI_INITIATORS_MAX);
+		args->endpoints[args->endpoint_count++] = value;
+		return 0;
+	case HF_OPT_CONFIRM:
+		return read_number("--confirm-within", value, 3600, &args->confirm_s, message);
+	case HF_OPT_EXPIRES:
+		return read_number("--expires", value, 30 * TIMEOUT_MAX_S, &args->expires_s,
+				   message);
+	case HF_OPT_TGTD:
+		return read_number("--tgtd", value, 8, &args->tgtd, message);
 	default:
 		return read_write_cache(value, args, message);
 	}
@@ -236,7 +310,7 @@ static int take_option(int argc, char **argv, int *i, struct hf_cli_args *args,
 	o = find_option(name);
 	if (!o)
 		return hf_fail(message, HF_EINVAL, "unknown option `%.60s`", argv[*i]);
-	if ((args->given & o->bit) && o->bit != HF_OPT_INITIATOR)
+	if ((args->given & o->bit) && o->bit != HF_OPT_INITIATOR && o->bit != HF_OPT_ENDPOINT)
 		return hf_fail(message, HF_EINVAL, "%s is given twice", o->name);
 	args->given |= o->bit;
 	if (!o->value)
@@ -250,7 +324,7 @@ static int take_option(int argc, char **argv, int *i, struct hf_cli_args *args,
 static int find_verb(const char *const *words, size_t word_count, struct hf_cli_args *args,
 		     struct hf_errmsg *message)
 {
-	size_t used = 0;
+	size_t used = 0, operands;
 
 	for (size_t i = 0; i < VERB_COUNT && !args->verb; i++) {
 		used = verbs[i].group[0] ? 2 : 1;
@@ -268,10 +342,14 @@ static int find_verb(const char *const *words, size_t word_count, struct hf_cli_
 			       word_count > 1 ? " " : "", word_count > 1 ? words[1] : "");
 	if (args->verb->operand && word_count == used)
 		return hf_fail(message, HF_EINVAL, "%s is missing", args->verb->operand);
-	if (word_count > used + (args->verb->operand ? 1 : 0))
+	operands = (args->verb->operand ? 1u : 0) + (args->verb->second ? 1u : 0);
+	if (word_count > used + operands)
 		return hf_fail(message, HF_EINVAL, "unexpected `%.60s`", words[word_count - 1]);
+	if (args->verb->second && word_count < used + 2)
+		return hf_fail(message, HF_EINVAL, "%s is missing", args->verb->second);
 	args->operand = args->verb->operand ? words[used] : NULL;
-	return 0;
+	args->second = args->verb->second ? words[used + 1] : NULL;
+	return args->second ? read_action(args->second, args, message) : 0;
 }
 
 static int check_options(const struct hf_cli_args *args, struct hf_errmsg *message)
@@ -293,6 +371,8 @@ static int check_options(const struct hf_cli_args *args, struct hf_errmsg *messa
 			       "--mutual-user and --mutual-secret-file belong together");
 	if (args->mutual_user && !args->chap_user)
 		return hf_fail(message, HF_EINVAL, "--mutual-user needs --chap-user too");
+	if ((args->given & HF_OPT_DRY_RUN) && (args->given & HF_OPT_WAIT))
+		return hf_fail(message, HF_EINVAL, "--dry-run waits by itself, without --wait");
 	if ((args->given & HF_OPT_TIMEOUT) && !(args->given & HF_OPT_WAIT) &&
 	    (verb->optional & HF_OPT_WAIT))
 		return hf_fail(message, HF_EINVAL, "--timeout belongs to --wait");

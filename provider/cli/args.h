@@ -31,6 +31,12 @@ enum {
 	HF_OPT_HELP = 1 << 14,
 	HF_OPT_BLOCK_SIZE = 1 << 15,
 	HF_OPT_CLAIMANT = 1 << 24,
+	HF_OPT_DRY_RUN = 1 << 16,
+	HF_OPT_EXPIRES = 1 << 17,
+	HF_OPT_TGTD = 1 << 18,
+	HF_OPT_ENDPOINT = 1 << 19,
+	HF_OPT_PROXY = 1 << 20,
+	HF_OPT_CONFIRM = 1 << 21,
 };
 #define HF_OPT_ALWAYS  (HF_OPT_RUN_DIR | HF_OPT_JSON | HF_OPT_HELP)
 #define HF_OPT_WAITING (HF_OPT_WAIT | HF_OPT_TIMEOUT)
@@ -46,6 +52,11 @@ enum hf_cli_verb_number {
 	HF_VERB_GATEWAY_CLAIMANTS,
 	HF_VERB_GATEWAY_ACCEPT,
 	HF_VERB_SIGNER_ROTATE,
+	HF_VERB_GATEWAY_ACT,
+	HF_VERB_GATEWAY_PLAN,
+	HF_VERB_GATEWAY_NETWORK,
+	HF_VERB_ACTION_LIST,
+	HF_VERB_ACTION_SHOW,
 	HF_VERB_VOLUME_CREATE,
 	HF_VERB_VOLUME_LIST,
 	HF_VERB_VOLUME_SHOW,
@@ -61,12 +72,13 @@ struct hf_cli_verb {
 	const char *operand;      /* what stands without an option, such as "VOLUME"; NULL: none */
 	unsigned required, optional; /* options */
 	const char *help;
+	const char *second; /* another operand after it; NULL: none */
 };
 
 struct hf_cli_args {
 	const struct hf_cli_verb *verb; /* NULL: only help was asked for */
 	unsigned given;                 /* options */
-	const char *operand;
+	const char *operand, *second;
 	const char *run_dir, *name, *gateway;
 	const char *chap_user, *chap_secret_file, *mutual_user, *mutual_secret_file;
 	const char *initiators[HF_CLI_INITIATORS_MAX];
@@ -75,6 +87,12 @@ struct hf_cli_args {
 	uint32_t timeout_ms;
 	uint32_t block_size; /* bytes; 0: not given */
 	uint32_t claimant;
+	uint32_t expires_s; /* 0: not given */
+	uint32_t confirm_s; /* 0: not given */
+	const char *endpoints[HF_CLI_INITIATORS_MAX], *proxy;
+	size_t endpoint_count;
+	uint32_t tgtd;   /* from 1; 0: all */
+	uint32_t action; /* enum ActionKind, of `second` */
 	bool write_cache;
 };
 

@@ -18,7 +18,7 @@
 #include "provider/cli/watch.h"
 
 #define SECRET_MAX       256u
-#define ANSWER_MARGIN_MS 15000u /* the provider answers before we give up on it */
+#define ANSWER_MARGIN_MS 30000u /* the provider answers before we give up on it */
 
 /* The first line of the file, without its end. */
 static int read_secret(const char *path, char secret[SECRET_MAX], struct hf_errmsg *message)
@@ -58,6 +58,10 @@ struct question {
 	Holdfast__AdminGrow grow;
 	Holdfast__AdminInfo info;
 	Holdfast__AdminAccept accept;
+	Holdfast__AdminAct act;
+	Holdfast__AdminNetwork network;
+	Holdfast__AdminActionList action_list;
+	Holdfast__AdminActionName action_name;
 	char chap_secret[SECRET_MAX], mutual_secret[SECRET_MAX];
 };
 
@@ -110,6 +114,10 @@ static void build_gateway(struct question *q, const struct hf_cli_args *args)
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_SHOW;
 		q->request.gateway_show = &q->gateway_name;
 		break;
+	case HF_VERB_GATEWAY_PLAN:
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_PLAN;
+		q->request.gateway_plan = &q->gateway_name;
+		break;
 	case HF_VERB_GATEWAY_ACTIVATE:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_ACTIVATE;
 		q->request.activate = &q->activate;
@@ -133,6 +141,44 @@ static void build_gateway(struct question *q, const struct hf_cli_args *args)
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM;
 		q->request.confirm = &q->confirm;
 		break;
+	}
+}
+
+static void build_act(struct question *q, const struct hf_cli_args *args)
+{
+	holdfast__admin_act__init(&q->act);
+	q->act.gateway = text(args->operand);
+	q->act.kind = args->action;
+	q->act.tgtd = args->tgtd;
+	q->act.expires_s = args->expires_s;
+	q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_ACT;
+	q->request.act = &q->act;
+}
+
+static void build_network(struct question *q, const struct hf_cli_args *args)
+{
+	holdfast__admin_network__init(&q->network);
+	q->network.gateway = text(args->operand);
+	q->network.endpoints = (char **)(uintptr_t)args->endpoints;
+	q->network.n_endpoints = args->endpoint_count;
+	q->network.proxy = text(args->proxy);
+	q->network.confirm_s = args->confirm_s;
+	q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_NETWORK;
+	q->request.gateway_network = &q->network;
+}
+
+static void build_action(struct question *q, const struct hf_cli_args *args)
+{
+	holdfast__admin_action_list__init(&q->action_list);
+	holdfast__admin_action_name__init(&q->action_name);
+	q->action_list.gateway = text(args->gateway);
+	q->action_name.action = text(args->operand);
+	if (args->verb->number == HF_VERB_ACTION_LIST) {
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_ACTION_LIST;
+		q->request.action_list = &q->action_list;
+	} else {
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_ACTION_SHOW;
+		q->request.action_show = &q->action_name;
 	}
 }
 
@@ -179,9 +225,16 @@ static int build(struct question *q, const struct hf_cli_args *args, struct hf_e
 {
 	holdfast__admin_request__init(&q->request);
 	q->request.wait_ms = args->given & HF_OPT_WAIT ? args->timeout_ms : 0;
+	q->request.dry_run = (args->given & HF_OPT_DRY_RUN) != 0;
 	if (args->verb->number == HF_VERB_VOLUME_CREATE)
 		return build_create(q, args, message);
-	if (strcmp(args->verb->group, "gateway") == 0) {
+	if (args->verb->number == HF_VERB_GATEWAY_ACT) {
+		build_act(q, args);
+	} else if (args->verb->number == HF_VERB_GATEWAY_NETWORK) {
+		build_network(q, args);
+	} else if (strcmp(args->verb->group, "action") == 0) {
+		build_action(q, args);
+	} else if (strcmp(args->verb->group, "gateway") == 0) {
 		build_gateway(q, args);
 	} else if (strcmp(args->verb->group, "volume") == 0) {
 		build_volume(q, args);

@@ -25,6 +25,14 @@ static const struct column volume_columns[] = {
 	{"gateway_name", "GATEWAY"}, {"recovery_point_lag_bytes", "LAG"},
 	{"target", "TARGET"},        {NULL, NULL}};
 
+static const struct column action_columns[] = {{"action_id", "ACTION"},
+					       {"kind", "KIND"},
+					       {"gateway_name", "GATEWAY"},
+					       {"state", "STATE"},
+					       {"who", "WHO"},
+					       {"reason", "REASON"},
+					       {NULL, NULL}};
+
 static void format_size(uint64_t bytes, char *text, size_t size)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -100,6 +108,37 @@ static void print_list_value(FILE *out, const json_t *list)
 	fputc('\n', out);
 }
 
+/* Lines of text from a gateway: nothing of it steers a terminal. */
+static void print_report(FILE *out, const char *text)
+{
+	fputc('\n', out);
+	for (; *text; text++)
+		fputc(*text == '\n' || ((unsigned char)*text >= ' ' && *text != 0x7f) ? *text : '?',
+		      out);
+}
+
+/* "vol-…: step, step" a line. */
+static void print_plan(FILE *out, const json_t *volumes)
+{
+	json_t *volume;
+	size_t index;
+
+	if (json_array_size(volumes) == 0)
+		fprintf(out, "nothing to do\n");
+	json_array_foreach(volumes, index, volume)
+	{
+		const char *reason = json_string_value(json_object_get(volume, "reason"));
+
+		fprintf(out, "%s: ", json_string_value(json_object_get(volume, "volume_id")));
+		if (reason)
+			fprintf(out, "fails: %s\n", reason);
+		else
+			print_list_value(out, json_object_get(volume, "steps"));
+		if (json_is_true(json_object_get(volume, "waiting")))
+			fprintf(out, "  … and waits for a process that is away\n");
+	}
+}
+
 static void print_object(FILE *out, json_t *object)
 {
 	char label[64], text[512];
@@ -110,6 +149,14 @@ static void print_object(FILE *out, json_t *object)
 	{
 		if (json_is_null(value) || (json_is_string(value) && !json_string_length(value)))
 			continue;
+		if (strcmp(key, "report") == 0) {
+			print_report(out, json_string_value(value));
+			continue;
+		}
+		if (strcmp(key, "plan") == 0) {
+			print_plan(out, value);
+			continue;
+		}
 		snprintf(label, sizeof label, "%s:", key);
 		for (char *c = label; *c; c++)
 			if (*c == '_')
@@ -131,7 +178,9 @@ void hf_cli_print(FILE *out, const struct hf_cli_verb *verb, const json_t *value
 		fputc('\n', out);
 	} else if (json_is_array(value)) {
 		print_table(out,
-			    verb->number == HF_VERB_GATEWAY_LIST ? gateway_columns : volume_columns,
+			    verb->number == HF_VERB_GATEWAY_LIST  ? gateway_columns
+			    : verb->number == HF_VERB_ACTION_LIST ? action_columns
+								  : volume_columns,
 			    value);
 	} else {
 		print_object(out, (json_t *)(uintptr_t)value);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "provider/control/activation.h"
+#include "provider/control/network.h"
 #include "provider/control/status.h"
 #include "provider/control/validate.h"
 #include "provider/control/volumes.h"
@@ -163,6 +164,7 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 	struct hf_errmsg message = {""};
 	struct hf_reg_gateway gateway;
 	struct hf_reg_volume volume;
+	struct hf_dry_run dry_run = {NULL};
 	enum hf_goal goal = HF_GOAL_NONE;
 	bool attached = false;
 	const char *text = admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH
@@ -178,6 +180,7 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 		hf_admin_reply(request, err, message.text, NULL);
 		return;
 	}
+	control->dry_run = admin->dry_run ? &dry_run : NULL;
 	switch (admin->kind_case) {
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_SHOW:
 		goal = HF_GOAL_FRESH;
@@ -203,10 +206,65 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 				       &message);
 		break;
 	}
+	control->dry_run = NULL;
+	if (err)
+		hf_admin_reply(request, err, message.text, NULL);
+	else if (admin->dry_run)
+		hf_admin_plan(control, request, volume.gateway, dry_run.document);
+	else
+		hf_wait_volume(control, request, &volume, goal, admin->wait_ms);
+}
+
+static void try_create(struct hf_control *control, struct hf_local_request *request,
+		       const Holdfast__AdminVolumeCreate *create)
+{
+	struct hf_dry_run dry_run = {NULL};
+	struct hf_errmsg message = {""};
+	struct hf_reg_gateway gateway;
+	struct hf_reg_volume volume = {.id = 0};
+	char who[32];
+	int err = hf_find_gateway(control, create->gateway, &gateway, &message);
+
+	if (!err)
+		err = hf_volume_may_create(control, create->name, &gateway, &message);
+	if (!err) {
+		hf_create_volume_row(control, create, &gateway, &volume);
+		control->dry_run = &dry_run;
+		err = hf_volume_create(control, hf_admin_who(request, who), &volume, &message);
+		control->dry_run = NULL;
+	}
 	if (err)
 		hf_admin_reply(request, err, message.text, NULL);
 	else
-		hf_wait_volume(control, request, &volume, goal, admin->wait_ms);
+		hf_admin_plan(control, request, gateway.id, dry_run.document);
+}
+
+static void set_network(struct hf_control *control, struct hf_local_request *request,
+			const Holdfast__AdminNetwork *settings)
+{
+	struct hf_errmsg message = {""};
+	struct hf_reg_gateway gateway;
+	char who[32];
+	int err = hf_find_gateway(control, settings->gateway, &gateway, &message);
+
+	if (!err)
+		err = hf_network_set(control, hf_admin_who(request, who), &gateway, settings,
+				     &message);
+	hf_admin_reply(request, err, message.text,
+		       err ? NULL : hf_status_gateway_json(control, &gateway));
+}
+
+static void plan_gateway(struct hf_control *control, struct hf_local_request *request,
+			 const char *text)
+{
+	struct hf_errmsg message = {""};
+	struct hf_reg_gateway gateway;
+	int err = hf_find_gateway(control, text, &gateway, &message);
+
+	if (err)
+		hf_admin_reply(request, err, message.text, NULL);
+	else
+		hf_admin_plan(control, request, gateway.id, NULL);
 }
 
 static void dispatch(struct hf_control *control, struct hf_local_request *request,
@@ -238,7 +296,25 @@ static void dispatch(struct hf_control *control, struct hf_local_request *reques
 		confirm(control, request, admin->confirm->gateway, admin->wait_ms);
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE:
-		hf_create_volume(control, request, admin->volume_create, admin->wait_ms);
+		if (admin->dry_run)
+			try_create(control, request, admin->volume_create);
+		else
+			hf_create_volume(control, request, admin->volume_create, admin->wait_ms);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACT:
+		hf_admin_act(control, request, admin->act, admin->wait_ms);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACTION_LIST:
+		hf_admin_action_list(control, request, admin->action_list->gateway);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACTION_SHOW:
+		hf_admin_action_show(control, request, admin->action_show->action);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_NETWORK:
+		set_network(control, request, admin->gateway_network);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_PLAN:
+		plan_gateway(control, request, admin->gateway_plan->gateway);
 		break;
 	default:
 		change_volume(control, request, admin);

@@ -135,6 +135,7 @@ static void connected(struct hf_channel *channel, const Holdfast__Connect *conne
 	uint32_t wait_ms = turn_away(channel, &reason);
 	char id[HF_ID_TEXT_MAX];
 
+	channel->capability = connect->capability;
 	if (wait_ms > 0) {
 		hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 			reason);

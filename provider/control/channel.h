@@ -25,7 +25,8 @@ struct hf_channel {
 	struct hf_link link;
 	struct hf_list entry; /* of its bucket */
 	uint64_t tenant, gateway;
-	uint64_t epoch; /* 0 until held */
+	uint64_t epoch;      /* 0 until held */
+	uint32_t capability; /* of the gateway's protocol */
 	char address[64];
 	bool told_silent; /* lost.c */
 	/* lookers.c */
@@ -39,6 +40,7 @@ struct hf_channel {
 	uint64_t apply_request; /* 0: none under way */
 	uint64_t apply_incarnation, apply_generation;
 	uint8_t apply_hash[32];
+	bool full_wanted; /* the gateway cannot use the delta to the newest generation */
 	uint64_t apply_not_before_ms; /* loop's clock, after a refusal */
 	char *refused_reason;         /* NULL: none */
 	uint64_t subscribe_request;
@@ -51,6 +53,21 @@ struct hf_channel {
 		uint64_t request, asked_ms; /* loop's clock */
 		int kind;
 	} asked[HF_ASKED_MAX];
+
+	/* actions_send.c */
+	bool act_again;       /* there may be one to send */
+	uint64_t act_request; /* 0: none under way */
+	uint64_t act_number;
+	uint64_t act_sent;          /* how often */
+	uint64_t act_not_before_ms; /* loop's clock, after a refusal */
+	uint64_t forget_request, forget_number;
+
+	/* network.c */
+	bool confirming;          /* a confirmation is at the signer */
+	uint64_t confirm_request; /* 0: none under way */
+	uint32_t network_state;   /* enum NetworkState, as reported; 0: not */
+	uint64_t network_version;
+	char network_reason[HF_REG_REASON_MAX + 1];
 
 	/* reports.c */
 	struct hf_live_volume *live;

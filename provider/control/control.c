@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "net/daemon.h"
+#include "provider/control/actions.h"
 #include "provider/control/activation.h"
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
@@ -159,6 +160,7 @@ static void second_passed(uv_timer_t *timer)
 	hf_trust_tick(control);
 	hf_store_settings_tick(control);
 	hf_publish_tick(control);
+	hf_actions_tick(control);
 	hf_delivery_tick(control);
 	if (control->trusted)
 		hf_activation_tick(control);

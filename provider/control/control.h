@@ -13,6 +13,7 @@
  *   activation.c   activation connections; claims.c: activate and confirm
  *   volumes.c      the administrator's changes of desired state
  *   status.c       what of it people see
+ *   actions.c      one-shot actions; actions_send.c: down to the gateway, and what became of them
  *   admin.c        the questions; waiting.c: until a state is reported; creating.c: new volumes */
 #ifndef HF_PROVIDER_CONTROL_CONTROL_H
 #define HF_PROVIDER_CONTROL_CONTROL_H
@@ -118,6 +119,9 @@ struct hf_control {
 	struct hf_list publishing; /* gateways whose document waits for the signer, or is there */
 	unsigned publishing_count, publishing_batches;
 	char publish_problem[256]; /* of the last document; "": none */
+
+	bool signing_actions;       /* actions.c: a batch of them is at the signer */
+	struct hf_dry_run *dry_run; /* volumes.c: a change is only tried; NULL: it is made */
 
 	/* admin.c */
 	struct hf_local_server *admin;

@@ -127,15 +127,13 @@ static int pack_secrets(struct creation *c, const Holdfast__AdminVolumeCreate *c
 	return 0;
 }
 
-static void fill_volume(struct creation *c, const Holdfast__AdminVolumeCreate *create,
-			const struct hf_reg_gateway *gateway)
+void hf_create_volume_row(struct hf_control *control, const Holdfast__AdminVolumeCreate *create,
+			  const struct hf_reg_gateway *gateway, struct hf_reg_volume *v)
 {
-	struct hf_reg_volume *v = &c->volume;
-
 	do
 		hf_random(&v->id, sizeof v->id);
 	while (v->id == 0);
-	v->tenant = c->control->info.tenant;
+	v->tenant = control->info.tenant;
 	v->gateway = gateway->id;
 	v->size_bytes = create->size_bytes;
 	v->write_cache = create->write_cache;
@@ -182,7 +180,7 @@ void hf_create_volume(struct hf_control *control, struct hf_local_request *reque
 		uv_now(control->loop) + (wait_ms > SIGNER_WAIT_MS ? wait_ms : SIGNER_WAIT_MS);
 	hf_admin_who(request, c->who);
 	hf_list_push_back(&control->creating, &c->entry);
-	fill_volume(c, create, &gateway);
+	hf_create_volume_row(control, create, &gateway, &c->volume);
 	if (pack_secrets(c, create) != 0)
 		fail(c, HF_ENOMEM, "out of memory");
 	else

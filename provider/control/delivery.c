@@ -10,12 +10,15 @@
 
 #include "base/ids.h"
 #include "base/log.h"
+#include "provider/control/actions.h"
 #include "provider/control/lookers.h"
+#include "provider/control/network.h"
 
 #define APPLY_MS         60000u
 #define SUBSCRIBE_MS     10000u
 #define AFTER_REFUSAL_MS 30000u
 #define AFTER_TIMEOUT_MS 1000u
+#define DELTA_CAPABILITY 2u
 #define WORK_AT_ONCE     512u
 #define WORK_ROUNDS      (HF_CHANNELS_MAX / WORK_AT_ONCE)
 
@@ -104,11 +107,52 @@ static bool needs(struct hf_channel *channel, const struct hf_reg_document *head
 	return false;
 }
 
+/* Has the gateway exactly what the newest delta is against? */
+static bool delta_fits(const struct hf_channel *channel, const struct hf_reg_document *document,
+		       const struct hf_reg_delta *delta)
+{
+	return delta->incarnation == document->incarnation &&
+	       delta->generation == document->generation &&
+	       delta->base_incarnation == channel->applied_incarnation &&
+	       delta->base_generation == channel->applied_generation &&
+	       memcmp(delta->base_hash, channel->applied_hash, sizeof delta->base_hash) == 0;
+}
+
+/* HF_ENOENT: the whole is to be sent. */
+static int send_delta(struct hf_channel *channel, const struct hf_reg_document *document)
+{
+	Holdfast__ApplyDelta apply = HOLDFAST__APPLY_DELTA__INIT;
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+	struct hf_reg_delta delta;
+	int err;
+
+	if (channel->capability < DELTA_CAPABILITY || channel->full_wanted ||
+	    hf_registry_delta_get(channel->control->reg, channel->gateway, &delta) != 0)
+		return HF_ENOENT;
+	err = delta_fits(channel, document, &delta)
+		      ? hf_change_without_document(document->bytes, document->length, &apply.change)
+		      : HF_ENOENT;
+	if (!err) {
+		apply.delta =
+			(ProtobufCBinaryData){delta.length, (uint8_t *)(uintptr_t)delta.bytes};
+		request.remaining_ms = APPLY_MS;
+		request.kind_case = HOLDFAST__REQUEST__KIND_APPLY_DELTA;
+		request.apply_delta = &apply;
+		err = hf_session_request(channel->link.session, hf_link_now_ms(&channel->link),
+					 &request, &channel->apply_request);
+		holdfast__signed__free_unpacked(apply.change, NULL);
+	}
+	free((void *)(uintptr_t)delta.bytes);
+	return err;
+}
+
 static int send_document(struct hf_channel *channel, const struct hf_reg_document *document)
 {
 	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
-	int err;
+	int err = send_delta(channel, document);
 
+	if (err != HF_ENOENT)
+		return err;
 	request.remaining_ms = APPLY_MS;
 	request.kind_case = HOLDFAST__REQUEST__KIND_APPLY;
 	request.apply = holdfast__signed__unpack(NULL, document->length, document->bytes);
@@ -160,6 +204,7 @@ void hf_delivery_check(struct hf_channel *channel)
 {
 	channel->look_again = true;
 	look(channel);
+	hf_actions_check(channel);
 }
 
 static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answer)
@@ -171,6 +216,7 @@ static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answe
 	sent.hash.data = channel->apply_hash;
 	sent.hash.len = sizeof channel->apply_hash;
 	set_refused(channel, NULL);
+	channel->full_wanted = false;
 	hf_delivery_applied(channel, &sent);
 	if (answer->result_case == HOLDFAST__ANSWER__RESULT_APPLY)
 		hf_reports_take_volumes(channel, answer->apply->volumes, answer->apply->n_volumes);
@@ -193,6 +239,8 @@ static void apply_failed(struct hf_channel *channel, int status, const Holdfast_
 
 void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event)
 {
+	if (hf_actions_answered(channel, event) || hf_network_answered(channel, event))
+		return;
 	if (event->request != channel->apply_request) {
 		if (event->request == channel->subscribe_request && event->status == HF_ETIMEDOUT)
 			subscribe(channel);
@@ -201,10 +249,14 @@ void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_ev
 	channel->apply_request = 0;
 	if (channel->link.ended || event->status == HF_ECONN || event->status == HF_ECANCELED)
 		return;
-	if (event->status == 0 && event->answer->error == 0)
+	if (event->status == 0 && event->answer->error == 0) {
 		apply_done(channel, event->answer);
-	else
+	} else if (event->status == 0 && event->answer->full_wanted && !channel->full_wanted) {
+		channel->full_wanted = true;
+		hf_delivery_check(channel);
+	} else {
 		apply_failed(channel, event->status, event->status ? NULL : event->answer);
+	}
 }
 
 /* The gateways of this process with something to look at, a bounded number at a time. */
@@ -248,7 +300,7 @@ static bool look_for_work(struct hf_control *control)
 	for (unsigned i = 0; i < found.count; i++) {
 		channel = hf_channel_find(control, found.work[i].gateway);
 		if (channel && channel->epoch == found.work[i].epoch)
-			channel->look_again = true;
+			channel->look_again = channel->act_again = true;
 	}
 	return found.count == WORK_AT_ONCE;
 }
@@ -271,5 +323,7 @@ void hf_delivery_tick(struct hf_control *control)
 
 			if (channel->look_again)
 				look(channel);
+			if (channel->act_again)
+				hf_actions_check(channel);
 		}
 }

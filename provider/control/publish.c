@@ -110,6 +110,8 @@ static int store_document(struct hf_control *control, const struct publishing *p
 	int err = hash_inside(bytes, document.hash);
 
 	if (!err)
+		err = hf_publish_delta(control, &document);
+	if (!err)
 		err = hf_registry_document_put(control->reg, &document);
 	/* Somebody else stored this one, or a newer one. */
 	return err == HF_ESTALE ? 0 : err;

@@ -15,6 +15,11 @@ void hf_publish_close(struct hf_control *control);
  * holdfast__document__free_unpacked(…, NULL). */
 int hf_publish_build(struct hf_control *control, const struct hf_reg_gateway *gateway,
 		     Holdfast__Document **document);
+/* The newest document of a gateway, as it was signed; freed in the same way. HF_ENOENT. */
+int hf_publish_newest(struct hf_control *control, uint64_t gateway, Holdfast__Document **document);
+/* Before a document is put into the registry, in the same transaction: keeps its difference to the
+ * one there, if that is worth it. */
+int hf_publish_delta(struct hf_control *control, const struct hf_reg_document *next);
 /* Why the newest desired state has no document yet; "" if nothing stands in the way. Valid until
  * the loop turns. */
 const char *hf_publish_obstacle(struct hf_control *control);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provider/control/network.h"
 #include "provider/control/publish.h"
 
 struct building {
@@ -147,7 +148,9 @@ int hf_publish_build(struct hf_control *control, const struct hf_reg_gateway *ga
 	d->tombstones = calloc(b.room, sizeof(Holdfast__Tombstone *));
 	HF_ASSERT(d->volumes && d->tombstones);
 	d->store = store_entry(control);
-	err = hf_registry_placement_visit(control->reg, 0, gateway->id, add_placement, &b);
+	err = hf_network_entry(control, gateway->id, &d->network);
+	if (!err)
+		err = hf_registry_placement_visit(control->reg, 0, gateway->id, add_placement, &b);
 	if (err)
 		holdfast__document__free_unpacked(d, NULL);
 	else

@@ -2,6 +2,7 @@
  * changed, and the rest every STORE_MS. What a report completes (a volume exists now, a volume is
  * gone) becomes part of the desired state in the same transaction. Loop's thread. */
 #include "provider/control/channel.h"
+#include "provider/control/network.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,7 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 		channel->seen_stored_ms = now_ms;
 		hf_seen_note(channel);
 	}
+	hf_network_reported(channel, report->network);
 	hf_reports_take_volumes(channel, report->volumes, report->n_volumes);
 	hf_admin_changed(channel->control, 0, channel->gateway);
 }

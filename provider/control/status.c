@@ -1,5 +1,6 @@
 /* States and JSON for people (status.h). Reads registry and memory, changes nothing. */
 #include "provider/control/status.h"
+#include "provider/control/network.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -235,6 +236,24 @@ static void set_process(json_t *object, uint64_t process)
 	set_text(object, "process", text);
 }
 
+static void add_network(json_t *object, struct hf_control *control, const struct hf_reg_gateway *g,
+			const struct hf_channel *channel)
+{
+	struct hf_reg_network network;
+	bool reported;
+
+	if (hf_registry_network_get(control->reg, g->id, &network) != 0)
+		return;
+	reported = channel && channel->network_version == network.version;
+	set_text(object, "network_endpoints", network.endpoints);
+	set_text(object, "network_proxy", network.proxy);
+	set_number(object, "network_version", network.version);
+	set_text(object, "network_state",
+		 hf_network_state_text(reported ? channel->network_state : 0));
+	if (reported)
+		set_text(object, "network_reason", channel->network_reason);
+}
+
 json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_gateway *g)
 {
 	struct hf_channel *channel = hf_channel_find(control, g->id);
@@ -274,6 +293,7 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 	set_number(object, "applied_generation",
 		   channel ? channel->applied_generation : g->applied_generation);
 	set_time(object, "last_seen", channel ? hf_control_wall_ms() : g->last_seen_ms);
+	add_network(object, control, g, channel);
 	if (channel)
 		add_channel(object, channel);
 	return object;

@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/dial.h"
+#include "proto/action.pb-c.h"
 #include "provider/registry/registry.h"
 
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 /* What RFC 3722 leaves of an iSCSI name in ASCII; no comma, so that it can stand in a list. */
 #define ISCSI_CHARS   "abcdefghijklmnopqrstuvwxyz0123456789.:-"
 #define CHAP_USER_MAX 64u /* what a gateway takes */
+#define TGTDS_MAX     8u
+#define CONFIRM_MAX_S 3600u
+#define EXPIRES_MAX_S (30u * 86400u)
 
 int hf_validate_name(const char *what, const char *name, struct hf_errmsg *message)
 {
@@ -197,12 +202,68 @@ static int check_reference(const char *what, const char *text, struct hf_errmsg 
 	return 0;
 }
 
+static int validate_act(const Holdfast__AdminAct *act, struct hf_errmsg *message)
+{
+	if (act->kind == 0 || act->kind == HOLDFAST__ACTION_KIND__ACTION_PLAN ||
+	    act->kind > HOLDFAST__ACTION_KIND__ACTION_UPDATE)
+		return hf_fail(message, HF_EINVAL, "there is no such action");
+	if (act->tgtd > TGTDS_MAX)
+		return hf_fail(message, HF_EINVAL, "a gateway has at most %u tgtd", TGTDS_MAX);
+	if (act->expires_s > EXPIRES_MAX_S)
+		return hf_fail(message, HF_EINVAL, "an action waits at most 30 days");
+	return check_reference("gateway", act->gateway, message);
+}
+
+static int check_endpoint(const char *what, const char *text, struct hf_errmsg *message)
+{
+	char host[HF_REG_HOST_MAX + 1];
+	uint16_t port;
+
+	if (strlen(text) > HF_REG_PORTAL_MAX ||
+	    hf_endpoint_parse(text, host, sizeof host, &port) != 0 || port == 0)
+		return hf_fail(message, HF_EINVAL, "%s `%.60s` is not host:port", what, text);
+	return 0;
+}
+
+static int validate_network(const Holdfast__AdminNetwork *settings, struct hf_errmsg *message)
+{
+	int err = check_reference("gateway", settings->gateway, message);
+
+	if (!err && settings->n_endpoints > HF_REG_ENDPOINTS_MAX)
+		err = hf_fail(message, HF_EINVAL, "at most %u endpoints", HF_REG_ENDPOINTS_MAX);
+	for (size_t i = 0; !err && i < settings->n_endpoints; i++)
+		err = check_endpoint("the endpoint", settings->endpoints[i], message);
+	if (!err && settings->confirm_s > CONFIRM_MAX_S)
+		err = hf_fail(message, HF_EINVAL, "settings are tried for at most an hour");
+	if (err || !settings->proxy[0])
+		return err;
+	if (strncmp(settings->proxy, "http://", 7) != 0)
+		return hf_fail(message, HF_EINVAL, "a proxy is http://host:port");
+	return check_endpoint("the proxy", settings->proxy + 7, message);
+}
+
+static bool is_tried(const Holdfast__AdminRequest *request)
+{
+	switch (request->kind_case) {
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE:
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH:
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH:
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_GROW:
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DELETE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg *message)
 {
 	int err;
 
 	if (request->wait_ms > HF_WAIT_MAX_MS)
 		return hf_fail(message, HF_EINVAL, "waiting is limited to a day");
+	if (request->dry_run && !is_tried(request))
+		return hf_fail(message, HF_EINVAL, "only changes of volumes can be tried");
 	switch (request->kind_case) {
 	case HOLDFAST__ADMIN_REQUEST__KIND_INFO:
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_LIST:
@@ -210,6 +271,18 @@ int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg 
 		return 0;
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_SHOW:
 		return check_reference("gateway", request->gateway_show->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_PLAN:
+		return check_reference("gateway", request->gateway_plan->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_NETWORK:
+		return validate_network(request->gateway_network, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACT:
+		return validate_act(request->act, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACTION_LIST:
+		return request->action_list->gateway[0]
+			       ? check_reference("gateway", request->action_list->gateway, message)
+			       : 0;
+	case HOLDFAST__ADMIN_REQUEST__KIND_ACTION_SHOW:
+		return check_reference("action", request->action_show->action, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM:
 		return check_reference("gateway", request->confirm->gateway, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_ACTIVATE:

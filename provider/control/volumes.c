@@ -110,6 +110,24 @@ static int start(struct hf_control *control, struct hf_reg_volume *volume,
 	return hf_registry_end(control->reg, err);
 }
 
+/* Takes everything back, once the document was built from it. */
+static int finish_dry_run(struct hf_control *control, int err, uint64_t gateway,
+			  struct hf_errmsg *message)
+{
+	struct hf_reg_gateway row;
+
+	if (!err)
+		err = hf_registry_gateway_get(control->reg, gateway, &row);
+	if (!err)
+		err = hf_publish_build(control, &row, &control->dry_run->document);
+	hf_registry_end(control->reg, HF_ECANCELED);
+	if (err && message->text[0])
+		return err;
+	return err ? hf_fail(message, err, "it could not be tried: %.200s",
+			     hf_registry_why(control->reg))
+		   : 0;
+}
+
 /* Ends the transaction, committing if `err` is 0; afterwards the gateway's document is on its way.
  * An error without a message is the registry's. */
 static int finish(struct hf_control *control, int err, const char *who, const char *action,
@@ -117,6 +135,8 @@ static int finish(struct hf_control *control, int err, const char *who, const ch
 {
 	char id[HF_ID_TEXT_MAX];
 
+	if (control->dry_run)
+		return finish_dry_run(control, err, gateway, message);
 	if (!err)
 		hf_control_audit(control, who, action, hf_id_format(HF_ID_VOLUME, volume->id, id),
 				 volume->name);

@@ -3,6 +3,7 @@
 #ifndef HF_PROVIDER_CONTROL_VOLUMES_H
 #define HF_PROVIDER_CONTROL_VOLUMES_H
 
+#include "proto/document.pb-c.h"
 #include "provider/control/control.h"
 
 /* By id or name; HF_ENOENT with what is missing. A volume that is gone is not found. */
@@ -10,6 +11,12 @@ int hf_find_gateway(struct hf_control *control, const char *text, struct hf_reg_
 		    struct hf_errmsg *message);
 int hf_find_volume(struct hf_control *control, const char *text, struct hf_reg_volume *volume,
 		   struct hf_errmsg *message);
+
+/* While control->dry_run is set, what follows changes nothing: it gives the document that the
+ * change would make. */
+struct hf_dry_run {
+	Holdfast__Document *document; /* NULL: nothing would change */
+};
 
 /* A name that is free, at an active gateway with room; HF_EEXIST, HF_EACCES, HF_ENOSPC. */
 int hf_volume_may_create(struct hf_control *control, const char *name,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/ids.h"
+#include "provider/control/actions.h"
 #include "provider/control/channel.h"
 #include "provider/control/status.h"
 #include "provider/control/watch.h"
@@ -23,6 +24,7 @@ struct waiter {
 	struct hf_local_request *request;
 	enum hf_goal goal;
 	uint64_t volume, gateway;
+	uint64_t action;       /* HF_GOAL_ENDED: its number */
 	uint64_t subscription; /* HF_GOAL_FRESH: whose report is waited for */
 	char name[HF_REG_NAME_MAX + 1];
 	uint64_t deadline_ms;     /* loop's clock */
@@ -136,6 +138,31 @@ static void check_fresh(struct waiter *w, uint64_t now_ms)
 		answer(w, 0, "", hf_status_volume_json(w->control, &volume));
 }
 
+static void check_action(struct waiter *w, uint64_t now_ms)
+{
+	struct hf_reg_action action;
+	json_t *json;
+	int err = hf_registry_action_get(w->control->reg, w->action, &action);
+
+	if (err) {
+		answer(w, err, "the registry does not answer", NULL);
+		return;
+	}
+	if (action.state == HF_REG_ACTION_ENDED || now_ms >= w->deadline_ms) {
+		json = hf_action_json(w->control, &action);
+		if (action.state != HF_REG_ACTION_ENDED)
+			answer(w, HF_ETIMEDOUT,
+			       action.sent ? "the gateway has not answered yet"
+					   : "it has not reached the gateway yet",
+			       json);
+		else if (action.outcome == HOLDFAST__ACTION_OUTCOME__OUTCOME_DONE)
+			answer(w, 0, "", json);
+		else
+			answer(w, action.error > 0 ? -action.error : HF_EIO, action.reason, json);
+	}
+	hf_reg_action_free(&action);
+}
+
 static void check(struct waiter *w)
 {
 	uint64_t now_ms = uv_now(w->control->loop);
@@ -143,6 +170,8 @@ static void check(struct waiter *w)
 	HF_CHECK_MAGIC(w, WAITER_MAGIC);
 	if (w->goal == HF_GOAL_HELD)
 		check_gateway(w, now_ms);
+	else if (w->goal == HF_GOAL_ENDED)
+		check_action(w, now_ms);
 	else if (w->goal == HF_GOAL_FRESH)
 		check_fresh(w, now_ms);
 	else
@@ -231,6 +260,29 @@ void hf_wait_gateway(struct hf_control *control, struct hf_local_request *reques
 		return;
 	w->gateway = gateway->id;
 	snprintf(w->name, sizeof w->name, "%s", gateway->name);
+	check(w);
+}
+
+void hf_wait_action(struct hf_control *control, struct hf_local_request *request, uint64_t number,
+		    uint64_t gateway, const char *remark, uint32_t wait_ms)
+{
+	struct hf_reg_action action;
+	struct waiter *w;
+	int err;
+
+	if (wait_ms == 0) {
+		err = hf_registry_action_get(control->reg, number, &action);
+		hf_admin_reply(request, err, err ? "the registry does not answer" : remark,
+			       err ? NULL : hf_action_json(control, &action));
+		if (!err)
+			hf_reg_action_free(&action);
+		return;
+	}
+	w = add(control, request, HF_GOAL_ENDED, wait_ms);
+	if (!w)
+		return;
+	w->action = number;
+	w->gateway = gateway;
 	check(w);
 }
 

@@ -30,12 +30,17 @@ static void write_config(struct lab *lab, const char *name, const char *text)
 	fclose(file);
 }
 
+const char *lab_provider_program;
+
 static pid_t start(struct lab *lab, const char *program, const char *config, const char *option)
 {
 	char binary[512], path[128], log[128];
 	pid_t pid;
 
-	snprintf(binary, sizeof binary, "%s/%s", HF_BIN_DIR, program);
+	if (lab_provider_program && strcmp(program, "holdfast-provider") == 0)
+		snprintf(binary, sizeof binary, "%s", lab_provider_program);
+	else
+		snprintf(binary, sizeof binary, "%s/%s", HF_BIN_DIR, program);
 	snprintf(path, sizeof path, "%s/%s", lab->folder, config);
 	snprintf(log, sizeof log, "%s/%s.log", lab->folder, program);
 	pid = fork();

@@ -29,6 +29,8 @@ struct lab_answer {
 	json_t *json; /* dropped by lab_forget */
 };
 
+/* Path of a provider to run instead of the one that is shipped; NULL: that one. */
+extern const char *lab_provider_program;
 /* Starts both; `extra` is appended to the provider's configuration. */
 void lab_up(struct lab *lab, const char *extra);
 /* Stops both (exit status 0 is asserted) and removes the folder. */

@@ -1,6 +1,6 @@
 /* What every registry promises (registry.h), one promise a test. Each starts with an empty
  * database. */
-#include "tests/provider/registry_contract.h"
+#include "tests/provider/registry_contract_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,10 +10,10 @@
 #include <cmocka.h>
 
 static const struct registry_implementation *impl;
-static struct hf_registry *reg;
+struct hf_registry *reg;
 static struct hf_reg_info info;
 
-static void open_again(uint64_t now_ms)
+void open_again(uint64_t now_ms)
 {
 	struct hf_errmsg message = {""};
 
@@ -77,7 +77,7 @@ static struct hf_reg_activation make_activation(uint8_t number, uint64_t expires
 	return a;
 }
 
-static void insert_gateway(uint64_t id, const char *name)
+void insert_gateway(uint64_t id, const char *name)
 {
 	struct hf_reg_gateway g = make_gateway(id, name);
 
@@ -582,6 +582,12 @@ int registry_contract_run(const struct registry_implementation *implementation)
 		CONTRACT_TEST(test_placements),
 		CONTRACT_TEST(test_visits_can_end),
 		CONTRACT_TEST(test_audit),
+		CONTRACT_TEST(test_action_life),
+		CONTRACT_TEST(test_actions_keep_their_order),
+		CONTRACT_TEST(test_actions_expire_only_unsent),
+		CONTRACT_TEST(test_actions_are_bounded),
+		CONTRACT_TEST(test_deltas),
+		CONTRACT_TEST(test_network_settings),
 	};
 
 	impl = implementation;

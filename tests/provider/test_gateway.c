@@ -1,4 +1,5 @@
 /* tests/provider/test_gateway.h. */
+#include "proto/delta.h"
 #include "tests/provider/test_gateway.h"
 
 #include <arpa/inet.h>
@@ -37,6 +38,7 @@ void tg_init(struct test_gateway *g, struct lab *lab)
 	memset(g, 0, sizeof *g);
 	g->lab = lab;
 	g->closed = true;
+	g->capability = HF_CAPABILITY;
 	assert_int_equal(hf_sign_key_make(&g->identity), 0);
 	assert_int_equal(hf_seal_key_make(&g->sealing), 0);
 }
@@ -127,22 +129,26 @@ static void open_secrets(struct test_gateway *g)
 	hf_wipe_free(plain, length);
 }
 
-static void apply(struct test_gateway *g, const Holdfast__Request *request)
+void tg_answer(struct test_gateway *g, Holdfast__Answer *message, const Holdfast__Request *request)
 {
-	Holdfast__Answer answer = HOLDFAST__ANSWER__INIT;
+	message->request = request->request;
+	assert_int_equal(hf_session_answer(g->session, message), 0);
+}
+
+static void take_change(struct test_gateway *g, const Holdfast__Signed *packet,
+			const Holdfast__Request *request)
+{
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 	Holdfast__Change *change = NULL;
-	struct hf_errmsg message = {""};
+	struct hf_errmsg why = {""};
 	char refusal[] = "not today";
 
-	g->applies++;
-	answer.request = request->request;
-	assert_int_equal(hf_change_verify(g->signer_key, g->tenant, g->id, request->apply, &change,
-					  &message),
+	assert_int_equal(hf_change_verify(g->signer_key, g->tenant, g->id, packet, &change, &why),
 			 0);
 	assert_true(change->sequence > g->sequence);
 	if (g->refuse_applies) {
-		answer.error = -HF_EUNSUPPORTED;
-		answer.reason = refusal;
+		message.error = -HF_EUNSUPPORTED;
+		message.reason = refusal;
 	} else {
 		if (g->document)
 			holdfast__document__free_unpacked(g->document, NULL);
@@ -156,24 +162,90 @@ static void apply(struct test_gateway *g, const Holdfast__Request *request)
 		open_secrets(g);
 	}
 	holdfast__change__free_unpacked(change, NULL);
-	assert_int_equal(hf_session_answer(g->session, &answer), 0);
+	tg_answer(g, &message, request);
+	tg_report(g);
+}
+
+static void apply_delta(struct test_gateway *g, const Holdfast__Request *request)
+{
+	const Holdfast__ApplyDelta *delta = request->apply_delta;
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
+	Holdfast__Signed *packet;
+	uint8_t *bytes;
+	size_t length;
+
+	assert_true(g->capability >= 2);
+	g->deltas++;
+	if (g->spoil_deltas) {
+		message.error = -HF_ESTALE;
+		message.full_wanted = true;
+		tg_answer(g, &message, request);
+		return;
+	}
+	assert_int_equal(hf_delta_apply(g->document, g->hash, delta->delta.data, delta->delta.len,
+					&bytes, &length),
+			 0);
+	assert_int_equal(hf_change_with_document(delta->change, bytes, length, &packet), 0);
+	take_change(g, packet, request);
+	holdfast__signed__free_unpacked(packet, NULL);
+	free(bytes);
+}
+
+/* It is about the settings of its document, to the bit. */
+static void take_confirmation(struct test_gateway *g, const Holdfast__Request *request)
+{
+	Holdfast__Confirmation *confirmation;
+	Holdfast__Change *change = NULL;
+	uint8_t hash[HF_HASH_BYTES], bytes[512];
+	struct hf_errmsg why = {""};
+
+	assert_int_equal(
+		hf_change_verify(g->signer_key, g->tenant, g->id, request->confirm, &change, &why),
+		0);
+	confirmation = holdfast__confirmation__unpack(NULL, change->confirmation.len,
+						      change->confirmation.data);
+	assert_non_null(confirmation);
+	assert_true(confirmation->version == g->document->network->version);
+	assert_true(confirmation->incarnation == g->document->incarnation);
+	hf_sha256(bytes, holdfast__network__pack(g->document->network, bytes), hash);
+	assert_memory_equal(confirmation->hash.data, hash, sizeof hash);
+	holdfast__confirmation__free_unpacked(confirmation, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+	g->confirmations++;
+	g->network_state = HOLDFAST__NETWORK_STATE__NETWORK_CONFIRMED;
 }
 
 static void requested(struct test_gateway *g, const Holdfast__Request *request)
 {
-	Holdfast__Answer answer = HOLDFAST__ANSWER__INIT;
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 
 	if (g->silent)
 		return;
-	if (request->kind_case == HOLDFAST__REQUEST__KIND_APPLY) {
-		apply(g, request);
-		tg_report(g);
+	switch (request->kind_case) {
+	case HOLDFAST__REQUEST__KIND_APPLY:
+		g->applies++;
+		g->applied_bytes += holdfast__request__get_packed_size(request);
+		take_change(g, request->apply, request);
 		return;
+	case HOLDFAST__REQUEST__KIND_APPLY_DELTA:
+		g->applied_bytes += holdfast__request__get_packed_size(request);
+		apply_delta(g, request);
+		return;
+	case HOLDFAST__REQUEST__KIND_ACT:
+		tg_act(g, request);
+		return;
+	case HOLDFAST__REQUEST__KIND_CONFIRM:
+		take_confirmation(g, request);
+		break;
+	case HOLDFAST__REQUEST__KIND_FORGET:
+		g->forgotten = request->forget;
+		break;
+	default:
+		assert_int_equal(request->kind_case, HOLDFAST__REQUEST__KIND_SUBSCRIBE);
+		g->subscription = request->subscribe->subscription;
+		break;
 	}
-	assert_int_equal(request->kind_case, HOLDFAST__REQUEST__KIND_SUBSCRIBE);
-	g->subscription = request->subscribe->subscription;
-	answer.request = request->request;
-	assert_int_equal(hf_session_answer(g->session, &answer), 0);
+	tg_answer(g, &message, request);
 }
 
 static void fill_volume(const struct test_gateway *g, Holdfast__VolumeReport *report,
@@ -197,7 +269,9 @@ void tg_report(struct test_gateway *g)
 {
 	Holdfast__Report report = HOLDFAST__REPORT__INIT;
 	Holdfast__Applied applied = HOLDFAST__APPLIED__INIT;
-	Holdfast__VolumeReport volumes[16], *pointers[16];
+	Holdfast__NetworkReport network = HOLDFAST__NETWORK_REPORT__INIT;
+	Holdfast__VolumeReport volumes[64], *pointers[64];
+	char reason[] = "not\nreached";
 	size_t count = 0;
 
 	if (g->epoch == 0 || g->subscription == 0 || g->ended)
@@ -224,6 +298,14 @@ void tg_report(struct test_gateway *g)
 	report.applied = &applied;
 	report.volumes = pointers;
 	report.n_volumes = count;
+	if (g->network_state && g->document && g->document->network) {
+		network.incarnation = g->incarnation;
+		network.version = g->document->network->version;
+		network.state = (Holdfast__NetworkState)g->network_state;
+		network.proved = g->network_proved;
+		network.reason = reason;
+		report.network = &network;
+	}
 	report.buffer_total_bytes = 1000;
 	report.volumed_running = report.target_running = true;
 	hf_session_report(g->session, &report);
@@ -281,7 +363,7 @@ static void say_connect(struct test_gateway *g, int role)
 	connect.role = role;
 	connect.boot.data = boot;
 	connect.boot.len = sizeof boot;
-	connect.capability = 1;
+	connect.capability = g->capability;
 	applied.incarnation = g->incarnation;
 	applied.generation = g->generation;
 	applied.hash.data = g->hash;

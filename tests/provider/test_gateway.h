@@ -6,6 +6,7 @@
 #include "net/activation_key.h"
 #include "net/seal.h"
 #include "net/stream.h"
+#include "proto/action.pb-c.h"
 #include "proto/document.pb-c.h"
 #include "proto/session.h"
 #include "tests/provider/lab.h"
@@ -42,7 +43,24 @@ struct test_gateway {
 	uint8_t hash[HF_HASH_BYTES];
 	Holdfast__Document *document; /* the last applied */
 	uint64_t sequence;            /* of the last change */
-	unsigned applies;
+	unsigned applies, deltas;     /* whole and as differences */
+	size_t applied_bytes;         /* that both took on the wire */
+	uint32_t capability;
+	bool spoil_deltas; /* takes none, as if it had another base */
+	/* One-shot actions, as it had their effects: the tests' own count. */
+	struct {
+		uint64_t number;
+		uint32_t kind;
+		unsigned effects, deliveries;
+		bool sent_before, expired;
+	} acts[64];
+	unsigned act_count;
+	int act_error;   /* answers this instead */
+	int act_outcome; /* 0: done */
+	uint64_t forgotten;
+	int network_state; /* to report of the document's settings; 0: nothing */
+	bool network_proved;
+	unsigned confirmations;
 	bool refuse_applies, silent, mute_volumes;
 	bool fail_volumes;    /* report everything as failed */
 	uint64_t lag_bytes;   /* to report */
@@ -67,6 +85,10 @@ void tg_join(struct test_gateway *gateway, const char *name);
 /* Drops the connection as a lost network would. */
 void tg_drop(struct test_gateway *gateway);
 void tg_wait_ended(struct test_gateway *gateway);
+/* Within a request: answers it; takes the action in it. */
+void tg_answer(struct test_gateway *gateway, Holdfast__Answer *message,
+	       const Holdfast__Request *request);
+void tg_act(struct test_gateway *gateway, const Holdfast__Request *request);
 /* Sends a report now. */
 void tg_report(struct test_gateway *gateway);
 

@@ -1,0 +1,19 @@
+/* What the files of the contract share; nobody else includes this. */
+#ifndef HF_TESTS_PROVIDER_REGISTRY_CONTRACT_INTERNAL_H
+#define HF_TESTS_PROVIDER_REGISTRY_CONTRACT_INTERNAL_H
+
+#include "tests/provider/registry_contract.h"
+
+extern struct hf_registry *reg; /* that is tested, open */
+void open_again(uint64_t now_ms);
+void insert_gateway(uint64_t id, const char *name);
+
+/* registry_contract_actions.c */
+void test_action_life(void **state);
+void test_actions_keep_their_order(void **state);
+void test_actions_expire_only_unsent(void **state);
+void test_actions_are_bounded(void **state);
+void test_network_settings(void **state);
+void test_deltas(void **state);
+
+#endif

@@ -1,0 +1,88 @@
+/* The test gateway's one-shot actions: what it did, counted, and what it answers (test_gateway.h).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/provider/test_gateway.h"
+
+/* One attach, of a volume that it makes up. */
+static ProtobufCBinaryData plan(const Holdfast__Action *action, uint8_t *bytes)
+{
+	Holdfast__PlanReport report = HOLDFAST__PLAN_REPORT__INIT;
+	Holdfast__PlannedVolume planned = HOLDFAST__PLANNED_VOLUME__INIT, *list[] = {&planned};
+	char *steps[] = {(char[]){"attach"}, (char[]){"create target"}};
+	Holdfast__Document *document =
+		holdfast__document__unpack(NULL, action->document.len, action->document.data);
+
+	assert_non_null(document);
+	report.generation = document->generation;
+	planned.volume = 7 + document->n_volumes;
+	planned.steps = steps;
+	planned.n_steps = 2;
+	report.volumes = list;
+	report.n_volumes = 1;
+	holdfast__document__free_unpacked(document, NULL);
+	return (ProtobufCBinaryData){holdfast__plan_report__pack(&report, bytes), bytes};
+}
+
+static void note_act(struct test_gateway *g, const Holdfast__Action *action,
+		     const Holdfast__ActionTerms *terms)
+{
+	unsigned i = 0;
+
+	while (i < g->act_count && g->acts[i].number != action->action)
+		i++;
+	assert_true(i < 64);
+	if (i == g->act_count) {
+		/* In the order of their numbers. */
+		assert_true(i == 0 || g->acts[i - 1].number < action->action);
+		g->act_count++;
+		g->acts[i].number = action->action;
+		g->acts[i].kind = action->kind;
+		g->acts[i].expired = terms->expires && terms->remaining_ms == 0;
+		g->acts[i].effects += !g->acts[i].expired;
+	}
+	g->acts[i].deliveries++;
+	g->acts[i].sent_before = terms->sent_before;
+}
+
+void tg_act(struct test_gateway *g, const Holdfast__Request *request)
+{
+	Holdfast__ActionResult result = HOLDFAST__ACTION_RESULT__INIT;
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
+	Holdfast__Change *change = NULL;
+	struct hf_errmsg why = {""};
+	Holdfast__Action *action;
+	char unknown[] = "who\nknows", refusal[] = "not known here";
+	uint8_t report[256], bytes[512];
+
+	assert_int_equal(
+		hf_change_verify(g->signer_key, g->tenant, g->id, request->act, &change, &why), 0);
+	action = holdfast__action__unpack(NULL, change->action.len, change->action.data);
+	assert_non_null(action);
+	result.action = action->action;
+	result.outcome = g->act_outcome ? (Holdfast__ActionOutcome)g->act_outcome
+					: HOLDFAST__ACTION_OUTCOME__OUTCOME_DONE;
+	if (g->act_outcome) {
+		result.error = -HF_EUNKNOWN;
+		result.reason = unknown;
+	}
+	if (action->kind == HOLDFAST__ACTION_KIND__ACTION_PLAN)
+		result.report = plan(action, report);
+	else
+		note_act(g, action, request->terms);
+	message.result_case = HOLDFAST__ANSWER__RESULT_ACT;
+	message.act = (ProtobufCBinaryData){holdfast__action_result__pack(&result, bytes), bytes};
+	if (g->act_error) {
+		message = (Holdfast__Answer)HOLDFAST__ANSWER__INIT;
+		message.error = -g->act_error;
+		message.reason = refusal;
+	}
+	holdfast__action__free_unpacked(action, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+	tg_answer(g, &message, request);
+}
