@@ -99,6 +99,9 @@ static int settle_plan(struct hf_actions *actions, const struct hf_journal_actio
 	int err;
 
 	report->error = -refused;
+	report->network_changes =
+		desired->network &&
+		hf_network_would_change(desired->network, document->incarnation, document->network);
 	if (refused) {
 		report->reason = strdup(why.text);
 		HF_ASSERT(report->reason);

@@ -130,6 +130,15 @@ static void on_action_ended(void *context, const Holdfast__ActionResult *result)
 		hf_uplink_action_ended(agent->uplink, result);
 }
 
+static void on_network_changed(void *context)
+{
+	struct hf_agent *agent = context;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	if (agent->uplink)
+		hf_uplink_network_changed(agent->uplink);
+}
+
 static void describe(void *context, FILE *out)
 {
 	struct hf_agent *agent = context;
@@ -158,7 +167,16 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 					    .ended = on_action_ended,
 					    .describe = describe,
 					    .context = agent};
+	struct hf_network_config network = {.loop = agent->loop,
+					    .kept = &agent->kept,
+					    .sealing = &agent->sealing,
+					    .issued = issued,
+					    .provider = agent->config->provider,
+					    .proxy = agent->proxied ? &agent->proxy : NULL,
+					    .changed = on_network_changed,
+					    .context = agent};
 	char id[HF_ID_TEXT_MAX];
+	int err;
 
 	if (issued->signer_key.len != HF_KEY_BYTES)
 		return hf_fail(message, HF_ECORRUPT, "the signer's key is not kept whole");
@@ -166,6 +184,10 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 	agent->desired.gateway = issued->gateway;
 	memcpy(agent->desired.signer_key, issued->signer_key.data, HF_KEY_BYTES);
 	hf_info("this is %s", hf_id_format(HF_ID_GATEWAY, issued->gateway, id));
+	err = hf_network_open(&network, &agent->network, message);
+	if (err)
+		return err;
+	agent->desired.network = config.network = agent->network;
 	hf_desired_load(&agent->desired);
 	/* Volumes are served without it, and actions refused. */
 	if (hf_actions_open(&actions, &agent->actions, message) != 0)
@@ -330,6 +352,10 @@ void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void 
 	if (agent->uplink) {
 		agent->open++;
 		hf_uplink_close(agent->uplink, part_closed, agent);
+	}
+	if (agent->network) {
+		agent->open++;
+		hf_network_close(agent->network, part_closed, agent);
 	}
 	if (agent->actions) {
 		agent->open++;

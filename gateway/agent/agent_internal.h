@@ -23,6 +23,7 @@ struct hf_agent {
 	struct hf_reconciler *reconciler;
 	struct hf_desired desired;
 	struct hf_actions *actions;       /* since it is activated */
+	struct hf_network *network;       /* the same */
 	struct hf_activation *activation; /* until activated */
 	struct hf_uplink *uplink;         /* since then */
 	struct hf_local_server *console;

@@ -14,6 +14,9 @@ static void take(struct hf_desired *desired, struct hf_document *document)
 
 	desired->current = document;
 	hf_reconciler_set_document(desired->reconciler, desired->tenant, document->content);
+	if (desired->network)
+		hf_network_document(desired->network, document->content->incarnation,
+				    document->content->network);
 	hf_document_free(old);
 }
 
@@ -99,6 +102,27 @@ int hf_desired_verify(const struct hf_desired *desired, const Holdfast__Signed *
 {
 	return hf_change_verify(desired->signer_key, desired->tenant, desired->gateway, packet,
 				change, message);
+}
+
+int hf_desired_confirm(struct hf_desired *desired, const Holdfast__Signed *packet,
+		       struct hf_errmsg *message)
+{
+	Holdfast__Confirmation *confirmation = NULL;
+	Holdfast__Change *change;
+	int err = hf_desired_verify(desired, packet, &change, message);
+
+	if (err)
+		return err;
+	if (change->kind_case == HOLDFAST__CHANGE__KIND_CONFIRMATION)
+		confirmation = holdfast__confirmation__unpack(NULL, change->confirmation.len,
+							      change->confirmation.data);
+	if (confirmation && desired->network)
+		err = hf_network_confirm(desired->network, confirmation, message);
+	else
+		err = hf_fail(message, HF_EINVAL, "the change holds no confirmation");
+	holdfast__confirmation__free_unpacked(confirmation, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+	return err;
 }
 
 /* Nothing of what is put together counts before hf_desired_apply has verified it like any other. */

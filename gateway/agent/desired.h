@@ -5,6 +5,7 @@
 
 #include "gateway/agent/document.h"
 #include "gateway/agent/kept.h"
+#include "gateway/agent/network.h"
 #include "gateway/agent/reconcile.h"
 
 struct hf_desired {
@@ -12,6 +13,7 @@ struct hf_desired {
 	struct hf_reconciler *reconciler;
 	uint8_t signer_key[HF_KEY_BYTES]; /* pinned at activation */
 	uint64_t tenant, gateway;
+	struct hf_network *network;  /* NULL: not yet */
 	struct hf_document *current; /* NULL: none yet */
 	struct hf_kept_newest newest;
 };
@@ -29,6 +31,9 @@ int hf_desired_apply_delta(struct hf_desired *desired, const Holdfast__ApplyDelt
 /* Checks signature, tenant, gateway and hash of anything that is signed. As hf_change_verify. */
 int hf_desired_verify(const struct hf_desired *desired, const Holdfast__Signed *packet,
 		      Holdfast__Change **change, struct hf_errmsg *message);
+/* A signed confirmation of network settings. */
+int hf_desired_confirm(struct hf_desired *desired, const Holdfast__Signed *packet,
+		       struct hf_errmsg *message);
 /* Would this document be taken now? As hf_document_check; one of the same numbers is. */
 int hf_desired_check(const struct hf_desired *desired, const Holdfast__Document *document,
 		     struct hf_errmsg *message);

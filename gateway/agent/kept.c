@@ -21,6 +21,7 @@ static const char *const names[] = {
 	[HF_KEPT_ACTIVATED] = "activated", [HF_KEPT_DOCUMENT] = "document",
 	[HF_KEPT_EPOCH] = "epoch",         [HF_KEPT_ACCESS] = "access",
 	[HF_KEPT_PLACES] = "places",       [HF_KEPT_NEWEST] = "newest",
+	[HF_KEPT_NETWORK] = "network",
 };
 
 static uint32_t checksum(const uint8_t *header, const uint8_t *body, size_t length)
@@ -184,6 +185,24 @@ int hf_kept_set_document(const struct hf_kept *kept, const Holdfast__Signed *pac
 			 struct hf_errmsg *message)
 {
 	return write_message(kept, HF_KEPT_DOCUMENT, &packet->base, message);
+}
+
+int hf_kept_network(const struct hf_kept *kept, Holdfast__KeptNetwork **state,
+		    struct hf_errmsg *message)
+{
+	ProtobufCMessage *out;
+	int err = read_message(kept, HF_KEPT_NETWORK, &holdfast__kept_network__descriptor, &out,
+			       message);
+
+	if (!err)
+		*state = (void *)out;
+	return err;
+}
+
+int hf_kept_set_network(const struct hf_kept *kept, const Holdfast__KeptNetwork *state,
+			struct hf_errmsg *message)
+{
+	return write_message(kept, HF_KEPT_NETWORK, &state->base, message);
 }
 
 /* ---- Numbers ---- */

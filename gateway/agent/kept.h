@@ -11,6 +11,7 @@
 #include "net/seal.h"
 #include "net/sign.h"
 #include "proto/channel.pb-c.h"
+#include "proto/local.pb-c.h"
 
 #define HF_KEPT_MAX (4u << 20) /* bytes of a file's body */
 
@@ -70,6 +71,12 @@ void hf_kept_newest(const struct hf_kept *kept, struct hf_kept_newest *newest);
 int hf_kept_set_newest(const struct hf_kept *kept, const struct hf_kept_newest *newest,
 		       struct hf_errmsg *message);
 
+/* Network settings, confirmed and being tried (network.h). HF_ENOENT, HF_ECORRUPT. */
+int hf_kept_network(const struct hf_kept *kept, Holdfast__KeptNetwork **state,
+		    struct hf_errmsg *message);
+int hf_kept_set_network(const struct hf_kept *kept, const Holdfast__KeptNetwork *state,
+			struct hf_errmsg *message);
+
 /* The file format, for tests and the fuzzer: checks and gives the body inside `bytes`. */
 enum hf_kept_kind {
 	HF_KEPT_ACTIVATED = 1,
@@ -78,6 +85,7 @@ enum hf_kept_kind {
 	HF_KEPT_ACCESS = 4, /* `access`, of the second tgtd `access-2` and so on */
 	HF_KEPT_PLACES = 5,
 	HF_KEPT_NEWEST = 6,
+	HF_KEPT_NETWORK = 7,
 };
 int hf_kept_parse(const uint8_t *bytes, size_t length, enum hf_kept_kind kind, const uint8_t **body,
 		  size_t *body_length);

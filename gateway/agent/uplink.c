@@ -41,8 +41,9 @@ struct hf_uplink {
 	uint64_t subscription;
 	uint32_t interval_ms; /* 0: no subscription */
 	struct waiter waiters[HF_SESSION_REQUESTS_MAX];
-	bool looking;  /* its first report waits for how things stand now */
-	unsigned open; /* parts not yet closed */
+	uint64_t made_with; /* serial of the network settings of this connection */
+	bool looking;       /* its first report waits for how things stand now */
+	unsigned open;      /* parts not yet closed */
 	bool closing;
 	void (*closed)(void *context);
 	void *closed_context;
@@ -55,9 +56,19 @@ static void note_error(struct hf_uplink *uplink, const char *text)
 
 /* ---- Reports ---- */
 
+static bool fill_network(const struct hf_uplink *uplink, Holdfast__NetworkReport *network)
+{
+	if (!uplink->config.network || !hf_network_report(uplink->config.network, network))
+		return false;
+	network->proved = uplink->epoch != 0 &&
+			  uplink->made_with == hf_network_serial(uplink->config.network);
+	return true;
+}
+
 static void send_report(struct hf_uplink *uplink)
 {
 	Holdfast__Report report = HOLDFAST__REPORT__INIT;
+	Holdfast__NetworkReport network;
 	Holdfast__Applied applied;
 	int err;
 
@@ -67,6 +78,8 @@ static void send_report(struct hf_uplink *uplink)
 	hf_reconciler_report(uplink->config.desired->reconciler, &report);
 	report.subscription = uplink->subscription;
 	report.applied = &applied;
+	if (fill_network(uplink, &network))
+		report.network = &network;
 	err = hf_session_report(hf_wire_session(uplink->wire), &report);
 	if (err && uplink->wire)
 		hf_warn("a report cannot be sent: %s", hf_err_text(err));
@@ -250,6 +263,16 @@ void hf_uplink_action_ended(struct hf_uplink *uplink, const Holdfast__ActionResu
 		hf_wire_sent(uplink->wire);
 }
 
+static void confirm(struct hf_uplink *uplink, uint64_t request, const Holdfast__Signed *packet)
+{
+	struct hf_errmsg why = {""};
+	int err = hf_desired_confirm(uplink->config.desired, packet, &why);
+
+	answer_plainly(uplink, request, err, why.text);
+	if (!err)
+		report_after(uplink, CHANGE_REPORT_MS);
+}
+
 static void forget(struct hf_uplink *uplink, uint64_t request, uint64_t number)
 {
 	struct hf_errmsg why = {"the journal cannot be used"};
@@ -303,6 +326,9 @@ static void requested(struct hf_uplink *uplink, const struct hf_session_event *e
 		break;
 	case HOLDFAST__REQUEST__KIND_ACT:
 		act(uplink, event->request, request->act, request->terms);
+		break;
+	case HOLDFAST__REQUEST__KIND_CONFIRM:
+		confirm(uplink, event->request, request->confirm);
 		break;
 	case HOLDFAST__REQUEST__KIND_FORGET:
 		forget(uplink, event->request, request->forget);
@@ -418,6 +444,8 @@ static void on_connected(void *context, struct hf_stream *stream)
 
 	HF_CHECK_MAGIC(uplink, UPLINK_MAGIC);
 	uplink->state = "connecting";
+	if (uplink->config.network)
+		uplink->made_with = hf_network_serial(uplink->config.network);
 	if (hf_wire_open(uplink->config.loop, stream, &config, &uplink->wire) != 0) {
 		hf_dialler_again(uplink->dialler, 0);
 		return;
@@ -485,6 +513,27 @@ void hf_uplink_close(struct hf_uplink *uplink, void (*closed)(void *context), vo
 	uv_close((uv_handle_t *)&uplink->report_timer, on_timer_closed);
 }
 
+static void use_network(struct hf_uplink *uplink)
+{
+	struct hf_errmsg message = {""};
+
+	if (uplink->config.network &&
+	    hf_network_use(uplink->config.network, uplink->dialler, &message) != 0)
+		hf_warn("the network settings: %s", message.text);
+}
+
+void hf_uplink_network_changed(struct hf_uplink *uplink)
+{
+	HF_CHECK_MAGIC(uplink, UPLINK_MAGIC);
+	if (uplink->closing)
+		return;
+	use_network(uplink);
+	if (uplink->wire)
+		hf_session_end(hf_wire_session(uplink->wire), HF_EAGAIN,
+			       "the network settings changed");
+	hf_dialler_now(uplink->dialler);
+}
+
 static int open_dialler(struct hf_uplink *uplink, struct hf_errmsg *message)
 {
 	struct hf_dialler_callbacks callbacks = {
@@ -506,6 +555,8 @@ static int open_dialler(struct hf_uplink *uplink, struct hf_errmsg *message)
 				      &callbacks, &uplink->dialler, message);
 	if (!err)
 		hf_dialler_set_proxy(uplink->dialler, uplink->config.proxy);
+	if (!err)
+		use_network(uplink);
 	return err;
 }
 

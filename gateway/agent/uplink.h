@@ -20,6 +20,7 @@ struct hf_uplink_config {
 	const struct hf_proxy *proxy; /* NULL: none; copied */
 	struct hf_desired *desired;
 	struct hf_actions *actions;
+	struct hf_network *network; /* whose settings are used */
 };
 
 struct hf_uplink_status {
@@ -35,6 +36,8 @@ void hf_uplink_status(const struct hf_uplink *uplink, struct hf_uplink_status *s
 void hf_uplink_changed(struct hf_uplink *uplink);
 /* The reconciler knows how things stand now, as a subscription's first report asked. */
 void hf_uplink_looked(struct hf_uplink *uplink);
+/* Other network settings are in force: connects anew, with them. */
+void hf_uplink_network_changed(struct hf_uplink *uplink);
 /* An action that was under way has ended: whoever asked is told. */
 void hf_uplink_action_ended(struct hf_uplink *uplink, const Holdfast__ActionResult *result);
 void hf_uplink_close(struct hf_uplink *uplink, void (*closed)(void *context), void *context);

@@ -61,4 +61,13 @@ WRAP(int, hf_request_restart,
      (bool volumed, const uint8_t *boot, size_t boot_length, uint64_t action, uint8_t **bytes,
       size_t *length),
      (volumed, boot, boot_length, action, bytes, length))
+WRAP(int, hf_kept_set_newest,
+     (const struct hf_kept *kept, const struct hf_kept_newest *newest, struct hf_errmsg *message),
+     (kept, newest, message))
+WRAP(int, hf_kept_set_document,
+     (const struct hf_kept *kept, const Holdfast__Signed *packet, struct hf_errmsg *message),
+     (kept, packet, message))
+WRAP(int, hf_kept_set_network,
+     (const struct hf_kept *kept, const Holdfast__KeptNetwork *state, struct hf_errmsg *message),
+     (kept, state, message))
 WRAP(int, fdatasync, (int fd), (fd))

@@ -174,6 +174,15 @@ static void keep_answer(struct fake_provider *provider, const Holdfast__Answer *
 		provider->observed_generation = answer->apply->observed->generation;
 }
 
+static void keep_network(struct fake_provider *provider, const Holdfast__NetworkReport *network)
+{
+	provider->network_state = network ? (int)network->state : 0;
+	provider->network_proved = network && network->proved;
+	provider->network_version = network ? network->version : 0;
+	snprintf(provider->network_reason, sizeof provider->network_reason, "%s",
+		 network ? network->reason : "");
+}
+
 static void on_management_event(void *context, const struct hf_session_event *event)
 {
 	struct fake_link *link = context;
@@ -194,6 +203,7 @@ static void on_management_event(void *context, const struct hf_session_event *ev
 		break;
 	case HF_EVENT_REPORT:
 		provider->reports++;
+		keep_network(provider, event->report->network);
 		if (event->report->n_volumes)
 			provider->reported_state = (int)event->report->volumes[0]->state;
 		break;

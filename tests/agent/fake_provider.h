@@ -50,6 +50,10 @@ struct fake_provider {
 	Holdfast__ActionResult *result; /* of the last action that was answered */
 	unsigned reports;
 	int reported_state; /* of the first volume */
+	int network_state;  /* as last reported; 0: not */
+	bool network_proved;
+	uint64_t network_version;
+	char network_reason[100];
 	uint64_t sequence;
 };
 

@@ -89,6 +89,7 @@ void tg_wait_ended(struct test_gateway *gateway);
 void tg_answer(struct test_gateway *gateway, Holdfast__Answer *message,
 	       const Holdfast__Request *request);
 void tg_act(struct test_gateway *gateway, const Holdfast__Request *request);
+void tg_confirmed(struct test_gateway *gateway, const Holdfast__Request *request);
 /* Sends a report now. */
 void tg_report(struct test_gateway *gateway);
 

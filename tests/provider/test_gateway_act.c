@@ -86,3 +86,27 @@ void tg_act(struct test_gateway *g, const Holdfast__Request *request)
 	holdfast__change__free_unpacked(change, NULL);
 	tg_answer(g, &message, request);
 }
+
+/* It is about the settings of its document, to the bit. */
+void tg_confirmed(struct test_gateway *g, const Holdfast__Request *request)
+{
+	Holdfast__Confirmation *confirmation;
+	Holdfast__Change *change = NULL;
+	uint8_t hash[HF_HASH_BYTES], bytes[512];
+	struct hf_errmsg why = {""};
+
+	assert_int_equal(
+		hf_change_verify(g->signer_key, g->tenant, g->id, request->confirm, &change, &why),
+		0);
+	confirmation = holdfast__confirmation__unpack(NULL, change->confirmation.len,
+						      change->confirmation.data);
+	assert_non_null(confirmation);
+	assert_true(confirmation->version == g->document->network->version);
+	assert_true(confirmation->incarnation == g->document->incarnation);
+	hf_sha256(bytes, holdfast__network__pack(g->document->network, bytes), hash);
+	assert_memory_equal(confirmation->hash.data, hash, sizeof hash);
+	holdfast__confirmation__free_unpacked(confirmation, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+	g->confirmations++;
+	g->network_state = HOLDFAST__NETWORK_STATE__NETWORK_CONFIRMED;
+}
