@@ -305,6 +305,32 @@ static void every_kind_of_chunk_comes_back(void **state)
 	free(back);
 }
 
+/* After noise only what does not look like noise is tried at once, and the rest now and then: noise
+ * that repeats itself is found at the ninth chunk at the latest. */
+static void noise_is_tried_now_and_then(void **state)
+{
+	const size_t chunks = 12, length = chunks * HF_CHUNK_BYTES;
+	const struct hf_object_extent extents[] = {
+		{.lba = 0, .length = length / HF_OBJECT_UNIT, .kind = HF_EXTENT_DATA}};
+	uint8_t *payload = random_bytes(length), *back = malloc(length);
+	struct made made;
+
+	(void)state;
+	memset(payload + 2 * HF_CHUNK_BYTES, 'x', HF_CHUNK_BYTES);
+	for (size_t at = 4 * HF_CHUNK_BYTES; at < length; at++)
+		payload[at] = payload[at - 5001];
+	made = make_object(extents, 1, payload, length);
+	for (unsigned i = 0; i < chunks; i++)
+		assert_int_equal(made.object.chunks[i].kind,
+				 i == 2 || i == 11 ? HF_CHUNK_ZSTD : HF_CHUNK_RAW);
+	assert_int_equal(decode_all(made.bytes, made.object.stored_bytes, back, length), 0);
+	assert_memory_equal(back, payload, length);
+	free(made.object.chunks);
+	free(made.bytes);
+	free(payload);
+	free(back);
+}
+
 static struct made make_small(uint8_t *payload)
 {
 	static const struct hf_object_extent extents[] = {
@@ -418,6 +444,7 @@ int main(void)
 		cmocka_unit_test(base_comes_back_and_refuses_the_rest),
 		cmocka_unit_test(impossible_chains_are_refused),
 		cmocka_unit_test(every_kind_of_chunk_comes_back),
+		cmocka_unit_test(noise_is_tried_now_and_then),
 		cmocka_unit_test(object_refuses_every_flip_and_cut),
 		cmocka_unit_test(object_is_refused_under_another_name),
 		cmocka_unit_test(chunks_cannot_be_swapped),
