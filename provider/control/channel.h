@@ -63,10 +63,11 @@ struct hf_channel {
 	uint64_t forget_request, forget_number;
 
 	/* network.c */
+	bool confirm_wanted;      /* they are being tried, and this connection proves them */
 	bool confirming;          /* a confirmation is at the signer */
 	uint64_t confirm_request; /* 0: none under way */
 	uint32_t network_state;   /* enum NetworkState, as reported; 0: not */
-	uint64_t network_version;
+	uint64_t network_incarnation, network_version;
 	char network_reason[HF_REG_REASON_MAX + 1];
 
 	/* reports.c */

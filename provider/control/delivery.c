@@ -325,5 +325,7 @@ void hf_delivery_tick(struct hf_control *control)
 				look(channel);
 			if (channel->act_again)
 				hf_actions_check(channel);
+			if (channel->confirm_wanted)
+				hf_network_tick(channel);
 		}
 }

@@ -137,7 +137,7 @@ static void on_signed(void *context, int err, const char *reason,
 								    ? answer->results[0]->reason
 								    : "");
 	}
-	/* Else with the next report. */
+	/* Else with the next tick. */
 	if (channel)
 		channel->confirming = false;
 	confirming->magic = 0;
@@ -170,8 +170,7 @@ static void ask_signer(struct hf_channel *channel, ProtobufCBinaryData confirmat
 }
 
 /* Of the settings as the newest document has them, to the bit. */
-static bool hash_of(struct hf_channel *channel, const Holdfast__NetworkReport *report,
-		    uint8_t hash[HF_HASH_BYTES])
+static bool hash_of(struct hf_channel *channel, uint8_t hash[HF_HASH_BYTES])
 {
 	Holdfast__Document *document = NULL;
 	uint8_t *bytes;
@@ -180,8 +179,8 @@ static bool hash_of(struct hf_channel *channel, const Holdfast__NetworkReport *r
 
 	if (hf_publish_newest(channel->control, channel->gateway, &document) != 0)
 		return false;
-	found = document->network && document->incarnation == report->incarnation &&
-		document->network->version == report->version;
+	found = document->network && document->incarnation == channel->network_incarnation &&
+		document->network->version == channel->network_version;
 	if (found) {
 		length = holdfast__network__get_packed_size(document->network);
 		bytes = malloc(length + 1);
@@ -194,15 +193,16 @@ static bool hash_of(struct hf_channel *channel, const Holdfast__NetworkReport *r
 	return found;
 }
 
-static void confirm(struct hf_channel *channel, const Holdfast__NetworkReport *report)
+void hf_network_tick(struct hf_channel *channel)
 {
 	Holdfast__Confirmation confirmation = HOLDFAST__CONFIRMATION__INIT;
 	uint8_t hash[HF_HASH_BYTES], bytes[128];
 
-	if (!hash_of(channel, report, hash))
+	if (!channel->confirm_wanted || channel->confirming || channel->confirm_request ||
+	    channel->link.ended || !hash_of(channel, hash))
 		return;
-	confirmation.incarnation = report->incarnation;
-	confirmation.version = report->version;
+	confirmation.incarnation = channel->network_incarnation;
+	confirmation.version = channel->network_version;
 	confirmation.hash = (ProtobufCBinaryData){sizeof hash, hash};
 	ask_signer(channel, (ProtobufCBinaryData){
 				    holdfast__confirmation__pack(&confirmation, bytes), bytes});
@@ -213,14 +213,15 @@ void hf_network_reported(struct hf_channel *channel, const Holdfast__NetworkRepo
 	size_t used = 0;
 
 	channel->network_state = report ? (uint32_t)report->state : 0;
+	channel->network_incarnation = report ? report->incarnation : 0;
 	channel->network_version = report ? report->version : 0;
 	for (const char *c = report ? report->reason : ""; *c && used < HF_REG_REASON_MAX; c++)
 		channel->network_reason[used++] = *c < ' ' || *c > '~' ? '?' : *c;
 	channel->network_reason[used] = '\0';
 	/* Heard over them, on this very connection. */
-	if (report && report->state == HOLDFAST__NETWORK_STATE__NETWORK_PROVISIONAL &&
-	    report->proved && !channel->confirming && channel->confirm_request == 0)
-		confirm(channel, report);
+	channel->confirm_wanted = report && report->proved &&
+				  report->state == HOLDFAST__NETWORK_STATE__NETWORK_PROVISIONAL;
+	hf_network_tick(channel);
 }
 
 bool hf_network_answered(struct hf_channel *channel, const struct hf_session_event *event)
@@ -230,6 +231,8 @@ bool hf_network_answered(struct hf_channel *channel, const struct hf_session_eve
 	if (event->request != channel->confirm_request)
 		return false;
 	channel->confirm_request = 0;
+	if (event->status == 0 && event->answer->error == 0)
+		channel->confirm_wanted = false;
 	if (event->status == 0 && event->answer->error)
 		hf_warn("%s refuses a confirmation: %.100s",
 			hf_id_format(HF_ID_GATEWAY, channel->gateway, id), event->answer->reason);

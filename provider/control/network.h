@@ -14,6 +14,8 @@ int hf_network_set(struct hf_control *control, const char *who, struct hf_reg_ga
 int hf_network_entry(struct hf_control *control, uint64_t gateway, Holdfast__Network **settings);
 /* What the gateway reports of them; confirms what is proved. `report` may be NULL. */
 void hf_network_reported(struct hf_channel *channel, const Holdfast__NetworkReport *report);
+/* Once a second: what could not be confirmed yet. */
+void hf_network_tick(struct hf_channel *channel);
 /* True if the answer was to a confirmation. */
 bool hf_network_answered(struct hf_channel *channel, const struct hf_session_event *event);
 /* "confirmed" and so on. */
