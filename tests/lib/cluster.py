@@ -278,7 +278,8 @@ class Provider(Daemon):
         done = subprocess.run(
             [BIN + "/holdfast", *arguments, "--json"], capture_output=True, text=True,
             check=False, timeout=timeout, stdin=subprocess.DEVNULL,
-            env={**os.environ, "HOLDFAST_PROVIDER_RUN": self.settings["run_dir"]})
+            env={**os.environ, "HOLDFAST_PROVIDER_RUN": self.settings["run_dir"],
+                 "HOLDFAST_SIGNER_RUN": self.settings["signer_dir"]})
         return (done.returncode, json.loads(done.stdout) if done.stdout.strip() else None,
                 done.stderr.strip())
 
@@ -313,6 +314,9 @@ class Cluster:
             "run_dir": folder + "/signer-run", "state_dir": folder + "/signer",
             "approval": "no"})
         self.providers = [Provider(self, number) for number in range(count)]
+        for provider in self.providers:
+            provider.configure({**provider.settings, "channel_advertise": ", ".join(
+                p.channel for p in self.providers)})
 
     def __enter__(self):
         try:

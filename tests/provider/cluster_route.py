@@ -3,14 +3,16 @@
 reaches the gateway wherever it is held; a lost hint costs a second and nothing else; when a holder
 dies its gateways go on at another with a higher epoch (invariants 4, 5 and 6)."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from cluster import Cluster, epochs, swarm_at  # noqa: E402
-from story import check, story, wait_until  # noqa: E402
+from cluster import Cluster, Daemon, epochs, swarm_at  # noqa: E402
+from story import BIN, check, story, wait_until  # noqa: E402
 
 GATEWAYS = 12
 GATEWAY = "swarm-000003"
@@ -109,5 +111,56 @@ def holder_killed(folder):
             swarm.stop()
 
 
+def half_open(folder):
+    """The first machine hangs with its connection open: nobody learns that it is dead."""
+    with Cluster(folder) as cluster:
+        one, two, three = cluster.providers
+        first = swarm_at(cluster, "first", [two], GATEWAYS)
+        second = None
+        try:
+            hints_travel(cluster)
+            first.process.send_signal(signal.SIGSTOP)
+            second = swarm_at(cluster, "second", [three], GATEWAYS)
+            holder = three.must("info")["process"]
+            for provider in cluster.providers:
+                wait_until(f"{provider.address} knows who holds", lambda p=provider: all(
+                    (g["connected"], g["process"]) == (True, holder)
+                    for g in p.must("gateway", "list")))
+            wait_until("the predecessors are ended",
+                       lambda: two.must("info")["connections"] == 0)
+            check(max(change(p, f"by-{i}") for i, p in enumerate(cluster.providers)) < 4, "slow")
+            gateway = one.must("gateway", "show", GATEWAY)["gateway_id"].removeprefix("sgw-")
+            check(epochs(second, gateway) > epochs(first, gateway), "the epoch did not rise")
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+            first.stop(signal.SIGKILL)
+            if second:
+                second.stop()
+
+
+def activated_anywhere(folder):
+    """The gateway shows its key at one process; the key is entered at the second, confirmed at the
+    third."""
+    with Cluster(folder) as cluster:
+        one, two, three = cluster.providers
+        run, state = folder + "/gw-run", folder + "/gw-state"
+        for path in (run, state):
+            os.makedirs(path, mode=0o700)
+        agent = Daemon("holdfast-agent", folder + "/agent", {
+            "run_dir": run, "state_dir": state, "portal": "127.0.0.1:3260",
+            "activation": one.settings["activation_listen"]}).start()
+        try:
+            def key():
+                done = subprocess.run([BIN + "/holdfast-gateway", "activation", "--json",
+                                       "--run-dir", run], capture_output=True, check=False)
+                return done.returncode == 0 and json.loads(done.stdout).get("activation_key")
+            two.must("gateway", "activate", wait_until("the key", key), "--name", "real")
+            three.must("gateway", "confirm", "real", "--wait")
+            for provider in cluster.providers:
+                check(provider.must("gateway", "show", "real")["connected"], "it is away")
+        finally:
+            agent.stop()
+
+
 if __name__ == "__main__":
-    story([asked_anywhere, hints_lost, holder_killed])
+    story([asked_anywhere, hints_lost, holder_killed, half_open, activated_anywhere])
