@@ -70,9 +70,9 @@ bool hf_bucket_take(struct hf_bucket *bucket, uint64_t now_ms)
 
 /* ---- Steps of the start ---- */
 
-static int prepare_registry(struct hf_control *control, bool alone, uint64_t now_ms)
+static int prepare_registry(struct hf_control *control, uint64_t now_ms)
 {
-	int err = alone ? hf_registry_forget_holders(control->reg) : 0;
+	int err = control->alone ? hf_registry_forget_holders(control->reg) : 0;
 
 	do
 		hf_random(&control->process, sizeof control->process);
@@ -87,19 +87,19 @@ static int prepare_registry(struct hf_control *control, bool alone, uint64_t now
 
 static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 {
-	bool alone = strcmp(control->config.registry, "sqlite") == 0;
 	uint64_t now_ms = hf_control_wall_ms();
 	char path[PATH_MAX];
 	int err = hf_daemon_private_folder(control->config.state_dir, message);
 
 	if (err)
 		return err;
+	control->alone = strcmp(control->config.registry, "sqlite") == 0;
 	snprintf(path, sizeof path, "%s/registry.db", control->config.state_dir);
-	err = hf_registry_open(alone ? path : control->config.registry, now_ms, &control->reg,
-			       message);
+	err = hf_registry_open(control->alone ? path : control->config.registry, now_ms,
+			       &control->reg, message);
 	if (err)
 		return err;
-	err = prepare_registry(control, alone, now_ms);
+	err = prepare_registry(control, now_ms);
 	return err ? hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg))
 		   : 0;
 }
@@ -143,10 +143,15 @@ static const struct {
 	const char *name;
 	int (*open)(struct hf_control *control, struct hf_errmsg *message);
 } steps[] = {
-	{"registry", open_registry},    {"signer", open_signer},
-	{"route", open_route},          {"store", hf_store_settings_open},
-	{"connections", hf_trust_open}, {"administrator's socket", hf_admin_open},
-	{"metrics", open_metrics},      {"webhook", hf_webhook_open},
+	{"registry", open_registry},
+	{"signer", open_signer},
+	{"route", open_route},
+	{"store", hf_store_settings_open},
+	{"presence", hf_watch_open},
+	{"connections", hf_trust_open},
+	{"administrator's socket", hf_admin_open},
+	{"metrics", open_metrics},
+	{"webhook", hf_webhook_open},
 };
 
 /* ---- Once a second ---- */

@@ -67,6 +67,10 @@ struct hf_control {
 	uint64_t registry_away_since_ms; /* 0: it answers; for people */
 	struct hf_left *left;            /* connections that ended, not stored yet */
 	size_t left_count;
+	bool alone; /* no other process can be at the registry */
+	struct hf_peer_process *peers;
+	size_t peer_count;
+	uint64_t peers_read_ms; /* loop's clock */
 
 	struct hf_signer_client *signer;
 	struct hf_route *route;

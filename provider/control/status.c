@@ -228,12 +228,13 @@ static void add_channel(json_t *object, const struct hf_channel *channel)
 	set_text(object, "problem", channel->refused_reason ? channel->refused_reason : "");
 }
 
-static void set_process(json_t *object, uint64_t process)
+static void set_process(struct hf_control *control, json_t *object, uint64_t process)
 {
 	char text[24];
 
 	snprintf(text, sizeof text, "%016" PRIx64, process);
 	set_text(object, "process", text);
+	set_text(object, "process_endpoint", hf_watch_endpoint(control, process));
 }
 
 static void add_network(json_t *object, struct hf_control *control, const struct hf_reg_gateway *g,
@@ -276,7 +277,7 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 					 (g->state == HF_REG_GATEWAY_CLAIMED &&
 					  hf_activation_connected(control, g->identity_key))));
 	if (hf_watch_connected(control, g))
-		set_process(object, channel ? control->process : g->process);
+		set_process(control, object, channel ? control->process : g->process);
 	else
 		json_object_set_new(object, "process", json_null());
 	set_text(object, "host", g->host);
@@ -306,7 +307,7 @@ json_t *hf_status_info_json(struct hf_control *control)
 	json_t *object = json_object();
 
 	set_text(object, "version", HF_VERSION);
-	set_process(object, control->process);
+	set_process(control, object, control->process);
 	json_object_set_new(object, "registry_away",
 			    json_boolean(control->registry_away_since_ms > 0));
 	json_object_set_new(object, "hints_travel",

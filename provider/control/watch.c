@@ -7,16 +7,27 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
 
-#define LEFT_MAX     HF_CHANNELS_MAX
-#define LEFT_AT_ONCE 512u
+#define LEFT_MAX       HF_CHANNELS_MAX
+#define LEFT_AT_ONCE   512u
+#define PEERS_MAX      256u
+#define PEER_SILENT_MS 5000u
+#define PEER_FORGET_MS 86400000u
+#define PEERS_AGAIN_MS 100u
 
 struct hf_left {
 	uint64_t gateway, epoch, at_ms;
+};
+
+/* Another process, as its row was seen to change. */
+struct hf_peer_process {
+	struct hf_reg_process row;
+	uint64_t changed_ms; /* loop's clock */
 };
 
 /* ---- The registry's presence ---- */
@@ -88,6 +99,78 @@ static void store_all_left(struct hf_control *control)
 	}
 }
 
+/* ---- The other processes ---- */
+
+static struct hf_peer_process *find_peer(struct hf_control *control, uint64_t id)
+{
+	for (size_t i = 0; i < control->peer_count; i++)
+		if (control->peers[i].row.id == id)
+			return &control->peers[i];
+	return NULL;
+}
+
+static int see_peer(void *context, const struct hf_reg_process *row)
+{
+	struct hf_control *control = context;
+	struct hf_peer_process *peer = find_peer(control, row->id), *grown;
+
+	if (row->id == control->process || (!peer && control->peer_count == PEERS_MAX))
+		return 0;
+	if (!peer) {
+		grown = reallocarray(control->peers, control->peer_count + 1, sizeof *grown);
+		if (!grown)
+			return HF_ENOMEM;
+		control->peers = grown;
+		peer = &grown[control->peer_count++];
+		memset(peer, 0, sizeof *peer);
+	}
+	if (peer->row.beat_ms != row->beat_ms)
+		peer->changed_ms = uv_now(control->loop);
+	peer->row = *row;
+	return 0;
+}
+
+static void forget_dead_peers(struct hf_control *control)
+{
+	for (size_t i = control->peer_count; i-- > 0;) {
+		struct hf_peer_process *peer = &control->peers[i];
+
+		if (uv_now(control->loop) < peer->changed_ms + PEER_FORGET_MS ||
+		    hf_registry_process_forget(control->reg, peer->row.id) != 0)
+			continue;
+		*peer = control->peers[--control->peer_count];
+	}
+}
+
+static void beat(struct hf_control *control)
+{
+	struct hf_reg_process self = {.beat_ms = hf_control_wall_ms(),
+				      .held = control->channel_count,
+				      .capacity = HF_CHANNELS_MAX};
+
+	gethostname(self.name, sizeof self.name - 1);
+	snprintf(self.endpoint, sizeof self.endpoint, "%s", control->config.channel_listen);
+	if (hf_registry_process_beat(control->reg, &self) == 0 &&
+	    hf_registry_process_visit(control->reg, see_peer, control) == 0)
+		forget_dead_peers(control);
+}
+
+static const struct hf_peer_process *living_peer(struct hf_control *control, uint64_t id)
+{
+	struct hf_peer_process *peer = find_peer(control, id);
+
+	/* It may have begun within the last second. */
+	if (!peer && id != 0 && id != control->process && !control->alone &&
+	    uv_now(control->loop) >= control->peers_read_ms + PEERS_AGAIN_MS) {
+		hf_registry_process_visit(control->reg, see_peer, control);
+		control->peers_read_ms = uv_now(control->loop);
+		peer = find_peer(control, id);
+	}
+	return peer && uv_now(control->loop) < peer->changed_ms + PEER_SILENT_MS ? peer : NULL;
+}
+
+/* ---- Once a second, and at the end ---- */
+
 void hf_watch_tick(struct hf_control *control)
 {
 	struct hf_reg_info info;
@@ -98,15 +181,26 @@ void hf_watch_tick(struct hf_control *control)
 	}
 	note_there(control, &info);
 	store_all_left(control);
+	if (!control->alone)
+		beat(control);
+}
+
+int hf_watch_open(struct hf_control *control, struct hf_errmsg *message)
+{
+	(void)message;
+	hf_watch_tick(control);
+	return 0;
 }
 
 void hf_watch_close(struct hf_control *control)
 {
-	if (control->reg && hf_registry_process_left(control->reg, hf_control_wall_ms()) != 0)
+	if (control->reg && hf_registry_process_forget(control->reg, control->process) != 0)
 		hf_warn("that this process stops is not stored: %s", hf_registry_why(control->reg));
 	free(control->left);
+	free(control->peers);
 	control->left = NULL;
-	control->left_count = 0;
+	control->peers = NULL;
+	control->left_count = control->peer_count = 0;
 }
 
 /* ---- Hints ---- */
@@ -139,8 +233,15 @@ bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway 
 {
 	struct hf_channel *channel = hf_channel_find(control, gateway->id);
 
-	if (channel && channel->epoch >= gateway->epoch)
-		return true;
-	return gateway->process != 0 && gateway->process != control->process &&
-	       hf_control_wall_ms() < gateway->last_seen_ms + HF_HOLDERS_WORD_MS;
+	return (channel && channel->epoch >= gateway->epoch) ||
+	       living_peer(control, gateway->process) != NULL;
+}
+
+const char *hf_watch_endpoint(struct hf_control *control, uint64_t process)
+{
+	const struct hf_peer_process *peer = find_peer(control, process);
+
+	if (process == control->process)
+		return control->config.channel_listen;
+	return peer ? peer->row.endpoint : "";
 }

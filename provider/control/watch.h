@@ -8,6 +8,8 @@
 /* A holder says at least once a minute that it holds (reports.c); twice that, and a little. */
 #define HF_HOLDERS_WORD_MS 130000u
 
+/* Before the first connection is taken: this process is there. */
+int hf_watch_open(struct hf_control *control, struct hf_errmsg *message);
 /* Once a second, before everything else: is the registry there, is it still the same incarnation;
  * stores which connections ended. */
 void hf_watch_tick(struct hf_control *control);
@@ -18,8 +20,10 @@ void hf_watch_hinted(void *control, uint64_t gateway);
 void hf_watch_left(struct hf_control *control, uint64_t gateway, uint64_t epoch);
 /* The process stops: none of its connections remains. */
 void hf_watch_close(struct hf_control *control);
-/* Is a gateway with this row connected, to whichever process? Elsewhere as of its holder's last
- * word, which comes every minute. */
+/* Is a gateway with this row connected, to whichever process? One that has been silent for 5 s
+ * holds nothing, as far as anybody can know. */
 bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway *gateway);
+/* Where gateways reach this process; "": unknown. Valid until the loop turns. */
+const char *hf_watch_endpoint(struct hf_control *control, uint64_t process);
 
 #endif

@@ -164,13 +164,6 @@ int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoc
 	return absent_or_fenced(reg, id, err);
 }
 
-int hf_registry_process_left(struct hf_registry *reg, uint64_t now_ms)
-{
-	return hf_db_run(reg->db, NULL, NULL,
-			 "UPDATE gateways SET process = 0, last_seen_ms = $1 WHERE process = $2",
-			 "ii", now_ms, reg->process);
-}
-
 int hf_registry_forget_holders(struct hf_registry *reg)
 {
 	return hf_db_run(reg->db, NULL, NULL, "UPDATE gateways SET process = 0 WHERE process != 0",

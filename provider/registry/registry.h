@@ -74,6 +74,17 @@ struct hf_reg_gateway {
 	uint64_t work_done; /* how far the holder of `epoch` has looked */
 };
 
+/* A process of the provider, as it describes itself. */
+struct hf_reg_process {
+	uint64_t id;
+	char name[HF_REG_HOST_MAX + 1];       /* of its machine */
+	char endpoint[HF_REG_PORTAL_MAX + 1]; /* where gateways reach it, host:port */
+	uint64_t beat_ms;                     /* its clock, since 1970; changes while it lives */
+	uint64_t held, parked;                /* connections */
+	uint64_t capacity;
+	bool draining;
+};
+
 /* A gateway whose holder has something to look at. */
 struct hf_reg_work {
 	uint64_t gateway;
@@ -233,6 +244,7 @@ typedef int (*hf_reg_gateway_visit)(void *context, const struct hf_reg_gateway *
 typedef int (*hf_reg_volume_visit)(void *context, const struct hf_reg_volume *volume);
 typedef int (*hf_reg_action_visit)(void *context, const struct hf_reg_action *action);
 typedef int (*hf_reg_placement_visit)(void *context, const struct hf_reg_placement *placement);
+typedef int (*hf_reg_process_visit)(void *context, const struct hf_reg_process *process);
 typedef int (*hf_reg_work_visit)(void *context, const struct hf_reg_work *work);
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
@@ -306,8 +318,14 @@ int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoc
 /* The connection of this epoch ended; HF_EFENCED if a higher one was granted since. */
 int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms);
 
-/* The same for all that this process holds: it stops. */
-int hf_registry_process_left(struct hf_registry *reg, uint64_t now_ms);
+/* Writes this process's row; `id` is that of hf_registry_set_process. */
+int hf_registry_process_beat(struct hf_registry *reg, const struct hf_reg_process *process);
+
+/* All, also those that died; by endpoint. */
+int hf_registry_process_visit(struct hf_registry *reg, hf_reg_process_visit visit, void *context);
+
+/* It stops, or died long ago: it holds nothing any more. */
+int hf_registry_process_forget(struct hf_registry *reg, uint64_t id);
 
 /* There is no other process than this one, which begins: nobody holds anything. */
 int hf_registry_forget_holders(struct hf_registry *reg);

@@ -79,6 +79,9 @@ static const char *const migrations[] = {
 	"CREATE TABLE networks (gateway {int} PRIMARY KEY REFERENCES gateways,"
 	" version {int} NOT NULL, endpoints TEXT NOT NULL, proxy TEXT NOT NULL,"
 	" confirm_ms {int} NOT NULL){strict};",
+	"CREATE TABLE processes (id {int} PRIMARY KEY, name TEXT NOT NULL, endpoint TEXT NOT NULL,"
+	" beat_ms {int} NOT NULL, held {int} NOT NULL, parked {int} NOT NULL,"
+	" capacity {int} NOT NULL, draining {int} NOT NULL){strict};",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

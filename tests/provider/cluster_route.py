@@ -49,17 +49,17 @@ def asked_anywhere(folder):
                 check([(v["status"], v["gateway_connected"]) for v in seen] ==
                       [("available", True)] * 3, f"{provider.address} sees {seen}")
                 gateways = provider.must("gateway", "list")
-                check([(g["connected"], g["process"]) for g in gateways] ==
-                      [(True, holder)] * GATEWAYS, f"{provider.address} sees {gateways}")
+                check([(g["connected"], g["process"], g["process_endpoint"])
+                       for g in gateways] == [(True, holder, two.channel)] * GATEWAYS, f"{provider.address} sees {gateways}")
             one.must("volume", "detach", "v0", "--wait")
             three.must("volume", "delete", "v0", "--wait")
             check(len(two.must("volume", "list")) == 2, "v0 is still there")
             check(one.ask("volume", "create", "--gateway", GATEWAY, "--name", "v1", "--size",
                           "64MiB")[0] != 0, "a name was given twice")
-            swarm.stop()
-            for provider in cluster.providers:
+            two.stop(signal.SIGKILL)
+            for provider in (one, three):
                 wait_until(f"{provider.address} says that they are away", lambda p=provider:
-                           not any(g["connected"] for g in p.must("gateway", "list")))
+                           not any(g["connected"] for g in p.must("gateway", "list")), 10)
         finally:
             swarm.stop()
 

@@ -18,5 +18,7 @@ struct registry_implementation {
 /* Of lost gateways and alerts: registry_contract_alerts.c, part of the run. */
 int registry_contract_alerts(const struct registry_implementation *implementation);
 int registry_contract_run(const struct registry_implementation *implementation);
+/* Part of it, in a file of its own: what several processes need. */
+int registry_contract_processes(const struct registry_implementation *implementation);
 
 #endif
