@@ -18,6 +18,8 @@ PLUGIN = os.path.join(BUILD, "lib", "bs_holdfast.so")
 TGTD = "/usr/sbin/tgtd"
 TGT_UID = 59717  # tgtd's and its broker's, nobody else's; the next tgtd's is one more
 TGT_PLUGIN_DIR = "/usr/lib/tgt/backing-store"
+SIGNER_UID = 59710  # each its own: the provider must not be able to read the signer's keys
+PROVIDER_UID = 59711
 
 
 def free_ports(count):
@@ -52,6 +54,24 @@ def scratch_folder(prefix):
     return tempfile.mkdtemp(prefix=prefix, dir=folder)
 
 
+def reachable(path):
+    """May every user pass through to it?"""
+    while True:
+        if not os.stat(path).st_mode & 0o001:
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
+
+
+def give_to(uid, folder):
+    """The folder with everything in it, closed to everybody else."""
+    os.chmod(folder, 0o700)
+    for parent, _, names in os.walk(folder):
+        for path in [parent] + [os.path.join(parent, name) for name in names]:
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+
 class Layout:
     """The folders and files below one state directory."""
 
@@ -73,6 +93,12 @@ class Layout:
     def pids_file(self):
         return self.path("pids.json")
 
+    def own_uids(self):
+        """Do provider and signer run under uids of their own? Only root can give them some, and
+        only where others may pass through to their files."""
+        return os.geteuid() == 0 and reachable(os.path.realpath(BIN)) and reachable(
+            os.path.dirname(self.dir))
+
     def create(self, store, volumed, tgtds=1):
         """Makes the folders, and on the first call chooses ports; returns the spec. `volumed` are
         further keys of its configuration, such as log_size; `tgtds` how many of them there are."""
@@ -81,9 +107,17 @@ class Layout:
             os.makedirs(self.path(part), mode=0o700, exist_ok=True)
         # tgtd's uid passes through to what is its own; the sockets check who asks.
         for part, mode in (("", 0o711), ("gateway", 0o711), ("gateway/ring", 0o711),
-                           ("provider", 0o700)):
+                           ("provider", 0o700), ("signer", 0o700)):
             os.makedirs(os.path.join(self.run, part), exist_ok=True)
             os.chmod(os.path.join(self.run, part), mode)
+        if self.own_uids():
+            for part in ("", "provider", "config"):
+                os.chmod(self.path(part), os.stat(self.path(part)).st_mode & 0o777 | 0o011)
+            give_to(PROVIDER_UID, self.path("provider", "state"))
+            give_to(PROVIDER_UID, os.path.join(self.run, "provider"))
+            give_to(SIGNER_UID, self.path("provider", "signer"))
+            give_to(SIGNER_UID, os.path.join(self.run, "signer"))
+            os.chmod(os.path.join(self.run, "signer"), 0o711)
         if os.path.exists(self.spec_file):
             spec = read_json(self.spec_file)
         else:
@@ -130,9 +164,16 @@ def write_configs(layout, spec, store):
         provider["store_credentials"] = credentials
         provider["store_region"] = store.get("region") or "us-east-1"
     if store.get("ca"):
-        provider["store_ca"] = store["ca"]
+        provider["store_ca"] = shutil.copy(store["ca"], layout.path("config", "store-ca.pem"))
+        os.chmod(provider["store_ca"], 0o644)
+    signer = {"run_dir": os.path.join(layout.run, "signer"),
+              "state_dir": layout.path("provider", "signer")}
+    provider["signer_dir"] = signer["run_dir"]
+    if layout.own_uids():
+        signer["provider_uid"] = PROVIDER_UID
+        provider["signer_uid"] = SIGNER_UID
     configs = {
-        "signer": {"run_dir": provider_run, "state_dir": layout.path("provider", "signer")},
+        "signer": signer,
         "provider": provider,
         "volumed": {"run_dir": gateway_run, "ring_dir": ring,
                     "tgt_uid": TGT_UID, "tgtds": spec.get("tgtds", 1),
@@ -160,6 +201,10 @@ def write_configs(layout, spec, store):
             "gid": uid, "tgt_socket": os.path.join(folder, f"tgt.{control}")}
     for name, values in configs.items():
         write_config(layout.path("config", name + ".conf"), values)
+    if layout.own_uids():
+        os.chown(layout.path("config", "signer.conf"), SIGNER_UID, SIGNER_UID)
+        for path in filter(os.path.exists, (layout.path("config", "provider.conf"), credentials)):
+            os.chown(path, PROVIDER_UID, PROVIDER_UID)
 
 
 def write_config(path, values):
@@ -214,11 +259,13 @@ def tgtd_env(folder, ring_socket):
 
 def processes(layout, spec):
     """What the supervisor runs, in the order of starting: name, argv, environment, signal that
-    stops it."""
+    stops it, uid (None: that of the supervisor)."""
+    uids = {"signer": SIGNER_UID, "provider": PROVIDER_UID} if layout.own_uids() else {}
+
     def daemon(name, suffix=""):
         config = layout.path("config", name + suffix + ".conf")
         return {"name": "holdfast-" + name + suffix, "stop": "TERM", "env": {},
-                "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
+                "uid": uids.get(name), "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
 
     tgtds = [one for suffix in suffixes(spec.get("tgtds", 1))
              for one in ({**daemon("tgtd-box", suffix), "name": "tgtd" + suffix},
@@ -229,6 +276,7 @@ def processes(layout, spec):
 def environment(layout, store):
     """What `holdfast` and `holdfast-gateway` need to find this lab."""
     env = {"HOLDFAST_PROVIDER_RUN": os.path.join(layout.run, "provider"),
+           "HOLDFAST_SIGNER_RUN": os.path.join(layout.run, "signer"),
            "HOLDFAST_GATEWAY_RUN": os.path.join(layout.run, "gateway"),
            "HOLDFAST_GATEWAY_CONFIG": layout.path("config", "agent.conf")}
     if store.get("access_key"):

@@ -40,10 +40,12 @@ class Child:
         self.due = 0.0  # when to start it again; 0 while it runs
 
     def start(self):
+        uid = self.spec.get("uid")
+        identity = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.spec["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, **self.spec["env"]}, preexec_fn=prepare_child)
+                env={**os.environ, **self.spec["env"]}, preexec_fn=prepare_child, **identity)
         self.started = time.monotonic()
         self.due = 0.0
 
