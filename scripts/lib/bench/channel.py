@@ -51,11 +51,13 @@ def cpu_s(process):
 
 
 class World:
-    """One provider, and a swarm of `count` gateways that are known to it."""
+    """One provider, and a swarm of `count` gateways that are known to it. What is certified in a
+    folder of the caller's is there the next time."""
 
-    def __init__(self, count):
-        self.count = count
-        self.folder = lay.scratch_folder("channel-")
+    def __init__(self, count, folder=None):
+        self.count, self.keeps = count, bool(folder)
+        self.folder = folder or lay.scratch_folder("channel-")
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
         self.provider = OneProvider(self.folder, free_ports(2), report_interval_ms=60000)
         self.provider.log_level = "debug"  # it says when a document was durable
         self.identities = os.path.join(self.folder, "identities")
@@ -68,13 +70,17 @@ class World:
         p.start_signer()
         p.start_provider()
         p.wait_ready()
-        print(f"{self.count} gateways are being certified …", flush=True)
-        prepare(p.registry, p.run, self.count, 1, self.identities)
+        shutil.rmtree(self.swarm.folder)
+        os.makedirs(self.swarm.folder)
+        if not os.path.exists(self.identities):
+            print(f"{self.count} gateways are being certified …", flush=True)
+            prepare(p.registry, p.run, self.count, 1, self.identities)
 
     def stop(self):
         self.swarm.stop(signal.SIGKILL)
         self.provider.stop()
-        shutil.rmtree(self.folder)
+        if not self.keeps:
+            shutil.rmtree(self.folder)
 
     def fill(self):
         self.swarm.start()
@@ -219,7 +225,7 @@ def run(args):
         measures += spread(args.spread, args.processes, args.minutes)
         if args.parts == ["hold"]:
             return measures
-    world = World(args.gateways)
+    world = World(args.gateways, args.folder)
     try:
         world.start()
         if "idle" in args.parts:
@@ -243,6 +249,8 @@ def parse():
     parser.add_argument("parts", nargs="*", metavar="PART", default=list(PARTS),
                         help="idle, change, fan, restart (default: these), hold")
     parser.add_argument("--gateways", type=int, default=15000, help="held (default: 15000)")
+    parser.add_argument("--folder", help="for the provider; certified gateways stay there for the "
+                        "next run with as many (default: one that is removed)")
     parser.add_argument("--seconds", type=int, default=20, help="of changes (default: 20)")
     parser.add_argument("--spread", type=int, default=60000, help="of hold (default: 60000)")
     parser.add_argument("--processes", type=int, default=4, help="of hold (default: 4)")
