@@ -102,10 +102,18 @@ static void subscription_ended(void *closure)
 	let_go(closure);
 }
 
+/* libnats gives up only when we close, or a server refuses our credentials twice. */
 static void connection_closed(natsConnection *connection, void *closure)
 {
+	struct shared *s = closure;
+
 	(void)connection;
-	let_go(closure);
+	pthread_mutex_lock(&s->mutex);
+	if (s->wake)
+		hf_error("NATS refuses us; hints do not travel until this process is restarted "
+			 "with other credentials");
+	pthread_mutex_unlock(&s->mutex);
+	let_go(s);
 }
 
 static void connection_found(natsConnection *connection, void *closure)
@@ -119,12 +127,15 @@ static void connection_found(natsConnection *connection, void *closure)
 
 static void connection_lost(natsConnection *connection, void *closure)
 {
+	struct shared *s = closure;
 	const char *why = NULL;
 
-	(void)closure;
 	natsConnection_GetLastError(connection, &why);
-	hf_warn("hints do not travel, changes take up to a second longer: %s",
-		why && why[0] ? why : "the connection to NATS was lost");
+	pthread_mutex_lock(&s->mutex);
+	if (s->wake)
+		hf_warn("hints do not travel, changes take up to a second longer: %s",
+			why && why[0] ? why : "the connection to NATS was lost");
+	pthread_mutex_unlock(&s->mutex);
 }
 
 /* Slow consumers and the like: what was lost are hints. */
@@ -358,7 +369,7 @@ static natsStatus set_bounds(natsOptions *options, struct shared *shared)
 	natsOptions_SetWriteDeadline(options, WRITE_MS);
 	natsOptions_SetNoEcho(options, true);
 	natsOptions_SetErrorHandler(options, connection_trouble, NULL);
-	natsOptions_SetDisconnectedCB(options, connection_lost, NULL);
+	natsOptions_SetDisconnectedCB(options, connection_lost, shared);
 	natsOptions_SetReconnectedCB(options, connection_found, NULL);
 	natsOptions_SetClosedCB(options, connection_closed, shared);
 	if (status == NATS_OK)
