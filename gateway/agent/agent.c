@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -16,6 +17,7 @@
 #include "base/metrics.h"
 #include "gateway/agent/agent_internal.h"
 #include "gateway/agent/metrics.h"
+#include "gateway/agent/reconcile_internal.h"
 #include "gateway/agent/sources.h"
 #include "net/daemon.h"
 #include "net/dial.h"
@@ -48,9 +50,11 @@ const struct hf_conf_key hf_agent_keys[] = {
 	{NULL},
 };
 
-#define LOCK_TRIES   100u
-#define LOCK_WAIT_US 20000u
-#define RUN_DIR_MAX  94u /* a Unix socket's path has at most 107 bytes */
+#define LOCK_TRIES      100u
+#define EVENTS_FIRST_MS 2000u /* the sources have answered by then */
+#define EVENTS_MS       1000u
+#define LOCK_WAIT_US    20000u
+#define RUN_DIR_MAX     94u /* a Unix socket's path has at most 107 bytes */
 
 static int check_endpoint(const char *key, const char *text, struct hf_errmsg *message)
 {
@@ -161,6 +165,7 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 					  .issued = issued,
 					  .provider = agent->config->provider,
 					  .proxy = agent->proxied ? &agent->proxy : NULL,
+					  .events = &agent->events,
 					  .desired = &agent->desired};
 	struct hf_actions_config actions = {.loop = agent->loop,
 					    .desired = &agent->desired,
@@ -259,6 +264,42 @@ static void on_volumes_looked(void *context)
 		hf_uplink_looked(agent->uplink);
 }
 
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* What happened since the last look is reported soon, whatever the interval. */
+static void on_event_timer(uv_timer_t *timer)
+{
+	struct hf_agent *agent = timer->data;
+	Holdfast__Report report = HOLDFAST__REPORT__INIT;
+	const Holdfast__VolumedStatus *volumed;
+	bool news;
+
+	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
+	volumed = agent->reconciler->sources.status;
+	hf_reconciler_report(agent->reconciler, &report);
+	news = hf_events_look(&agent->events, &report,
+			      report.volumed_running && volumed ? volumed->pid : 0, wall_ms());
+	hf_reconciler_report_free(&report);
+	/* What did not fit into one report goes with the next. */
+	if ((news || hf_events_waiting(&agent->events)) && agent->uplink)
+		hf_uplink_changed(agent->uplink);
+}
+
+static void watch_events(struct hf_agent *agent)
+{
+	hf_events_open(&agent->events);
+	agent->event_timer.data = agent;
+	uv_timer_init(agent->loop, &agent->event_timer);
+	agent->event_timer_open = true;
+	uv_timer_start(&agent->event_timer, on_event_timer, EVENTS_FIRST_MS, EVENTS_MS);
+}
+
 /* One agent a state folder. One that was killed holds the lock until the kernel has cleared it
  * away, and its supervisor starts the next one at once: wait a moment. */
 static int lock_state(struct hf_agent *agent, struct hf_errmsg *message)
@@ -307,6 +348,7 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 		err = hf_http_open(agent->loop, &metrics, &agent->metrics, message);
 	if (err)
 		return err;
+	watch_events(agent);
 	agent->desired.kept = &agent->kept;
 	agent->desired.reconciler = agent->reconciler;
 	err = start_from_kept(agent, message);
@@ -331,6 +373,11 @@ static void part_closed(void *context)
 		closed(closed_context);
 }
 
+static void on_event_timer_closed(uv_handle_t *handle)
+{
+	part_closed(handle->data);
+}
+
 void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void *context)
 {
 	HF_CHECK_MAGIC(agent, HF_AGENT_MAGIC);
@@ -341,6 +388,10 @@ void hf_agent_close(struct hf_agent *agent, void (*closed)(void *context), void 
 	agent->open = 1;
 	if (agent->metrics)
 		hf_http_close(agent->metrics);
+	if (agent->event_timer_open) {
+		agent->open++;
+		uv_close((uv_handle_t *)&agent->event_timer, on_event_timer_closed);
+	}
 	if (agent->console) {
 		agent->open++;
 		hf_local_server_close(agent->console, part_closed, agent);

@@ -22,6 +22,9 @@ struct hf_agent {
 	struct hf_seal_key sealing;
 	struct hf_reconciler *reconciler;
 	struct hf_desired desired;
+	struct hf_events events;
+	uv_timer_t event_timer;
+	bool event_timer_open;
 	struct hf_actions *actions;       /* since it is activated */
 	struct hf_network *network;       /* the same */
 	struct hf_activation *activation; /* until activated */

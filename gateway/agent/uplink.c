@@ -78,8 +78,8 @@ static void send_report(struct hf_uplink *uplink)
 	hf_reconciler_report(uplink->config.desired->reconciler, &report);
 	report.subscription = uplink->subscription;
 	report.applied = &applied;
-	if (fill_network(uplink, &network))
-		report.network = &network;
+	report.network = fill_network(uplink, &network) ? &network : NULL;
+	hf_events_fill(uplink->config.events, &report);
 	err = hf_session_report(hf_wire_session(uplink->wire), &report);
 	if (err && uplink->wire)
 		hf_warn("a report cannot be sent: %s", hf_err_text(err));
@@ -123,6 +123,7 @@ static void subscribe(struct hf_uplink *uplink, const Holdfast__Subscribe *reque
 	uplink->subscription = request->subscription;
 	uplink->interval_ms = request->interval_ms;
 	uplink->looking = false;
+	hf_events_subscribed(uplink->config.events, request);
 	if (!uplink->interval_ms) {
 		uv_timer_stop(&uplink->report_timer);
 		return;

@@ -7,6 +7,7 @@
 
 #include "gateway/agent/actions.h"
 #include "gateway/agent/desired.h"
+#include "gateway/agent/events.h"
 #include "net/proxy.h"
 
 struct hf_uplink;
@@ -18,6 +19,7 @@ struct hf_uplink_config {
 	const Holdfast__ActivateIssued *issued; /* copied */
 	const char *provider; /* host:port, … instead of the issued endpoints; "" for those */
 	const struct hf_proxy *proxy; /* NULL: none; copied */
+	struct hf_events *events;
 	struct hf_desired *desired;
 	struct hf_actions *actions;
 	struct hf_network *network; /* whose settings are used */

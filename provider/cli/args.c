@@ -56,6 +56,8 @@ static const struct hf_cli_verb verbs[] = {
 	{HF_VERB_GATEWAY_SHOW, "gateway", "show", "GATEWAY", 0, HF_OPT_ALWAYS, "one gateway"},
 	{HF_VERB_GATEWAY_WATCH, "gateway", "watch", "GATEWAY", 0, HF_OPT_ALWAYS | HF_OPT_TIMEOUT,
 	 "one line a second about it"},
+	{HF_VERB_GATEWAY_EVENTS, "gateway", "events", "GATEWAY", 0, HF_OPT_ALWAYS,
+	 "what happened there last: alarms, states of volumes, restarts"},
 	{HF_VERB_GATEWAY_ACTIVATE, "gateway", "activate", "KEY", HF_OPT_NAME, HF_OPT_ALWAYS,
 	 "enter the activation key that a gateway shows; prints who it is, for confirm"},
 	{HF_VERB_GATEWAY_CONFIRM, "gateway", "confirm", "GATEWAY", 0,

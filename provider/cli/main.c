@@ -111,6 +111,7 @@ static void build_gateway(struct question *q, const struct hf_cli_args *args)
 		break;
 	case HF_VERB_GATEWAY_SHOW:
 	case HF_VERB_GATEWAY_WATCH:
+	case HF_VERB_GATEWAY_EVENTS:
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_SHOW;
 		q->request.gateway_show = &q->gateway_name;
 		break;
@@ -270,8 +271,13 @@ static int ask(const char *path, const struct question *q, Holdfast__AdminAnswer
 static int print_answer(const struct hf_cli_args *args, const Holdfast__AdminAnswer *answer,
 			struct hf_errmsg *message)
 {
-	json_t *value = answer->json[0] ? json_loads(answer->json, 0, NULL) : NULL;
+	json_t *value = answer->json[0] ? json_loads(answer->json, 0, NULL) : NULL, *events;
 
+	if (value && !answer->error && args->verb->number == HF_VERB_GATEWAY_EVENTS) {
+		events = json_incref(json_object_get(value, "events"));
+		json_decref(value);
+		value = events ? events : json_array(); /* it is away */
+	}
 	if (value)
 		hf_cli_print(stdout, args->verb, value, (args->given & HF_OPT_JSON) != 0);
 	json_decref(value);

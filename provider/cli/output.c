@@ -32,6 +32,9 @@ static const struct column action_columns[] = {{"action_id", "ACTION"},
 					       {"who", "WHO"},
 					       {"reason", "REASON"},
 					       {NULL, NULL}};
+static const struct column event_columns[] = {{"number", "NUMBER"}, {"at", "AT"},
+					      {"kind", "KIND"},     {"volume_id", "VOLUME"},
+					      {"text", "TEXT"},     {NULL, NULL}};
 
 static void format_size(uint64_t bytes, char *text, size_t size)
 {
@@ -147,7 +150,8 @@ static void print_object(FILE *out, json_t *object)
 
 	json_object_foreach(object, key, value)
 	{
-		if (json_is_null(value) || (json_is_string(value) && !json_string_length(value)))
+		if (json_is_null(value) || (json_is_string(value) && !json_string_length(value)) ||
+		    strcmp(key, "events") == 0) /* `gateway events` */
 			continue;
 		if (strcmp(key, "report") == 0) {
 			print_report(out, json_string_value(value));
@@ -178,9 +182,10 @@ void hf_cli_print(FILE *out, const struct hf_cli_verb *verb, const json_t *value
 		fputc('\n', out);
 	} else if (json_is_array(value)) {
 		print_table(out,
-			    verb->number == HF_VERB_GATEWAY_LIST  ? gateway_columns
-			    : verb->number == HF_VERB_ACTION_LIST ? action_columns
-								  : volume_columns,
+			    verb->number == HF_VERB_GATEWAY_LIST     ? gateway_columns
+			    : verb->number == HF_VERB_GATEWAY_EVENTS ? event_columns
+			    : verb->number == HF_VERB_ACTION_LIST    ? action_columns
+								     : volume_columns,
 			    value);
 	} else {
 		print_object(out, (json_t *)(uintptr_t)value);

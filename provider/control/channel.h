@@ -29,6 +29,11 @@ struct hf_channel {
 	uint32_t capability; /* of the gateway's protocol */
 	char address[64];
 	bool told_silent; /* lost.c */
+	/* events.c */
+	struct hf_kept_event *events; /* oldest first */
+	unsigned event_count;
+	uint64_t events_run, events_last, events_lost;
+
 	/* lookers.c */
 	uint64_t watched_until_ms; /* loop's clock; 0: nobody looks */
 	struct hf_list watch_link;

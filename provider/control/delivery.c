@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "provider/control/actions.h"
+#include "provider/control/events.h"
 #include "provider/control/lookers.h"
 #include "provider/control/network.h"
 
@@ -49,6 +50,7 @@ static void subscribe(struct hf_channel *channel)
 
 	subscribe.subscription = ++channel->subscription;
 	subscribe.interval_ms = hf_lookers_interval_ms(channel);
+	hf_events_ask(channel, &subscribe);
 	request.remaining_ms = SUBSCRIBE_MS;
 	request.kind_case = HOLDFAST__REQUEST__KIND_SUBSCRIBE;
 	request.subscribe = &subscribe;

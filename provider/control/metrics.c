@@ -114,6 +114,10 @@ static void put_requests(struct hf_metrics *m, const struct hf_counts *counts)
 					 "result", results[r]);
 	hf_metrics_latency(m, "holdfast_provider_request_seconds", "From a request to its answer.",
 			   &counts->answers);
+	hf_metrics_counter(m, "holdfast_provider_events_total", "Events of gateways.",
+			   (double)counts->events);
+	hf_metrics_counter(m, "holdfast_provider_events_dropped_total",
+			   "Events that made room for newer ones.", (double)counts->events_dropped);
 	hf_metrics_counter(m, "holdfast_provider_reports_total", "Reports of gateways.",
 			   (double)counts->reports);
 }

@@ -22,7 +22,8 @@ struct hf_counts {
 	uint64_t turned_away; /* answered with Retry */
 	uint64_t reports;     /* of gateways */
 	uint64_t requests[HF_COUNTED_KINDS][HF_RESULT_COUNT];
-	struct hf_latency answers; /* of requests that were answered */
+	struct hf_latency answers;       /* of requests that were answered */
+	uint64_t events, events_dropped; /* of gateways; that made room here */
 	/* Of lost gateways: raised here; told by the webhook here, given up, crowded out. */
 	uint64_t alarms_raised, alarms_sent, alarms_failed, alarms_dropped;
 };

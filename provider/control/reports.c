@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "provider/control/admin.h"
+#include "provider/control/events.h"
 #include "provider/control/publish.h"
 
 #define STORE_MS   30000u
@@ -274,6 +275,7 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 	channel->volumed_running = report->volumed_running;
 	channel->target_running = report->target_running;
 	take_alarms(channel, report->alarms, report->n_alarms);
+	hf_events_take(channel, report);
 	if (report->applied)
 		hf_delivery_applied(channel, report->applied);
 	if (now_ms >= channel->seen_stored_ms + STORE_MS) {
@@ -298,4 +300,5 @@ void hf_reports_free(struct hf_channel *channel)
 {
 	free(channel->live);
 	free(channel->alarms);
+	hf_events_free(channel);
 }

@@ -10,6 +10,7 @@
 #include "net/fingerprint.h"
 #include "provider/control/activation.h"
 #include "provider/control/channel.h"
+#include "provider/control/events.h"
 #include "provider/control/publish.h"
 #include "provider/control/watch.h"
 #include "provider/control/lookers.h"
@@ -225,6 +226,8 @@ static void add_channel(json_t *object, const struct hf_channel *channel)
 	json_object_set_new(object, "volumed_running", json_boolean(channel->volumed_running));
 	json_object_set_new(object, "target_running", json_boolean(channel->target_running));
 	json_object_set_new(object, "alarms", lines_json(channel->alarms ? channel->alarms : ""));
+	json_object_set_new(object, "events", hf_events_json(channel));
+	set_number(object, "events_lost", channel->events_lost);
 	set_text(object, "problem", channel->refused_reason ? channel->refused_reason : "");
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -B
 """The pages for Prometheus of provider and gateway, on real parts: names, types and help are clean
 (`promtool check metrics`), figures follow what happens, a part that is away is told so and its
-figures are left out, and what is no request for the page gets a clear answer (invariant 9)."""
+figures are left out, and what is no request for the page gets a clear answer (invariant 9). Events
+of alarms, volumes and processes arrive numbered, and again at a provider that was restarted."""
 
 import os
 import re
@@ -109,6 +110,25 @@ def check_gateway(lab, page, volume):
     wait_until("its return", lambda: page.value("holdfast_gateway_volumed_up") == 1)
 
 
+def check_events(lab, volume):
+    """volumed stopped and came back meanwhile."""
+    def kinds():
+        return [e["kind"] for e in lab.ask("holdfast", "gateway", "events", "lab")]
+    wait_until("the events", lambda: {"agent.started", "volumed.away", "volumed.back",
+                                      "volume.state"} <= set(kinds()))
+    events = lab.ask("holdfast", "gateway", "events", "lab")
+    numbers = [e["number"] for e in events]
+    check(numbers == list(range(numbers[0], numbers[0] + len(numbers))), f"gaps: {numbers}")
+    check(any(e["volume_id"] == volume["volume_id"] and "available" in e["text"]
+              for e in events), f"{events}")
+    # A provider that knows nothing of them is told again.
+    os.kill(lab.status()["pids"]["holdfast-provider"], signal.SIGKILL)
+    wait_until("the events again", lambda: lab.works("holdfast", "gateway", "events", "lab") and
+               [e["number"] for e in lab.ask("holdfast", "gateway", "events", "lab")][
+                   :len(numbers)] == numbers)
+    check("agent.started" in lab.command("holdfast", "gateway", "events", "lab"), "as a table")
+
+
 def main():
     if not shutil.which("promtool"):
         print("promtool (package prometheus) is not installed")
@@ -123,6 +143,8 @@ def main():
         check_provider(provider)
         check_gateway(lab, gateway, volume)
         print("figures follow what happens")
+        check_events(lab, volume)
+        print("events are numbered, and told again to who does not know them")
     return 0
 
 

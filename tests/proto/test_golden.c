@@ -163,6 +163,22 @@ UP(report, REPORT, report, Holdfast__Report, HOLDFAST__REPORT__INIT, {
 	m->volumed_running = 1;
 	m->target_running = 1;
 })
+UP(report_events, REPORT, report, Holdfast__Report, HOLDFAST__REPORT__INIT, {
+	static Holdfast__Event event = HOLDFAST__EVENT__INIT;
+	static Holdfast__Event *events[] = {&event};
+
+	event.number = 8;
+	event.at_ms = 1795384521067ull;
+	event.kind = text("volume.state");
+	event.volume = 0x0123456789abcdefull;
+	event.text = text("creating -> available");
+	m->subscription = 1;
+	m->number = 4;
+	m->events = events;
+	m->n_events = 1;
+	m->events_lost = 2;
+	m->events_run = 0x1122334455667788ull;
+})
 UP(pong, PONG, pong, Holdfast__Pong, HOLDFAST__PONG__INIT, { m->number = 9; })
 UP(hello, ACTIVATE_HELLO, activate_hello, Holdfast__ActivateHello, HOLDFAST__ACTIVATE_HELLO__INIT, {
 	m->identity_key = bytes_of(key_a, 32);
@@ -295,6 +311,7 @@ static const struct {
 	{"answer-act.bin", fill_answer_act, NULL},
 	{"answer-full-wanted.bin", fill_answer_full_wanted, NULL},
 	{"report-network.bin", fill_report_network, NULL},
+	{"report-events.bin", fill_report_events, NULL},
 	{"pong.bin", fill_pong, NULL},
 	{"hello.bin", fill_hello, NULL},
 	{"refuse.bin", fill_refuse, NULL},
