@@ -40,10 +40,11 @@ enum hf_disk_op { HF_DISK_READ, HF_DISK_WRITE, HF_DISK_SYNC };
 /* One operation on disk `disk` (0 … disk_count - 1). A SYNC makes durable every write whose `done`
  * came before the SYNC was submitted (and maybe others). A WRITE with `sync` is the write and, if
  * that succeeded, a SYNC that covers it too: one operation, one `done`, which saves the hand-off
- * between the two. Writes without a SYNC may be lost or torn at 512-byte boundaries in any subset
- * by a loss of power. Operations that overlap in time are
- * unordered. `status` is 0 or HF_EIO, HF_ENOSPC; a failed SYNC says nothing about any write since
- * the last good one. Reading past the end is HF_EINVAL. */
+ * between the two. `written`, if set, is called when such a write has succeeded and its SYNC
+ * begins, before `done`. Writes without a SYNC may be lost or torn at 512-byte boundaries in any
+ * subset by a loss of power. Operations that overlap in time are unordered. `status` is 0 or
+ * HF_EIO, HF_ENOSPC; a failed SYNC says nothing about any write since the last good one. Reading
+ * past the end is HF_EINVAL. */
 struct hf_disk_io {
 	enum hf_disk_op op;
 	unsigned disk;
@@ -54,7 +55,8 @@ struct hf_disk_io {
 	bool wrote; /* WRITE with `sync`, out: the write succeeded, whatever became of the SYNC */
 	int status;
 	void (*done)(struct hf_disk_io *io);
-	struct hf_list link; /* the environment's until done */
+	void (*written)(struct hf_disk_io *io); /* WRITE with `sync`; NULL: nobody asks */
+	struct hf_list link, written_link;      /* the environment's until done */
 };
 
 /* ---- Object store ---------------------------------------------------------------------------- */

@@ -43,6 +43,9 @@ enum hf_op {
 };
 
 #define HF_REQUEST_FUA 0x1u /* durable before it ends, whatever the write cache says */
+/* WRITE: since the LUN's last one the shim has answered a flush by itself. A hint: who flushes
+ * after each write is synced ahead. */
+#define HF_REQUEST_FLUSHED 0x2u
 
 struct hf_ring_range {
 	uint64_t offset, length; /* bytes */
@@ -100,6 +103,10 @@ _Static_assert(sizeof(struct hf_ring_header) == 192, "ring header layout");
 _Static_assert(offsetof(struct hf_ring_header, submit_tail) == 64, "ring header layout");
 _Static_assert(offsetof(struct hf_ring_header, submit_head) == 128, "ring header layout");
 
+/* By handle, a byte each, volumed's: 1 as long as everything that was answered of the volume is
+ * durable, so that a FLUSH would have nothing to do. */
+#define HF_RING_DURABLE_OFFSET 1024u
+
 /* Of a session with a memory tier (cache/tier_layout.h), both untrusted hints: how many reads the
  * shim answered from it, by handle (uint64_t, the shim's); which of its entries it used, a bit each
  * (the shim sets them, volumed clears them). */
@@ -112,6 +119,7 @@ _Static_assert(offsetof(struct hf_ring_header, submit_head) == 128, "ring header
 #define HF_RING_TIER_MARKS_OFFSET  (HF_RING_COMPLETIONS_OFFSET + HF_RING_ENTRIES * 24u)
 #define HF_RING_DATA_OFFSET        (HF_RING_COMPLETIONS_OFFSET + HF_RING_COMPLETIONS_BYTES)
 #define HF_RING_BYTES              ((uint64_t)HF_RING_DATA_OFFSET + HF_RING_DATA_BYTES)
+_Static_assert(HF_RING_DURABLE_OFFSET + HF_RING_VOLUMES_MAX <= HF_RING_TIER_HITS_OFFSET, "durable");
 _Static_assert(HF_RING_TIER_HITS_OFFSET + HF_RING_VOLUMES_MAX * 8u <= HF_RING_PAGE, "tier hits");
 _Static_assert(HF_RING_TIER_MARKS_OFFSET + HF_RING_TIER_MARKS / 8 <= HF_RING_DATA_OFFSET,
 	       "tier marks");

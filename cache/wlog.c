@@ -227,12 +227,17 @@ unsigned hf_wlog_appetite(const struct hf_wlog *log)
 	return log->busy ? HF_WLOG_BUSY : log->fill.missing;
 }
 
+void hf_wlog_flushed(struct hf_wlog *log)
+{
+	log->flush_follows = log->since_flush == 1;
+	log->since_flush = 0;
+}
+
 void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush)
 {
 	HF_CHECK_MAGIC(log, WLOG_MAGIC);
 	flush->through = log->next_ordinal;
-	log->flush_follows = log->since_flush == 1;
-	log->since_flush = 0;
+	hf_wlog_flushed(log);
 	hf_list_push_back(&log->flushes, &flush->link);
 	if (log->closing || !log->busy)
 		hf_wlog_soon(log);

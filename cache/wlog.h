@@ -210,6 +210,8 @@ struct hf_wlog_flush {
 	uint64_t through;
 };
 void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush);
+/* Somebody has flushed without coming here, because there was nothing to do. */
+void hf_wlog_flushed(struct hf_wlog *log);
 
 /* The owner needs nothing in this (closed) segment any more: what it held is in the store and a
  * durable UPLOADED or STATE record says so. It is reused once the last reader is done. Harmless for

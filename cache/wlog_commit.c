@@ -24,11 +24,13 @@ static void lane_done(struct hf_disk_io *io)
 }
 
 static void lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
-		       unsigned iov_count, bool sync, void (*next)(struct hf_wlog *log, int status))
+		       unsigned iov_count, bool sync, void (*written)(struct hf_disk_io *io),
+		       void (*next)(struct hf_wlog *log, int status))
 {
 	HF_ASSERT(log->busy);
 	log->lane.op = HF_DISK_WRITE;
 	log->lane.sync = sync;
+	log->lane.written = written;
 	log->lane.disk = log->config.disk;
 	log->lane.offset = offset;
 	log->lane.iov = iov;
@@ -43,7 +45,7 @@ static void lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec 
 void hf_wlog_lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
 			unsigned iov_count, void (*next)(struct hf_wlog *log, int status))
 {
-	lane_write(log, offset, iov, iov_count, false, next);
+	lane_write(log, offset, iov, iov_count, false, NULL, next);
 }
 
 void hf_wlog_lane_sync(struct hf_wlog *log, void (*next)(struct hf_wlog *log, int status))
@@ -171,12 +173,11 @@ static void batches_synced(struct hf_wlog *log, int status)
 }
 
 /* Who flushed after a single batch the last time (a journal, a database's log) is about to flush
- * this one: the sync starts while the answer is still on its way, if nobody waits to write. Should
- * no flush follow, then only this one sync was for nothing. */
-static void flush_expect(struct hf_wlog *log)
+ * this one: it is synced while the answer is still on its way, if nobody waits to write. Should no
+ * flush follow, then only this one sync was for nothing. */
+static bool flush_follows(const struct hf_wlog *log)
 {
-	if (++log->since_flush == 1 && log->flush_follows && hf_list_empty(&log->queue))
-		log->want_sync = true;
+	return log->since_flush == 0 && log->flush_follows && hf_list_empty(&log->queue);
 }
 
 /* The batch lies where it was meant to, whether or not it is durable there. */
@@ -191,14 +192,43 @@ static void batch_landed(struct hf_wlog *log, struct wlog_batch *batch)
 	log->last_was_mark = batch->record_count == 0;
 }
 
-static void batch_written(struct hf_wlog *log, int status)
+/* It is where it was meant to be, and who does not wait for the sync is told so. */
+static void batch_shown(struct hf_wlog *log, struct wlog_batch *batch)
+{
+	log->since_flush++;
+	batch_landed(log, batch);
+	hf_wlog_batch_done(batch, false, 0);
+}
+
+static struct wlog_batch *batch_take_back(struct hf_wlog *log)
 {
 	struct wlog_batch *batch = log->writing;
-	bool synced = log->lane.sync;
 
 	log->writing = NULL;
 	hf_list_push_back(&log->unsynced, &batch->link);
 	hf_wlog_fill_note(log, batch);
+	return batch;
+}
+
+/* The lane goes on with the sync. */
+static void batch_written_ahead(struct hf_disk_io *io)
+{
+	struct hf_wlog *log = hf_container_of(io, struct hf_wlog, lane);
+
+	HF_CHECK_MAGIC(log, WLOG_MAGIC);
+	batch_shown(log, batch_take_back(log));
+}
+
+static void batch_written(struct hf_wlog *log, int status)
+{
+	struct wlog_batch *batch;
+	bool synced = log->lane.sync;
+
+	if (!log->writing) { /* shown when it was written */
+		batches_synced(log, status);
+		return;
+	}
+	batch = batch_take_back(log);
 	if (status && !(synced && log->lane.wrote)) {
 		hf_wlog_alarm(log, "write of batch %llu to segment %llu failed: %s",
 			      (unsigned long long)batch->new_spot.batch,
@@ -207,13 +237,12 @@ static void batch_written(struct hf_wlog *log, int status)
 		hf_wlog_lane_free(log);
 		return;
 	}
-	batch_landed(log, batch);
 	if (synced) {
+		batch_landed(log, batch);
 		batches_synced(log, status);
 		return;
 	}
-	flush_expect(log);
-	hf_wlog_batch_done(batch, false, 0);
+	batch_shown(log, batch);
 	hf_wlog_lane_free(log);
 }
 
@@ -221,20 +250,22 @@ static void batch_written(struct hf_wlog *log, int status)
  * does an empty batch, which is there for its sync. */
 static void batch_write(struct hf_wlog *log, struct wlog_batch *batch)
 {
-	bool sync = batch->durable || batch->record_count == 0;
+	bool sync = batch->durable || batch->record_count == 0, ahead;
 	struct hf_wlogfmt_head head;
 
 	log->busy = true;
 	log->fill.started_ns = hf_env_now_ns(log->env);
 	hf_wlog_fill_stop(log);
 	hf_list_remove(&batch->link);
+	ahead = !sync && flush_follows(log);
 	log->writing = batch;
 	batch->new_spot.serial = log->active->serial;
 	batch->new_spot.batch = log->next_batch++;
 	batch->new_spot.offset = log->active->used_bytes;
 	hf_wlog_batch_seal(log, batch, &batch->new_spot, &head);
 	lane_write(log, hf_wlog_slot_offset(log, log->active->slot) + batch->new_spot.offset,
-		   batch->iov, hf_wlog_batch_pad(batch), sync, batch_written);
+		   batch->iov, hf_wlog_batch_pad(batch), sync || ahead,
+		   ahead ? batch_written_ahead : NULL, batch_written);
 }
 
 /* ---- Syncing --------------------------------------------------------------------------------- */

@@ -462,6 +462,8 @@ static int perform_lba_status(struct tgt_cmd *cmd, const struct hf_cdb *cdb)
 static int perform_synchronize(struct tgt_cmd *cmd)
 {
 	set_residual(&cmd->in, 0);
+	if (cmd->attribute == TGT_SIMPLE_TASK && hf_shim_flush_inline(hf_lun_of(cmd->lu)->ring))
+		return good(cmd);
 	return hf_command_submit(cmd, &(struct hf_shim_request){.op = HF_OP_FLUSH});
 }
 

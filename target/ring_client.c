@@ -125,6 +125,10 @@ static void place(struct hf_shim_request *request)
 	struct hf_shim *shim = lun->shim;
 
 	number(shim, request);
+	if (request->op == HF_OP_WRITE && lun->flushed) {
+		request->flags |= HF_REQUEST_FLUSHED;
+		lun->flushed = false;
+	}
 	if (request->fill)
 		request->fill(request, hf_shim_memory_data(&shim->memory, request->first_page));
 	hf_shim_memory_place(&shim->memory, &(struct hf_ring_submission){
@@ -216,6 +220,18 @@ bool hf_shim_read_inline(const struct hf_shim_lun *lun, uint64_t offset, uint64_
 	return shim->state == HF_SHIM_SERVING && lun->state == HF_SHIM_BOUND &&
 	       hf_list_empty(&lun->resubmit) &&
 	       hf_shim_tier_read(&shim->tier, lun->handle, offset, length, to);
+}
+
+bool hf_shim_flush_inline(struct hf_shim_lun *lun)
+{
+	const struct hf_shim *shim = lun->shim;
+
+	if (shim->state != HF_SHIM_SERVING || lun->state != HF_SHIM_BOUND ||
+	    !hf_list_empty(&lun->resubmit) ||
+	    !hf_shim_memory_is_durable(&shim->memory, lun->handle))
+		return false;
+	lun->flushed = true;
+	return true;
 }
 
 void hf_shim_flush(struct hf_shim *shim)

@@ -100,6 +100,9 @@ void hf_shim_submit(struct hf_shim_request *request);
 /* Reads from the session's memory tier, at once; false: it is not there, and what `to` holds is
  * nothing. Overtakes what is under way, as SIMPLE tasks may. Bytes, multiples of 8. */
 bool hf_shim_read_inline(const struct hf_shim_lun *lun, uint64_t offset, uint64_t length, void *to);
+/* A flush would have nothing to do: all that was answered of the LUN is durable. volumed takes this
+ * for the flush that it stands for, so it is asked for no other reason. */
+bool hf_shim_flush_inline(struct hf_shim_lun *lun);
 /* Is there an unfinished request of the LUN for which `is` holds? */
 bool hf_shim_lun_any(struct hf_shim_lun *lun,
 		     bool (*is)(const struct hf_shim_request *request, void *context),

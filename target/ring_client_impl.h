@@ -46,6 +46,7 @@ struct hf_shim_lun {
 	void *owner;
 	unsigned requests;   /* not in the pool */
 	bool closed;         /* goes with its last request */
+	bool flushed;        /* inline, since the last WRITE */
 	uint32_t used_pages; /* of the data area */
 	/* flying and resubmit are in order of ids, every id of flying before those of resubmit. */
 	struct hf_list waiting, resubmit, flying;

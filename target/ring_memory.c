@@ -132,6 +132,12 @@ int hf_shim_memory_completed(const struct hf_shim_memory *memory)
 	return (int)(tail - memory->complete_head);
 }
 
+bool hf_shim_memory_is_durable(const struct hf_shim_memory *memory, uint32_t handle)
+{
+	return handle < HF_RING_VOLUMES_MAX &&
+	       __atomic_load_n(memory->base + HF_RING_DURABLE_OFFSET + handle, __ATOMIC_ACQUIRE);
+}
+
 void hf_shim_memory_collect(struct hf_shim_memory *memory, struct hf_ring_completion *completion)
 {
 	const uint8_t *from = memory->base + HF_RING_COMPLETIONS_OFFSET +

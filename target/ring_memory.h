@@ -41,6 +41,8 @@ void hf_shim_memory_wake(struct hf_shim_memory *memory);
 void hf_shim_memory_woken(struct hf_shim_memory *memory);
 /* Number of completions to collect, or HF_EPROTO if the tail is impossible. */
 int hf_shim_memory_completed(const struct hf_shim_memory *memory);
+/* Everything that was collected of this handle is durable. */
+bool hf_shim_memory_is_durable(const struct hf_shim_memory *memory, uint32_t handle);
 void hf_shim_memory_collect(struct hf_shim_memory *memory, struct hf_ring_completion *completion);
 /* Tells volumed that the completions collected are free. */
 void hf_shim_memory_collected(struct hf_shim_memory *memory);

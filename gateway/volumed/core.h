@@ -140,6 +140,8 @@ struct hf_volume_status {
 	bool moving;
 };
 int hf_core_volume_status(struct hf_core *core, uint64_t volume, struct hf_volume_status *status);
+/* Everything of it that was answered is durable: a flush would have nothing to do. */
+bool hf_core_volume_is_durable(struct hf_core *core, uint64_t volume);
 /* Fills up to `capacity` volume numbers, returns how many there are. */
 unsigned hf_core_volumes(struct hf_core *core, uint64_t *volumes, unsigned capacity);
 

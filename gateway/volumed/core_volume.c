@@ -265,6 +265,14 @@ void hf_core_volume_synced(struct hf_core_volume *volume)
 		hf_list_push_back(&core->unsynced, &volume->unsynced);
 }
 
+bool hf_core_volume_is_durable(struct hf_core *core, uint64_t number)
+{
+	const struct hf_core_volume *volume = hf_core_volume_find(core, number);
+
+	return volume && hf_core_volume_ready(volume) == 0 &&
+	       volume->durable_sequence + 1 == volume->next_sequence;
+}
+
 static uint64_t volume_age_ms(const struct hf_core_volume *volume)
 {
 	uint64_t oldest = volume->counted_through + 1;

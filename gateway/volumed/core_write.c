@@ -146,6 +146,8 @@ static void write_append(struct hf_core_job *job)
 	job->append.durable =
 		!volume->config.write_cache || (job->request->flags & HF_REQUEST_FUA) != 0;
 	job->append.done = append_done;
+	if (job->request->flags & HF_REQUEST_FLUSHED)
+		hf_wlog_flushed(volume->home->wlog);
 	core->append_bytes += job->append.payload_bytes;
 	volume->home->append_bytes += job->append.payload_bytes;
 	volume->appends++;

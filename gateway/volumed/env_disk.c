@@ -102,6 +102,9 @@ static void perform(struct hf_env_committer *committer, struct hf_list *taken)
 		if (io->op == HF_DISK_WRITE) {
 			io->status = write_all(committer, io);
 			io->wrote = io->status == 0;
+			if (io->sync && io->wrote && io->written)
+				hf_env_arrive(committer->env, HF_ARRIVAL_WRITTEN,
+					      &io->written_link);
 			if (io->sync && io->wrote)
 				io->status = sync_status = sync_disk(committer, io);
 			synced = io->sync && io->wrote;

@@ -24,7 +24,8 @@ void hf_env_thread_is_hasty(void);
 /* ---- Results on their way to the loop's thread ---- */
 
 enum hf_env_arrival {
-	HF_ARRIVAL_DISK, /* link of a hf_disk_io whose status is set */
+	HF_ARRIVAL_WRITTEN, /* a write whose sync is under way; before what is done */
+	HF_ARRIVAL_DISK,    /* link of a hf_disk_io whose status is set */
 	HF_ARRIVAL_WORK,
 	HF_ARRIVAL_STORE, /* link of a hf_env_store_call */
 	HF_ARRIVAL_STORE_CHANGE,

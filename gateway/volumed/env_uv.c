@@ -84,6 +84,13 @@ static void disk_arrived(struct hf_list *link)
 	io->done(io);
 }
 
+static void written_arrived(struct hf_list *link)
+{
+	struct hf_disk_io *io = hf_container_of(link, struct hf_disk_io, written_link);
+
+	io->written(io);
+}
+
 static void work_arrived(struct hf_list *link)
 {
 	struct hf_work *work = hf_container_of(link, struct hf_work, link);
@@ -102,6 +109,7 @@ static void store_change_arrived(struct hf_list *link)
 static void wake_fired(uv_async_t *handle)
 {
 	static void (*const arrived[HF_ARRIVAL_KINDS])(struct hf_list *) = {
+		[HF_ARRIVAL_WRITTEN] = written_arrived,
 		[HF_ARRIVAL_DISK] = disk_arrived,
 		[HF_ARRIVAL_WORK] = work_arrived,
 		[HF_ARRIVAL_STORE] = hf_env_store_call_arrived,
@@ -119,7 +127,8 @@ static void wake_fired(uv_async_t *handle)
 	pthread_mutex_unlock(&env->arrivals_lock);
 	for (int kind = 0; kind < HF_ARRIVAL_KINDS; kind++)
 		while ((link = hf_list_pop_front(&taken[kind])) != NULL) {
-			hf_env_ended(env);
+			if (kind != HF_ARRIVAL_WRITTEN) /* it goes on */
+				hf_env_ended(env);
 			arrived[kind](link);
 		}
 	hf_env_advance_close(env);

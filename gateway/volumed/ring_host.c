@@ -296,8 +296,11 @@ static void flush(struct hf_ring_host *host)
 	if (host->bind_owed)
 		bind_now(host);
 	for (struct hf_ring_session *session = first_session(host); session;
-	     session = next_session(host, session))
+	     session = next_session(host, session)) {
+		if (session->requests)
+			hf_ring_requests_look(session);
 		hf_ring_requests_wake(session);
+	}
 }
 
 static void not_waiting(uv_idle_t *idle)

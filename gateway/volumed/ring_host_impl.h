@@ -64,6 +64,9 @@ bool hf_ring_memory_be_quiet(struct hf_ring_memory *memory, uint64_t quiet_throu
 void hf_ring_memory_publish(struct hf_ring_memory *memory);
 void hf_ring_memory_wake(struct hf_ring_memory *memory);
 void *hf_ring_memory_data(const struct hf_ring_memory *memory, uint32_t page);
+/* Says whether all that was answered of the handle is durable. "Not any more" comes before the
+ * completion that makes it so is published. */
+void hf_ring_memory_set_durable(struct hf_ring_memory *memory, uint32_t handle, bool durable);
 /* What the shim says of its reads from the memory tier. */
 uint64_t hf_ring_memory_tier_hits(const struct hf_ring_memory *memory, uint32_t handle);
 
@@ -86,9 +89,11 @@ struct hf_ring_binding {
 	enum hf_ring_binding_state state;
 	struct hf_list held; /* of the host, by volume; while HELD */
 	uint64_t volume;
-	uint64_t last_id;   /* of this session */
-	unsigned under_way; /* in the core */
-	bool changed;       /* CHANGED is owed */
+	uint64_t last_id;      /* of this session */
+	unsigned under_way;    /* in the core */
+	bool changed;          /* CHANGED is owed */
+	bool durable;          /* as the shim was told */
+	struct hf_list unsure; /* of the session: it may have become durable */
 };
 
 struct hf_ring_session;
@@ -121,6 +126,7 @@ struct hf_ring_session {
 	struct hf_ring_request *requests; /* HF_RING_ENTRIES */
 	struct hf_list free_requests;
 	struct hf_list buckets[HF_RING_BUCKETS]; /* in the core, by id */
+	struct hf_list unsure;                   /* bindings */
 	unsigned under_way;                      /* in the core */
 	uint64_t payload_pages;                  /* of those; each has pages of its own */
 	uint64_t oldest_unfinished;
@@ -155,6 +161,10 @@ void hf_ring_requests_take(struct hf_ring_session *session);
 bool hf_ring_requests_be_quiet(struct hf_ring_session *session);
 /* Asks the core to cancel everything. */
 void hf_ring_requests_cancel(struct hf_ring_session *session);
+/* A volume's state changed, or it was bound: a flush is volumed's to answer. */
+void hf_ring_requests_unsure(struct hf_ring_session *session, uint32_t handle);
+/* Tells the shim which volumes have become durable. */
+void hf_ring_requests_look(struct hf_ring_session *session);
 /* Wakes the shim if completions were placed since the last time. */
 void hf_ring_requests_wake(struct hf_ring_session *session);
 

@@ -195,6 +195,12 @@ void hf_ring_memory_wake(struct hf_ring_memory *memory)
 	io_uring_cq_advance(&memory->wake_up, io_uring_cq_ready(&memory->wake_up));
 }
 
+void hf_ring_memory_set_durable(struct hf_ring_memory *memory, uint32_t handle, bool durable)
+{
+	__atomic_store_n(memory->base + HF_RING_DURABLE_OFFSET + handle, (uint8_t)durable,
+			 __ATOMIC_RELEASE);
+}
+
 uint64_t hf_ring_memory_tier_hits(const struct hf_ring_memory *memory, uint32_t handle)
 {
 	const uint64_t *hits =

@@ -18,6 +18,9 @@ int hf_ring_requests_open(struct hf_ring_session *session)
 	if (!session->requests)
 		return HF_ENOMEM;
 	hf_list_init(&session->free_requests);
+	hf_list_init(&session->unsure);
+	for (unsigned i = 0; i < HF_RING_VOLUMES_MAX; i++)
+		hf_list_init(&session->bindings[i].unsure);
 	for (unsigned i = 0; i < HF_RING_BUCKETS; i++)
 		hf_list_init(&session->buckets[i]);
 	for (unsigned i = 0; i < HF_RING_ENTRIES; i++) {
@@ -61,6 +64,52 @@ static void answer(struct hf_ring_session *session, uint64_t id, int status)
 	complete(session, &(struct hf_ring_completion){.id = id, .status = status});
 }
 
+/* ---- What a flush would find ---- */
+
+static bool changes(enum hf_op op)
+{
+	return op == HF_OP_WRITE || op == HF_OP_ZERO || op == HF_OP_WRITE_SAME ||
+	       op == HF_OP_COMPARE_AND_WRITE || op == HF_OP_UNMAP;
+}
+
+void hf_ring_requests_unsure(struct hf_ring_session *session, uint32_t handle)
+{
+	struct hf_ring_binding *binding = &session->bindings[handle];
+
+	if (binding->durable)
+		hf_ring_memory_set_durable(&session->memory, handle, false);
+	binding->durable = false;
+}
+
+/* Before the completion of a change is published. */
+static void changed(struct hf_ring_session *session, uint32_t handle)
+{
+	struct hf_ring_binding *binding = &session->bindings[handle];
+
+	if (session->state != HF_RING_SERVING || binding->state != HF_RING_HELD)
+		return;
+	hf_ring_requests_unsure(session, handle);
+	hf_list_remove(&binding->unsure);
+	hf_list_push_back(&session->unsure, &binding->unsure);
+}
+
+void hf_ring_requests_look(struct hf_ring_session *session)
+{
+	if (session->state != HF_RING_SERVING)
+		return;
+	hf_list_for_each_safe (link, &session->unsure) {
+		struct hf_ring_binding *binding =
+			hf_container_of(link, struct hf_ring_binding, unsure);
+
+		if (!hf_core_volume_is_durable(hf_ring_host_core(session->host), binding->volume))
+			continue;
+		hf_list_remove(&binding->unsure);
+		binding->durable = true;
+		hf_ring_memory_set_durable(&session->memory,
+					   (uint32_t)(binding - session->bindings), true);
+	}
+}
+
 static void release(struct hf_ring_request *request)
 {
 	request->busy = false;
@@ -85,6 +134,8 @@ static void request_done(struct hf_request *core)
 	session->under_way--;
 	session->bindings[request->handle].under_way--;
 	session->payload_pages -= pages_of(core->data_length);
+	if (changes(core->op))
+		changed(session, request->handle);
 	complete(session, &completion);
 	while ((link = hf_list_pop_front(&request->cancels)) != NULL) {
 		struct hf_ring_request *cancel =
@@ -153,7 +204,7 @@ static int check_submission(const struct hf_ring_submission *submission)
 
 	if (submission->op < HF_OP_READ || submission->op > HF_OP_RECALL)
 		return HF_EUNSUPPORTED;
-	if (submission->flags & ~HF_REQUEST_FUA)
+	if (submission->flags & ~(HF_REQUEST_FUA | HF_REQUEST_FLUSHED))
 		return HF_EUNSUPPORTED;
 	if (submission->op == HF_OP_CANCEL)
 		return 0;

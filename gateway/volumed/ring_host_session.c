@@ -157,6 +157,7 @@ void hf_ring_session_tell_changes(struct hf_ring_session *session)
 		if (binding->state != HF_RING_HELD || !binding->changed)
 			continue;
 		binding->changed = false;
+		hf_ring_requests_unsure(session, i);
 		/* An unknown volume has been detached: not ready, of no size. */
 		hf_core_volume_status(hf_ring_host_core(session->host), binding->volume, &status);
 		tell_volume(session, HF_RING_CHANGED, i, &status);
@@ -268,6 +269,7 @@ static void bind_volume(struct hf_ring_session *session, uint64_t volume)
 		if (binding->state != HF_RING_UNUSED)
 			continue;
 		*binding = (struct hf_ring_binding){.state = HF_RING_WAITING, .volume = volume};
+		hf_list_init(&binding->unsure);
 		hf_ring_host_bind(session->host);
 		return;
 	}
@@ -283,6 +285,8 @@ static void unbind_volume(struct hf_ring_session *session, uint64_t volume)
 		return;
 	}
 	hf_ring_tier_unbound(session, (uint32_t)(binding - session->bindings));
+	hf_ring_requests_unsure(session, (uint32_t)(binding - session->bindings));
+	hf_list_remove(&binding->unsure);
 	if (binding->state == HF_RING_HELD)
 		hf_list_remove(&binding->held);
 	*binding = (struct hf_ring_binding){0};

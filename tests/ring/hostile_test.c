@@ -179,7 +179,7 @@ static void descriptors_that_lie(void **state)
 	ASK(HF_EUNSUPPORTED, s.op = 0);
 	ASK(HF_EUNSUPPORTED, s.op = HF_OP_RECALL + 1);
 	ASK(HF_EUNSUPPORTED, s.op = UINT32_MAX);
-	ASK(HF_EUNSUPPORTED, s.flags = 2);
+	ASK(HF_EUNSUPPORTED, s.flags = 4);
 	ASK(HF_EINVAL, s.data_page = HF_RING_DATA_BYTES / HF_RING_PAGE);
 	ASK(HF_EINVAL, s.data_page = UINT32_MAX);
 	ASK(HF_EINVAL, s.data_page = HF_RING_DATA_BYTES / HF_RING_PAGE - 1; s.length = 8192;

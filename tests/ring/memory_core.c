@@ -339,6 +339,14 @@ int hf_core_volume_status(struct hf_core *core, uint64_t number, struct hf_volum
 	return 0;
 }
 
+/* What was answered is on the "disk". */
+bool hf_core_volume_is_durable(struct hf_core *core, uint64_t number)
+{
+	const struct memory_volume *volume = volume_of(core, number);
+
+	return volume && volume->attached;
+}
+
 /* ---- Opening ---- */
 
 void memory_core_attach(struct hf_core *core, uint64_t number, uint64_t size_bytes,

@@ -373,6 +373,7 @@ static void attach_all(struct ring_world *world)
 			.volume = i + 1,
 			.size_bytes = RING_WORLD_VOLUME_BYTES,
 			.attach_epoch = 1,
+			.write_cache = i == RING_WORLD_CACHED,
 			.create = !world->created,
 		};
 		memset(change->config.wrap_key, 0x5a, sizeof change->config.wrap_key);

@@ -14,6 +14,7 @@
 #include "tests/sim/sim_env.h"
 
 #define RING_WORLD_VOLUMES      2u
+#define RING_WORLD_CACHED       1u /* index of the one whose write cache is on */
 #define RING_WORLD_VOLUME_BYTES (1ull << 20)
 
 enum ring_process { RING_NOBODY, RING_VOLUMED, RING_SHIM };

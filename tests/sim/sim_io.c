@@ -116,6 +116,8 @@ static bool goes_on(struct sim_disk_job *job)
 	job->syncing = true;
 	job->writes_completed = job->host->disks[io->disk].writes_completed;
 	schedule(job);
+	if (io->written)
+		io->written(io);
 	return true;
 }
 

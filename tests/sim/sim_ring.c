@@ -8,7 +8,8 @@
  *   - tgtd dies: what was answered holds; what was under way happened whole or not at all, and from
  *     the first look by the next tgtd on, whatever it saw stays (nothing of a dead ring lands
  * late);
- *   - power fails: what was answered holds (invariant 1);
+ *   - power fails: what was answered holds (invariant 1); where the write cache is on, what was
+ *     answered before a flush was asked for, whoever answered the flush;
  *   - a command that is answered as not in time happened before, or never does;
  *   - the memory tier shows what a read through the ring would, at any moment.
  *
@@ -27,11 +28,20 @@
 #define WORDS       (PAGE_BYTES / sizeof(uint64_t))
 #define SETTLE_MAX  2000000u /* turns; what takes longer hangs */
 #define DEADLINE_MS 3600000u
+#define PAST_MAX    8u
 
-/* What a page may hold: one stamp, or two as long as nobody has looked. 0 is zeros. */
+/* What a page may hold: one stamp, or several as long as nobody has looked. 0 is zeros. With a
+ * write cache also what it held: a loss of power may bring that back until a flush that was asked
+ * for after `since`. */
 struct page {
-	uint32_t stamps[2];
+	uint32_t stamps[2 + PAST_MAX];
 	unsigned stamp_count;
+	struct {
+		uint32_t stamp;
+		uint64_t since;
+	} past[PAST_MAX];
+	unsigned past_count;
+	bool recovered; /* since the last look */
 	bool busy, writing;
 	uint32_t next_stamp; /* writing: what it will hold */
 };
@@ -43,6 +53,7 @@ struct op {
 	unsigned volume, number;
 	uint32_t from, to; /* stamps: what the page held, what it will hold */
 	uint32_t got;      /* READ */
+	uint64_t asked;    /* FLUSH: the moment */
 	bool torn;         /* READ: the page held parts of two */
 };
 
@@ -51,7 +62,9 @@ struct initiator {
 	struct page pages[RING_WORLD_VOLUMES][PAGES];
 	uint32_t next_stamp;
 	unsigned under_way, depth;
-	uint64_t requests, late, inline_reads;
+	bool cut;        /* power fails right after a flush */
+	uint64_t moment; /* counts answers that change a page */
+	uint64_t requests, late, inline_reads, inline_flushes;
 };
 
 static uint64_t below(struct initiator *initiator, uint64_t bound)
@@ -114,16 +127,33 @@ static void take(struct hf_shim_request *request, const void *slot)
 
 /* ---- Answers --------------------------------------------------------------------------------- */
 
-static void page_holds(struct page *page, uint32_t stamp)
+static bool is_cached(const struct initiator *initiator, const struct page *page)
 {
+	return page >= initiator->pages[RING_WORLD_CACHED] &&
+	       page < initiator->pages[RING_WORLD_CACHED] + PAGES;
+}
+
+static void page_holds(struct initiator *initiator, struct page *page, uint32_t stamp)
+{
+	initiator->moment++;
+	for (unsigned i = 0;
+	     is_cached(initiator, page) && !page->recovered && i < page->stamp_count; i++) {
+		if (page->stamps[i] == stamp || page->past_count == PAST_MAX)
+			continue;
+		page->past[page->past_count].stamp = page->stamps[i];
+		page->past[page->past_count++].since = initiator->moment;
+	}
+	page->recovered = false;
 	page->stamps[0] = stamp;
 	page->stamp_count = 1;
 }
 
 static bool page_may_hold(const struct page *page, uint32_t stamp)
 {
-	return page->stamps[0] == stamp || (page->stamp_count == 2 && page->stamps[1] == stamp) ||
-	       (page->busy && page->writing && page->next_stamp == stamp);
+	for (unsigned i = 0; i < page->stamp_count; i++)
+		if (page->stamps[i] == stamp)
+			return true;
+	return page->busy && page->writing && page->next_stamp == stamp;
 }
 
 /* A look at a page; from now on it holds what was seen. */
@@ -138,7 +168,21 @@ static void page_seen(struct initiator *initiator, unsigned volume, unsigned num
 	else if (!page_may_hold(page, stamp))
 		ring_world_fail(initiator->world, "page %u of volume %u holds %u, not %u", number,
 				volume, stamp, page->stamps[0]);
-	page_holds(page, stamp);
+	page_holds(initiator, page, stamp);
+}
+
+/* What was answered before `asked` is durable. */
+static void flushed(struct initiator *initiator, unsigned volume, uint64_t asked)
+{
+	for (unsigned i = 0; i < PAGES; i++) {
+		struct page *page = &initiator->pages[volume][i];
+		unsigned kept = 0;
+
+		for (unsigned j = 0; j < page->past_count; j++)
+			if (page->past[j].since > asked)
+				page->past[kept++] = page->past[j];
+		page->past_count = kept;
+	}
 }
 
 /* What was under way happened or it did not: the next look tells. */
@@ -146,8 +190,7 @@ static void page_open(struct page *page)
 {
 	if (!page->writing)
 		return;
-	page->stamps[1] = page->next_stamp;
-	page->stamp_count = 2;
+	page->stamps[page->stamp_count++] = page->next_stamp;
 }
 
 static bool is_late(const struct initiator *initiator, int status)
@@ -174,7 +217,9 @@ static void answered(struct hf_shim_request *request)
 	} else if (op->op == HF_OP_READ) {
 		page_seen(initiator, op->volume, op->number, !op->torn, op->got);
 	} else if (op->page) {
-		page_holds(op->page, op->to);
+		page_holds(initiator, op->page, op->to);
+	} else {
+		flushed(initiator, op->volume, op->asked);
 	}
 	free(op);
 }
@@ -194,7 +239,8 @@ static enum hf_op random_op(struct initiator *initiator, const struct page *page
 		HF_OP_ZERO,
 	};
 
-	if (page->stamp_count == 2)
+	/* So there is always room for one more in the past. */
+	if (page->stamp_count > 1 || page->past_count + 2 > PAST_MAX)
 		return HF_OP_READ;
 	return choice[below(initiator, sizeof choice / sizeof choice[0])];
 }
@@ -222,6 +268,7 @@ static struct op *op_new(struct initiator *initiator, unsigned volume, struct pa
 	op->volume = volume;
 	op->page = page;
 	op->op = page ? random_op(initiator, page) : HF_OP_FLUSH;
+	op->asked = initiator->moment;
 	if (!page)
 		return op;
 	page->busy = true;
@@ -272,6 +319,16 @@ static void look_inline(struct initiator *initiator, unsigned volume, unsigned n
 	page_seen(initiator, volume, number, whole, stamp);
 }
 
+/* A flush that the shim answers by itself. */
+static void flush_inline(struct initiator *initiator, unsigned volume)
+{
+	if (below(initiator, 8) > 0 || !hf_shim_flush_inline(initiator->world->luns[volume]))
+		return;
+	initiator->inline_flushes++;
+	flushed(initiator, volume, initiator->moment);
+	initiator->cut = below(initiator, 64) == 0;
+}
+
 static void submit(struct initiator *initiator)
 {
 	unsigned volume = (unsigned)below(initiator, RING_WORLD_VOLUMES);
@@ -282,6 +339,7 @@ static void submit(struct initiator *initiator)
 		return;
 	sim_select(initiator->world->sim, 1);
 	look_inline(initiator, volume, (unsigned)(page - initiator->pages[volume]));
+	flush_inline(initiator, volume);
 	if (initiator->under_way >= initiator->depth || page->busy)
 		return;
 	submit_to(initiator, volume, below(initiator, 24) == 0 ? NULL : page);
@@ -300,6 +358,19 @@ static void shim_died(struct initiator *initiator)
 		page->busy = false;
 	}
 	initiator->under_way = 0;
+}
+
+/* After the initiator's death: what no flush covers may be as it was. What comes back then is there
+ * to stay. */
+static void power_failed(struct initiator *initiator)
+{
+	for (unsigned i = 0; i < PAGES; i++) {
+		struct page *page = &initiator->pages[RING_WORLD_CACHED][i];
+
+		while (page->past_count > 0 && page->stamp_count < 2 + PAST_MAX)
+			page->stamps[page->stamp_count++] = page->past[--page->past_count].stamp;
+		page->recovered = page->stamp_count > 1;
+	}
 }
 
 /* Whoever is dead may come back. */
@@ -323,6 +394,8 @@ static bool live(struct initiator *initiator, unsigned turns)
 
 		revive(initiator, 50);
 		submit(initiator);
+		if (initiator->cut)
+			return false;
 		dead = ring_world_turn(world);
 		if (dead == RING_SHIM)
 			shim_died(initiator);
@@ -344,11 +417,13 @@ static void arm(struct initiator *initiator)
 static void die(struct initiator *initiator)
 {
 	struct ring_world *world = initiator->world;
-	uint64_t how = below(initiator, 4);
+	uint64_t how = initiator->cut ? 0 : below(initiator, 4);
 
+	initiator->cut = false;
 	if (how == 0) {
 		ring_world_power_cut(world);
 		shim_died(initiator);
+		power_failed(initiator);
 	} else if (how == 1 && world->shim) {
 		ring_world_kill_shim(world);
 		shim_died(initiator);
@@ -379,9 +454,8 @@ static void look_at_all(struct initiator *initiator)
 	for (unsigned i = 0; i < RING_WORLD_VOLUMES * PAGES; i++) {
 		struct page *page = &initiator->pages[i / PAGES][i % PAGES];
 
-		if (page->stamp_count == 1)
-			page->stamps[1] = page->stamps[0];
-		page->stamp_count = 2; /* so that it is read */
+		if (page->stamp_count == 1) /* so that it is read */
+			page->stamps[page->stamp_count++] = page->stamps[0];
 		sim_select(initiator->world->sim, 1);
 		submit_to(initiator, i / PAGES, page);
 		settle(initiator);
@@ -391,7 +465,7 @@ static void look_at_all(struct initiator *initiator)
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static struct {
-	uint64_t boots, requests, late, inline_reads, kills_at[KILL_POINTS];
+	uint64_t boots, requests, late, inline_reads, inline_flushes, kills_at[KILL_POINTS];
 } totals;
 
 static void add_totals(const struct initiator *initiator)
@@ -400,6 +474,7 @@ static void add_totals(const struct initiator *initiator)
 	totals.requests += initiator->requests;
 	totals.late += initiator->late;
 	totals.inline_reads += initiator->inline_reads;
+	totals.inline_flushes += initiator->inline_flushes;
 	for (unsigned i = 0; i < KILL_POINTS; i++)
 		totals.kills_at[i] += initiator->world->kills_at[i];
 }
@@ -439,8 +514,10 @@ static bool run(uint64_t seed, uint64_t *recoveries)
 static void print(uint64_t seeds)
 {
 	printf("%" PRIu64 " seeds, %" PRIu64 " recoveries, %" PRIu64 " requests (%" PRIu64
-	       " late), %" PRIu64 " reads inline; deaths before a step of volumed:",
-	       seeds, totals.boots, totals.requests, totals.late, totals.inline_reads);
+	       " late), %" PRIu64 " reads and %" PRIu64
+	       " flushes inline; deaths before a step of volumed:",
+	       seeds, totals.boots, totals.requests, totals.late, totals.inline_reads,
+	       totals.inline_flushes);
 	for (unsigned i = V_WELCOMES; i < KILL_POINTS; i++)
 		printf("%s %" PRIu64, i == S_PLACES ? "; of the shim:" : "", totals.kills_at[i]);
 	printf("\n");

@@ -11,7 +11,8 @@ struct op {
 	struct fixture *fixture;
 	struct iovec iov[2];
 	unsigned *done;
-	unsigned calls;
+	unsigned calls, told;
+	void (*written)(struct hf_disk_io *io);
 	bool submitting, sync;
 	int expected;
 };
@@ -36,6 +37,7 @@ static void start(struct op *op, enum hf_disk_op kind, uint64_t offset, void *by
 				     .iov_count = kind == HF_DISK_SYNC ? 0 : 1,
 				     .sync = op->sync,
 				     .status = -999,
+				     .written = op->written,
 				     .done = op_done};
 	op->submitting = true;
 	hf_env_disk_submit(op->fixture->env, &op->io);
@@ -143,6 +145,34 @@ static void test_vectors_gather_and_scatter(void **state)
 	assert_int_equal(in[1536], 1);
 	free(out);
 	free(in);
+}
+
+static void write_told(struct hf_disk_io *io)
+{
+	struct op *op = hf_container_of(io, struct op, io);
+
+	assert_true(pthread_equal(pthread_self(), op->fixture->thread));
+	assert_int_equal(op->calls, 0); /* before `done` */
+	op->told++;
+}
+
+static void test_a_write_is_told_before_its_sync_ends(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned done = 0;
+	struct op write = {.fixture = fixture, .done = &done, .sync = true}, refused = write;
+	uint8_t *bytes = aligned(4096);
+
+	write.written = refused.written = write_told;
+	start(&write, HF_DISK_WRITE, 0, bytes, 4096);
+	fixture_run(fixture, &done, 1);
+	assert_int_equal(write.told, 1);
+	assert_true(write.io.wrote);
+	refused.expected = HF_EINVAL;
+	start(&refused, HF_DISK_WRITE, 1ull << 40, bytes, 4096); /* past the end */
+	fixture_run(fixture, &done, 2);
+	assert_int_equal(refused.told, 0);
+	free(bytes);
 }
 
 /* More reads than the ring has entries: none is lost, each ends once. */
@@ -285,6 +315,7 @@ int main(void)
 		TEST(test_what_was_written_is_read),
 		TEST(test_write_and_sync_in_one),
 		TEST(test_write_and_sync_fail_each_for_itself),
+		TEST(test_a_write_is_told_before_its_sync_ends),
 		TEST(test_vectors_gather_and_scatter),
 		TEST(test_thousands_end_once),
 		TEST(test_past_the_end_is_invalid),
