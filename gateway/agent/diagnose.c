@@ -118,7 +118,7 @@ uint8_t *hf_diagnose(struct hf_actions *actions, size_t *length)
 	HF_ASSERT(fclose(out) == 0);
 	if (*length > HF_JOURNAL_REPORT_MAX) {
 		*length = HF_JOURNAL_REPORT_MAX;
-		memcpy(text + *length - strlen(CUT), CUT, strlen(CUT));
+		memcpy(text + *length - strlen(CUT), CUT, sizeof CUT);
 	}
 	return (uint8_t *)text;
 }

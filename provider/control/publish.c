@@ -306,7 +306,7 @@ static bool send_batch(struct hf_control *control)
 	Holdfast__SignerBatch orders = HOLDFAST__SIGNER_BATCH__INIT;
 	struct batch *batch = calloc(1, sizeof *batch);
 
-	orders.orders = calloc(BATCH_MAX, sizeof orders.orders[0]);
+	orders.orders = calloc(BATCH_MAX, sizeof(void *));
 	HF_ASSERT(batch && orders.orders);
 	batch->magic = BATCH_MAGIC;
 	batch->control = control;

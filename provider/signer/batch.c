@@ -61,7 +61,7 @@ int hf_signer_batch(struct hf_signer *signer, const Holdfast__SignerBatch *batch
 	if (batch->n_orders == 0 || batch->n_orders > HF_SIGNER_BATCH_MAX)
 		return hf_fail(&result->reason, HF_EINVAL, "a batch has 1 to %u orders",
 			       HF_SIGNER_BATCH_MAX);
-	result->results = calloc(batch->n_orders, sizeof result->results[0]);
+	result->results = calloc(batch->n_orders, sizeof(void *));
 	if (!result->results)
 		return HF_ENOMEM;
 	for (size_t i = 0; i < batch->n_orders; i++) {
