@@ -19,6 +19,7 @@
 #include "proto/channel.pb-c.h"
 
 #define HF_CAPABILITY            2u
+#define HF_CAPABILITY_STANDBY    2u /* parked connections are promoted, drains told ahead */
 #define HF_ALPN_MANAGEMENT       "holdfast/1"
 #define HF_ALPN_ACTIVATION       "holdfast-activate/1"
 #define HF_PING_INTERVAL_MS      20000u
@@ -73,6 +74,7 @@ struct hf_session_event {
 	uint64_t request;      /* ANSWER: its number */
 	uint64_t remaining_ms; /* REQUEST: until the provider stops waiting */
 	uint32_t retry_ms;     /* RETRY: already within HF_RETRY_MIN_MS … HF_RETRY_MAX_MS */
+	const char *endpoint;  /* RETRY: to try first then; "": any */
 	union {
 		const Holdfast__Connect *connect;
 		const Holdfast__Answer *answer; /* NULL unless status is 0 */
@@ -143,11 +145,13 @@ int hf_session_hello(struct hf_session *session, uint64_t now_ms,
 int hf_session_refuse(struct hf_session *session, const char *reason);
 
 /* Provider */
-/* From ASKED, and from PARKED as a promotion. Epoch > 0 and above the floor. */
-int hf_session_hold(struct hf_session *session, uint64_t now_ms, uint64_t epoch);
-int hf_session_park(struct hf_session *session, uint64_t now_ms);
-/* Ends the session. */
-int hf_session_retry(struct hf_session *session, uint32_t after_ms, const char *reason);
+/* From ASKED, and from PARKED as a promotion. `held->epoch` > 0 and above the floor; its ping
+ * interval and capability are filled in on the wire, likewise in hf_session_park. */
+int hf_session_hold(struct hf_session *session, uint64_t now_ms, const Holdfast__Held *held);
+int hf_session_park(struct hf_session *session, uint64_t now_ms, const Holdfast__Parked *parked);
+/* Ends the session. `endpoint`: where to try first then; "": anywhere. */
+int hf_session_retry(struct hf_session *session, uint32_t after_ms, const char *reason,
+		     const char *endpoint);
 /* `request->request` is filled in on the wire and returned in *number; `request->remaining_ms`
  * (> 0) is the deadline, after which the event says HF_ETIMEDOUT and a late answer is dropped.
  * HF_EBUSY: HF_SESSION_REQUESTS_MAX are unanswered. */

@@ -187,7 +187,8 @@ static void hear_request(struct hf_session *session, const Holdfast__Request *re
 
 static void hear_retry(struct hf_session *session, const Holdfast__Retry *retry)
 {
-	struct hf_session_event event = {.type = HF_EVENT_RETRY, .reason = retry->reason};
+	struct hf_session_event event = {
+		.type = HF_EVENT_RETRY, .reason = retry->reason, .endpoint = retry->endpoint};
 
 	event.retry_ms = retry->after_ms;
 	if (event.retry_ms < HF_RETRY_MIN_MS)

@@ -15,50 +15,53 @@ static int send_kind(struct hf_session *session, Holdfast__ToGateway *message, u
 	return hf_session_send(session, tag, &message->base);
 }
 
-int hf_session_hold(struct hf_session *session, uint64_t now_ms, uint64_t epoch)
+int hf_session_hold(struct hf_session *session, uint64_t now_ms, const Holdfast__Held *held)
 {
 	Holdfast__ToGateway message = HOLDFAST__TO_GATEWAY__INIT;
-	Holdfast__Held held = HOLDFAST__HELD__INIT;
+	Holdfast__Held timed = *held;
 	int err;
 
 	session->now_ms = now_ms;
 	if (session->state == HF_SESSION_ENDED)
 		return HF_ECONN;
-	if (epoch == 0 || epoch <= session->config.floor_epoch)
+	if (held->epoch == 0 || held->epoch <= session->config.floor_epoch)
 		return HF_ESTALE;
-	held.epoch = epoch;
-	held.ping_interval_ms = session->config.ping_interval_ms;
-	message.held = &held;
+	timed.ping_interval_ms = session->config.ping_interval_ms;
+	timed.capability = HF_CAPABILITY;
+	message.held = &timed;
 	err = send_kind(session, &message, TAG(HELD));
 	if (err)
 		return err;
-	session->epoch = session->config.floor_epoch = epoch;
+	session->epoch = session->config.floor_epoch = held->epoch;
 	hf_session_start_pings(session, session->config.ping_interval_ms);
 	return 0;
 }
 
-int hf_session_park(struct hf_session *session, uint64_t now_ms)
+int hf_session_park(struct hf_session *session, uint64_t now_ms, const Holdfast__Parked *parked)
 {
 	Holdfast__ToGateway message = HOLDFAST__TO_GATEWAY__INIT;
-	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
+	Holdfast__Parked timed = *parked;
 	int err;
 
 	session->now_ms = now_ms;
-	parked.ping_interval_ms = session->config.ping_interval_ms;
-	message.parked = &parked;
+	timed.ping_interval_ms = session->config.ping_interval_ms;
+	timed.capability = HF_CAPABILITY;
+	message.parked = &timed;
 	err = send_kind(session, &message, TAG(PARKED));
 	if (!err)
 		hf_session_start_pings(session, session->config.ping_interval_ms);
 	return err;
 }
 
-int hf_session_retry(struct hf_session *session, uint32_t after_ms, const char *reason)
+int hf_session_retry(struct hf_session *session, uint32_t after_ms, const char *reason,
+		     const char *endpoint)
 {
 	Holdfast__ToGateway message = HOLDFAST__TO_GATEWAY__INIT;
 	Holdfast__Retry retry = HOLDFAST__RETRY__INIT;
 
 	retry.after_ms = after_ms;
 	retry.reason = (char *)(uintptr_t)reason;
+	retry.endpoint = (char *)(uintptr_t)endpoint;
 	message.retry = &retry;
 	return send_kind(session, &message, TAG(RETRY));
 }

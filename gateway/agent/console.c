@@ -48,6 +48,8 @@ static void fill_connection(struct hf_agent *agent, Holdfast__ConsoleStatus *sta
 	hf_uplink_status(agent->uplink, &uplink);
 	status->connection_state = (char *)(uintptr_t)uplink.state;
 	status->connection_epoch = uplink.epoch;
+	status->connection_endpoint = (char *)(uintptr_t)uplink.endpoint;
+	status->standby_endpoint = (char *)(uintptr_t)uplink.standby;
 	status->last_error = (char *)(uintptr_t)uplink.last_error;
 }
 

@@ -272,6 +272,18 @@ static const Holdfast__Network *in_force(const struct hf_network *network)
 	return network->provisional ? network->provisional : network->confirmed;
 }
 
+size_t hf_network_endpoints(const struct hf_network *network, const char **list)
+{
+	const Holdfast__Network *settings = in_force(network);
+	size_t count = settings ? settings->n_endpoints : 0;
+
+	if (count > HF_DIAL_ENDPOINTS_MAX)
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		list[i] = settings->endpoints[i];
+	return count;
+}
+
 static int set_endpoints(struct hf_network *network, struct hf_dialler *dialler)
 {
 	const Holdfast__Network *settings = in_force(network);

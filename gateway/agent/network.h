@@ -48,6 +48,9 @@ int hf_network_confirm(struct hf_network *network, const Holdfast__Confirmation 
  * used, and why; it dials without them. */
 int hf_network_use(struct hf_network *network, struct hf_dialler *dialler,
 		   struct hf_errmsg *message);
+/* The endpoints that the settings in force name, for a list of HF_DIAL_ENDPOINTS_MAX; they live as
+ * long as the settings. 0: they name none. */
+size_t hf_network_endpoints(const struct hf_network *network, const char **list);
 /* Counts up with each change of what is used, so that a connection knows what it was made with. */
 uint64_t hf_network_serial(const struct hf_network *network);
 /* For reports; strings point into it. False: no document ever brought settings. */

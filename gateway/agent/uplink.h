@@ -1,5 +1,6 @@
 /* The management connection at the gateway: dials, says Connect once, and from then on only answers
- * what it is asked and reports what was subscribed to (invariant 3). Loop's thread. */
+ * what it is asked and reports what was subscribed to (invariant 3); and beside it a standby that
+ * takes over at once when it is lost. Loop's thread. */
 #ifndef HF_GATEWAY_AGENT_UPLINK_H
 #define HF_GATEWAY_AGENT_UPLINK_H
 
@@ -28,6 +29,8 @@ struct hf_uplink_config {
 struct hf_uplink_status {
 	const char *state; /* connecting, held, parked, waiting */
 	uint64_t epoch;
+	const char *endpoint; /* host:port of that connection; "": none */
+	const char *standby;  /* of the standby; "": none */
 	const char *last_error;
 };
 

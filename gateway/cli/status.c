@@ -45,6 +45,8 @@ static json_t *agent_json(const Holdfast__ConsoleStatus *status)
 	json_object_set_new(said, "claimed_by", text_or_null(status->claimed_by));
 	json_object_set_new(said, "connection_state", text_or_null(status->connection_state));
 	set(said, "connection_epoch", status->connection_epoch);
+	json_object_set_new(said, "connection_endpoint", text_or_null(status->connection_endpoint));
+	json_object_set_new(said, "standby_endpoint", text_or_null(status->standby_endpoint));
 	set(said, "incarnation", status->incarnation);
 	set(said, "generation", status->generation);
 	json_object_set_new(said, "problems", strings(status->problems, status->n_problems));
@@ -171,6 +173,8 @@ static void print_agent(const Holdfast__ConsoleStatus *status)
 	print_line("gateway", status->gateway_id);
 	print_activation(status);
 	print_line("provider", status->connection_state);
+	print_line("connected to", status->connection_endpoint);
+	print_line("standby at", status->standby_endpoint);
 	printf("%-12s %" PRIu64 "\n", "generation", status->generation);
 	for (size_t i = 0; i < status->n_problems; i++)
 		print_line("problem", status->problems[i]);

@@ -63,7 +63,7 @@ bool hf_activation_connected(struct hf_control *control, const uint8_t *identity
 static void retry(struct activation_connection *c, uint32_t after_ms, const char *reason)
 {
 	hf_info("activation from %s turned away: %s", c->address, reason);
-	hf_session_retry(c->link.session, after_ms, reason);
+	hf_session_retry(c->link.session, after_ms, reason, "");
 }
 
 /* ---- What the gateway is told ---- */

@@ -1,5 +1,5 @@
-/* Held connections: one active for each gateway, with the highest epoch (invariant 5). A gateway
- * that connects again takes over from its older connection; a standby is parked. Loop's thread. */
+/* Connections that are there: accepted, found, bounded, ended. Which of them holds its gateway is
+ * decided in grants.c. Loop's thread. */
 #include "provider/control/channel.h"
 
 #include <inttypes.h>
@@ -12,9 +12,6 @@
 #include "provider/control/watch.h"
 #include "provider/control/lost.h"
 #include "provider/control/lookers.h"
-
-#define RETRY_UNKNOWN_MS  300000u
-#define RETRY_REGISTRY_MS 5000u
 
 static struct hf_list *bucket_of(struct hf_control *control, uint64_t gateway)
 {
@@ -54,100 +51,12 @@ static void channel_closed(void *context)
 	hf_list_remove(&channel->entry);
 	hf_list_remove(&channel->seen);
 	hf_lookers_forget(channel);
+	hf_list_remove(&channel->granting);
 	channel->control->channel_count--;
 	hf_reports_free(channel);
 	free(channel->refused_reason);
 	channel->magic = 0;
 	free(channel);
-}
-
-/* May this certificate connect? 0, or how long to stay away, with the reason. */
-static uint32_t turn_away(struct hf_channel *channel, const char **reason)
-{
-	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
-	struct hf_reg_gateway gateway;
-	int err = hf_registry_gateway_get(channel->control->reg, channel->gateway, &gateway);
-
-	*reason = "this gateway is not known here";
-	if (err && err != HF_ENOENT) {
-		*reason = "the registry does not answer";
-		return RETRY_REGISTRY_MS;
-	}
-	if (err || gateway.tenant != channel->tenant)
-		return RETRY_UNKNOWN_MS;
-	*reason = "this gateway is not active";
-	if (gateway.state != HF_REG_GATEWAY_ACTIVE)
-		return RETRY_UNKNOWN_MS;
-	*reason = "the certificate is for a key that this gateway does not have";
-	if (memcmp(peer->public_key, gateway.identity_key, HF_KEY_BYTES) != 0)
-		return RETRY_UNKNOWN_MS;
-	return 0;
-}
-
-/* The new epoch is durable; whoever held the gateway before has no effect from now on. */
-static void take_over(struct hf_channel *channel, uint64_t epoch)
-{
-	struct hf_channel *older = hf_channel_find(channel->control, channel->gateway);
-
-	if (!older || older == channel)
-		return;
-	hf_session_raise_floor(older->link.session, epoch);
-	hf_channel_fenced(older);
-}
-
-static void hold(struct hf_channel *channel, const Holdfast__Connect *connect)
-{
-	struct hf_control *control = channel->control;
-	char version[HF_REG_VERSION_MAX + 1], id[HF_ID_TEXT_MAX];
-	uint64_t epoch;
-	int err;
-
-	snprintf(version, sizeof version, "%s", connect->version);
-	for (char *c = version; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-	err = hf_registry_gateway_grant(control->reg, channel->gateway, connect->last_epoch,
-					hf_control_wall_ms(), version, &epoch);
-	if (err) {
-		hf_session_retry(channel->link.session, RETRY_REGISTRY_MS,
-				 err == HF_ERANGE ? "the last epoch is beyond all bounds"
-						  : "the registry does not answer");
-		return;
-	}
-	take_over(channel, epoch);
-	channel->epoch = epoch;
-	control->counts.held++;
-	if (hf_session_hold(channel->link.session, hf_link_now_ms(&channel->link), epoch) != 0)
-		return;
-	hf_info("%s held with epoch %" PRIu64 " from %s",
-		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), epoch, channel->address);
-	if (connect->applied)
-		hf_delivery_applied(channel, connect->applied);
-	hf_delivery_start(channel);
-	hf_admin_changed(control, 0, channel->gateway);
-	/* Whoever has a connection of it that nobody told that it is dead, or waits for it. */
-	hf_route_notify_others(control->route, channel->gateway);
-}
-
-static void connected(struct hf_channel *channel, const Holdfast__Connect *connect)
-{
-	const char *reason;
-	uint32_t wait_ms = turn_away(channel, &reason);
-	char id[HF_ID_TEXT_MAX];
-
-	channel->capability = connect->capability;
-	if (wait_ms > 0) {
-		hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
-			reason);
-		hf_session_retry(channel->link.session, wait_ms, reason);
-	} else if (connect->role == HOLDFAST__ROLE__ROLE_STANDBY) {
-		hf_session_park(channel->link.session, hf_link_now_ms(&channel->link));
-	} else if (connect->role == HOLDFAST__ROLE__ROLE_ACTIVE) {
-		hold(channel, connect);
-	} else {
-		hf_session_retry(channel->link.session, RETRY_UNKNOWN_MS,
-				 "neither active nor standby");
-	}
 }
 
 static void channel_event(void *context, const struct hf_session_event *event)
@@ -158,7 +67,7 @@ static void channel_event(void *context, const struct hf_session_event *event)
 	HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
 	switch (event->type) {
 	case HF_EVENT_CONNECT:
-		connected(channel, event->connect);
+		hf_grants_connected(channel, event->connect);
 		break;
 	case HF_EVENT_ANSWER:
 		hf_counts_answered(channel, event);
@@ -223,6 +132,7 @@ static void channel_accepted(void *context, struct hf_stream *stream)
 	channel->magic = HF_CHANNEL_MAGIC;
 	channel->control = control;
 	hf_list_init(&channel->seen);
+	hf_list_init(&channel->granting);
 	channel->writes = (struct hf_bucket){40, 40, 1200, uv_now(control->loop)};
 	channel->tenant = peer->tenant;
 	channel->gateway = peer->gateway;

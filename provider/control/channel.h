@@ -19,6 +19,8 @@ struct hf_live_volume {
 	uint64_t stored_version, stored_ms;
 };
 
+enum hf_channel_wanted { HF_WANTED_ACTIVE, HF_WANTED_PARKED, HF_WANTED_PROMOTION };
+
 struct hf_channel {
 	uint32_t magic;
 	struct hf_control *control;
@@ -37,6 +39,13 @@ struct hf_channel {
 	/* lookers.c */
 	uint64_t watched_until_ms; /* loop's clock; 0: nobody looks */
 	struct hf_list watch_link;
+
+	/* grants.c: what it waits for */
+	struct hf_list granting; /* of control->granting; else empty */
+	enum hf_channel_wanted wanted;
+	uint64_t named_epoch, granted_epoch;
+	bool promotion_due; /* the registry was away when it was to be promoted */
+	char version[HF_REG_VERSION_MAX + 1];
 
 	/* delivery.c: what the gateway has, and what is under way */
 	bool look_again; /* the registry may have something that was not sent yet */
@@ -97,8 +106,23 @@ void hf_channel_fenced(struct hf_channel *channel);
 void hf_channel_drop(struct hf_control *control, uint64_t gateway, const char *reason);
 void hf_channel_close_all(struct hf_control *control);
 
+/* ---- grants.c ---- */
+
+void hf_grants_open(struct hf_control *control);
+void hf_grants_close(struct hf_control *control);
+/* Answered with Held, Parked or Retry in the next turn of the loop. */
+void hf_grants_connected(struct hf_channel *channel, const Holdfast__Connect *connect);
+/* A parked gateway says how its other connection is. */
+void hf_grants_reported(struct hf_channel *channel, const Holdfast__Report *report);
+/* Once a second. */
+void hf_grants_tick(struct hf_channel *channel);
+
 /* ---- delivery.c ---- */
 
+/* Opens a new subscription, which brings a report at once. */
+void hf_delivery_subscribe(struct hf_channel *channel, uint32_t interval_ms);
+/* As hf_delivery_applied, but in memory only. */
+void hf_delivery_note_applied(struct hf_channel *channel, const Holdfast__Applied *applied);
 /* Just held: subscribe, and bring the document up to date. */
 void hf_delivery_start(struct hf_channel *channel);
 /* Asks for a report of now; returns the number of the subscription that brings it. */

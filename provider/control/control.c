@@ -193,6 +193,7 @@ static void prepare(struct hf_control *control, uv_loop_t *loop)
 	control->unseen_due_ms = uv_now(loop);
 	control->unseen_after = HF_REG_BEFORE_ALL;
 	hf_list_init(&control->creating);
+	hf_grants_open(control);
 	control->offers = (struct hf_bucket){60, 60, 120, uv_now(loop)};
 	control->wrong_keys = (struct hf_bucket){10, 10, 10, uv_now(loop)};
 	hf_wheel_open(&control->wheel, loop, hf_link_due);
@@ -222,6 +223,7 @@ void hf_control_stop(struct hf_control *control)
 		return;
 	control->stopping = true;
 	uv_close((uv_handle_t *)&control->second, NULL);
+	hf_grants_close(control);
 	if (control->metrics)
 		hf_http_close(control->metrics);
 	hf_webhook_close(control);

@@ -5,7 +5,8 @@
  *   trust.c        the provider's own key and certificate, the signer's public keys
  *   store.c        where volumes' objects go, and its credentials (encrypted)
  *   publish.c      desired state → document (publish_build.c) → signed → registry → hint
- *   channel.c      held connections: who holds, with which epoch
+ *   channel.c      held connections: who is there
+ *   grants.c       who holds, with which epoch; standbys and their promotion
  *   delivery.c     what travels on them: documents down
  *   reports.c      … and reports up, into memory and, coarse, into the registry
  *   watch.c        … and what of the registry is shared with other processes
@@ -114,6 +115,8 @@ struct hf_control {
 	unsigned channel_count;
 	struct hf_list seen; /* channels of which the registry has to learn */
 	uv_timer_t seen_timer;
+	struct hf_list granting; /* grants.c: channels that wait for an epoch or to be parked */
+	uv_idle_t grant_turn;
 	struct hf_list activations;
 	unsigned activation_count;
 	struct hf_bucket offers;     /* new keys */

@@ -43,20 +43,26 @@ static void set_refused(struct hf_channel *channel, const char *reason)
 			*c = '?';
 }
 
-static void subscribe(struct hf_channel *channel)
+void hf_delivery_subscribe(struct hf_channel *channel, uint32_t interval_ms)
 {
 	Holdfast__Subscribe subscribe = HOLDFAST__SUBSCRIBE__INIT;
 	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
 
 	subscribe.subscription = ++channel->subscription;
-	subscribe.interval_ms = hf_lookers_interval_ms(channel);
-	hf_events_ask(channel, &subscribe);
+	subscribe.interval_ms = interval_ms;
+	if (channel->epoch > 0)
+		hf_events_ask(channel, &subscribe);
 	request.remaining_ms = SUBSCRIBE_MS;
 	request.kind_case = HOLDFAST__REQUEST__KIND_SUBSCRIBE;
 	request.subscribe = &subscribe;
 	if (hf_session_request(channel->link.session, hf_link_now_ms(&channel->link), &request,
 			       &channel->subscribe_request) == 0)
 		hf_counts_asked(channel, channel->subscribe_request, request.kind_case);
+}
+
+static void subscribe(struct hf_channel *channel)
+{
+	hf_delivery_subscribe(channel, hf_lookers_interval_ms(channel));
 }
 
 uint64_t hf_delivery_look(struct hf_channel *channel)
@@ -72,17 +78,22 @@ void hf_delivery_start(struct hf_channel *channel)
 	hf_delivery_check(channel);
 }
 
+void hf_delivery_note_applied(struct hf_channel *channel, const Holdfast__Applied *applied)
+{
+	channel->applied_incarnation = applied->incarnation;
+	channel->applied_generation = applied->generation;
+	memset(channel->applied_hash, 0, sizeof channel->applied_hash);
+	if (applied->hash.len == sizeof channel->applied_hash)
+		memcpy(channel->applied_hash, applied->hash.data, sizeof channel->applied_hash);
+}
+
 void hf_delivery_applied(struct hf_channel *channel, const Holdfast__Applied *applied)
 {
 	bool changed = channel->applied_incarnation != applied->incarnation ||
 		       channel->applied_generation != applied->generation;
 
 	channel->look_again |= changed;
-	channel->applied_incarnation = applied->incarnation;
-	channel->applied_generation = applied->generation;
-	memset(channel->applied_hash, 0, sizeof channel->applied_hash);
-	if (applied->hash.len == sizeof channel->applied_hash)
-		memcpy(channel->applied_hash, applied->hash.data, sizeof channel->applied_hash);
+	hf_delivery_note_applied(channel, applied);
 	/* Without room for a write now, a later report stores it (reports.c). */
 	if (changed && hf_bucket_take(&channel->writes, hf_link_now_ms(&channel->link)))
 		hf_seen_note(channel);
@@ -244,7 +255,8 @@ void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_ev
 	if (hf_actions_answered(channel, event) || hf_network_answered(channel, event))
 		return;
 	if (event->request != channel->apply_request) {
-		if (event->request == channel->subscribe_request && event->status == HF_ETIMEDOUT)
+		if (event->request == channel->subscribe_request && event->status == HF_ETIMEDOUT &&
+		    channel->epoch > 0)
 			subscribe(channel);
 		return;
 	}
@@ -329,5 +341,6 @@ void hf_delivery_tick(struct hf_control *control)
 				hf_actions_check(channel);
 			if (channel->confirm_wanted)
 				hf_network_tick(channel);
+			hf_grants_tick(channel);
 		}
 }

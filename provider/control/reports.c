@@ -265,8 +265,10 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 {
 	uint64_t now_ms = hf_link_now_ms(&channel->link);
 
-	if (channel->epoch == 0)
+	if (channel->epoch == 0) {
+		hf_grants_reported(channel, report);
 		return;
+	}
 	channel->reported_ms = now_ms;
 	channel->control->counts.reports++;
 	channel->reported_subscription = report->subscription;

@@ -311,6 +311,11 @@ int hf_registry_gateway_set_state(struct hf_registry *reg, uint64_t id,
 int hf_registry_gateway_grant(struct hf_registry *reg, uint64_t id, uint64_t at_least,
 			      uint64_t now_ms, const char *version, uint64_t *epoch);
 
+/* The same by compare-and-swap, for a standby: only if nobody was granted an epoch above `known`,
+ * the one of the connection that the gateway lost, else HF_EFENCED. */
+int hf_registry_gateway_promote(struct hf_registry *reg, uint64_t id, uint64_t known,
+				uint64_t now_ms, const char *version, uint64_t *epoch);
+
 /* What the holder of `epoch` learned; HF_EFENCED if a higher epoch was granted since. */
 int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms,
 			     uint64_t applied_incarnation, uint64_t applied_generation);

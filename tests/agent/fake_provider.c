@@ -183,6 +183,14 @@ static void keep_network(struct fake_provider *provider, const Holdfast__Network
 		 network ? network->reason : "");
 }
 
+static void hold(struct fake_link *link)
+{
+	Holdfast__Held held = HOLDFAST__HELD__INIT;
+
+	held.epoch = link->provider->next_epoch++;
+	assert_int_equal(hf_session_hold(link->session, now_ms(link->provider), &held), 0);
+}
+
 static void on_management_event(void *context, const struct hf_session_event *event)
 {
 	struct fake_link *link = context;
@@ -193,9 +201,7 @@ static void on_management_event(void *context, const struct hf_session_event *ev
 		assert_true(event->connect->gateway == FAKE_GATEWAY);
 		provider->connect_last_epoch = event->connect->last_epoch;
 		provider->connect_generation = event->connect->applied->generation;
-		assert_int_equal(
-			hf_session_hold(link->session, now_ms(provider), provider->next_epoch++),
-			0);
+		hold(link);
 		break;
 	case HF_EVENT_ANSWER:
 		if (event->status == 0)

@@ -31,16 +31,19 @@ static void on_event(void *context, const struct hf_session_event *event)
 {
 	Holdfast__ActivateOffer offer = HOLDFAST__ACTIVATE_OFFER__INIT;
 	Holdfast__ActivateClaimed claimed = HOLDFAST__ACTIVATE_CLAIMED__INIT;
+	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
+	Holdfast__Held held = HOLDFAST__HELD__INIT;
 	struct fuzz *fuzz = context;
 
 	HF_ASSERT(!fuzz->ended);
+	held.epoch = 9;
 	switch (event->type) {
 	case HF_EVENT_CONNECT:
 		HF_ASSERT(++connects == 1);
 		if (fuzz->choices & 1)
-			hf_session_park(fuzz->session, fuzz->now_ms);
+			hf_session_park(fuzz->session, fuzz->now_ms, &parked);
 		if (!(fuzz->choices & 1) || fuzz->choices & 2)
-			hf_session_hold(fuzz->session, fuzz->now_ms, 9);
+			hf_session_hold(fuzz->session, fuzz->now_ms, &held);
 		ask(fuzz);
 		break;
 	case HF_EVENT_ANSWER:

@@ -7,6 +7,21 @@
 
 #include "base/assert.h"
 
+int say_held(struct hf_session *session, uint64_t now_ms, uint64_t epoch)
+{
+	Holdfast__Held held = HOLDFAST__HELD__INIT;
+
+	held.epoch = epoch;
+	return hf_session_hold(session, now_ms, &held);
+}
+
+int say_parked(struct hf_session *session, uint64_t now_ms)
+{
+	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
+
+	return hf_session_park(session, now_ms, &parked);
+}
+
 static int keep_output(void *context, const uint8_t *bytes, size_t length)
 {
 	struct side *side = context;
@@ -25,7 +40,7 @@ static void react(struct side *side, const struct hf_session_event *event)
 	Holdfast__Answer answer = HOLDFAST__ANSWER__INIT;
 
 	if (event->type == HF_EVENT_CONNECT && side->hold_epoch)
-		HF_ASSERT(hf_session_hold(side->session, 0, side->hold_epoch) == 0);
+		HF_ASSERT(say_held(side->session, 0, side->hold_epoch) == 0);
 	if (event->type == HF_EVENT_REQUEST &&
 	    event->requested->kind_case == HOLDFAST__REQUEST__KIND_APPLY)
 		side->last_body_length = event->requested->apply->body.len;
@@ -147,7 +162,7 @@ void pair_hold(struct pair *pair, uint64_t epoch)
 {
 	HF_ASSERT(pair_connect(pair) == 0);
 	pair_run(pair);
-	HF_ASSERT(hf_session_hold(pair->provider.session, pair->now_ms, epoch) == 0);
+	HF_ASSERT(say_held(pair->provider.session, pair->now_ms, epoch) == 0);
 	pair_run(pair);
 	HF_ASSERT(hf_session_state(pair->gateway.session) == HF_SESSION_HELD);
 }

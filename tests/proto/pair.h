@@ -47,6 +47,9 @@ const struct kept_event *last_event(const struct side *side);
 unsigned count_events(const struct side *side, enum hf_session_event_type type);
 /* Takes everything a side has sent and not yet delivered; malloc'ed. */
 uint8_t *pair_take(struct side *side, size_t *length);
+/* Held and Parked with nothing but their epoch. */
+int say_held(struct hf_session *session, uint64_t now_ms, uint64_t epoch);
+int say_parked(struct hf_session *session, uint64_t now_ms);
 int pair_subscribe(struct pair *pair, uint64_t subscription, uint32_t interval_ms,
 		   uint64_t *number);
 int pair_report(struct pair *pair, uint64_t subscription);

@@ -299,6 +299,8 @@ DOWN(issued, ACTIVATE_ISSUED, activate_issued, Holdfast__ActivateIssued,
 	     m->n_endpoints = 2;
      })
 
+#include "tests/proto/golden_standby.h"
+
 static const struct {
 	const char *file;
 	void (*up)(Holdfast__ToProvider *message);
@@ -330,6 +332,11 @@ static const struct {
 	{"offer.bin", NULL, fill_offer},
 	{"claimed.bin", NULL, fill_claimed},
 	{"issued.bin", NULL, fill_issued},
+	{"2-connect.bin", fill_connect_2, NULL},
+	{"2-report-path.bin", fill_report_path, NULL},
+	{"2-held.bin", NULL, fill_held_2},
+	{"2-parked.bin", NULL, fill_parked_2},
+	{"2-retry.bin", NULL, fill_retry_2},
 };
 
 /* ---- Files ---- */

@@ -93,7 +93,7 @@ static void test_parked_then_promoted(void **state)
 
 	pair_connect(pair);
 	pair_run(pair);
-	assert_int_equal(hf_session_park(pair->provider.session, pair->now_ms), 0);
+	assert_int_equal(say_parked(pair->provider.session, pair->now_ms), 0);
 	pair_run(pair);
 	assert_int_equal(hf_session_state(pair->gateway.session), HF_SESSION_PARKED);
 	assert_int_equal(hf_session_epoch(pair->gateway.session), 0);
@@ -103,7 +103,7 @@ static void test_parked_then_promoted(void **state)
 	 * is taken again. */
 	assert_int_equal(pair_report(pair, 1), 0);
 	assert_int_equal(pair_report(pair, 1), 0);
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, 9), 0);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, 9), 0);
 	pair_run(pair);
 	assert_int_equal(count_events(&pair->provider, HF_EVENT_REPORT), 0);
 	assert_int_equal(hf_session_state(pair->gateway.session), HF_SESSION_HELD);
@@ -118,7 +118,7 @@ static void test_retry_is_bounded(void **state)
 
 	pair_connect(pair);
 	pair_run(pair);
-	assert_int_equal(hf_session_retry(pair->provider.session, 5, "full"), 0);
+	assert_int_equal(hf_session_retry(pair->provider.session, 5, "full", "other:7443"), 0);
 	expect_ended(&pair->provider, 0);
 	pair_run(pair);
 	assert_int_equal(count_events(&pair->gateway, HF_EVENT_RETRY), 1);
@@ -281,7 +281,7 @@ static void test_held_with_an_old_epoch_is_refused(void **state)
 	hf_session_raise_floor(pair->gateway.session, 7);
 	pair_connect(pair);
 	pair_run(pair);
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, 7), 0);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, 7), 0);
 	pair_run(pair);
 	expect_ended(&pair->gateway, HF_ESTALE);
 }
@@ -294,7 +294,7 @@ static void test_gateway_takes_no_epoch_out_of_the_blue(void **state)
 	hf_session_raise_floor(pair->gateway.session, 7);
 	pair_connect(pair);
 	pair_run(pair);
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, UINT64_MAX), 0);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, UINT64_MAX), 0);
 	pair_run(pair);
 	expect_ended(&pair->gateway, HF_EPROTO);
 }
@@ -306,9 +306,9 @@ static void test_provider_does_not_hold_below_its_floor(void **state)
 	pair_connect(pair);
 	pair_run(pair);
 	hf_session_raise_floor(pair->provider.session, 7);
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, 7), HF_ESTALE);
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, 0), HF_ESTALE);
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, 8), 0);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, 7), HF_ESTALE);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, 0), HF_ESTALE);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, 8), 0);
 }
 
 static void test_sending_obeys_the_table_too(void **state)
@@ -316,7 +316,7 @@ static void test_sending_obeys_the_table_too(void **state)
 	struct pair *pair = *state;
 	uint64_t number;
 
-	assert_int_equal(hf_session_hold(pair->provider.session, pair->now_ms, 1), HF_EPROTO);
+	assert_int_equal(say_held(pair->provider.session, pair->now_ms, 1), HF_EPROTO);
 	assert_int_equal(pair_apply(pair, 1, &number), HF_EPROTO);
 	assert_int_equal(pair_report(pair, 1), HF_ENOENT);
 	pair_connect(pair);

@@ -292,6 +292,61 @@ static void test_standby_is_parked(void **state)
 	assert_false(gw.ended);
 }
 
+static bool is_subscribed(void *context)
+{
+	struct test_gateway *g = context;
+
+	return is_parked(g) && g->subscription > 0;
+}
+
+static void stand_by(struct test_gateway *standby)
+{
+	*standby = gw;
+	standby->stream = NULL;
+	standby->session = NULL;
+	standby->document = NULL;
+	standby->sequence = 0; /* it says that it has no document */
+	standby->closed = true;
+	tg_connect_as(standby, HOLDFAST__ROLE__ROLE_STANDBY);
+	lab_until(&lab, is_subscribed, standby, "parked, and asked about the other path");
+}
+
+/* Invariant 5: of two standbys that say the same loss one is promoted, and the other sent away; a
+ * loss of something older promotes nobody. */
+static void test_one_standby_is_promoted(void **state)
+{
+	uint64_t lost = gw.epoch;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		stand_by(&crowd[i]);
+	tg_report_path(&crowd[0], HOLDFAST__PATH_STATE__PATH_HELD, lost);
+	tg_report_path(&crowd[2], HOLDFAST__PATH_STATE__PATH_LOST, lost - 1);
+	tg_wait_ended(&crowd[2]);
+	assert_false(gw.ended);
+	tg_drop(&gw);
+	tg_report_path(&crowd[1], HOLDFAST__PATH_STATE__PATH_LOST, lost);
+	tg_wait_held(&crowd[1]);
+	assert_true(crowd[1].epoch == lost + 1);
+	tg_report_path(&crowd[0], HOLDFAST__PATH_STATE__PATH_LOST, lost);
+	tg_wait_ended(&crowd[0]);
+	assert_int_equal(crowd[0].epoch, 0);
+	assert_non_null(strstr(crowd[0].retry_reason, "higher epoch"));
+	assert_false(crowd[1].ended);
+}
+
+/* The gateway knows that its connection is lost while the provider's end still stands half open:
+ * the standby is promoted, and the old end has no say any more. */
+static void test_a_half_open_predecessor_blocks_nothing(void **state)
+{
+	(void)state;
+	stand_by(&crowd[0]);
+	tg_report_path(&crowd[0], HOLDFAST__PATH_STATE__PATH_LOST, gw.epoch);
+	tg_wait_held(&crowd[0]);
+	assert_true(crowd[0].epoch == gw.epoch + 1);
+	tg_wait_ended(&gw);
+}
+
 /* Invariant 7: one gateway cannot take the places of the others; its active connection stays. */
 static void test_connections_of_one_gateway_are_bounded(void **state)
 {
@@ -343,6 +398,10 @@ int main(void)
 		CHANNEL_TEST(test_wrong_handshakes),
 		CHANNEL_TEST(test_newest_connection_holds),
 		CHANNEL_TEST(test_standby_is_parked),
+		cmocka_unit_test_setup_teardown(test_one_standby_is_promoted, set_up_calm,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_half_open_predecessor_blocks_nothing,
+						set_up_calm, tear_down),
 		cmocka_unit_test_setup_teardown(test_connections_of_one_gateway_are_bounded,
 						set_up_calm, tear_down),
 		CHANNEL_TEST(test_dead_gateway_is_noticed),

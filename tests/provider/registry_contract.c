@@ -593,5 +593,6 @@ int registry_contract_run(const struct registry_implementation *implementation)
 	impl = implementation;
 	return registry_contract_alerts(implementation) +
 	       registry_contract_processes(implementation) +
+	       registry_contract_holders(implementation) +
 	       cmocka_run_group_tests_name(implementation->name, tests, NULL, NULL);
 }

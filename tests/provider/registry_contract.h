@@ -20,5 +20,7 @@ int registry_contract_alerts(const struct registry_implementation *implementatio
 int registry_contract_run(const struct registry_implementation *implementation);
 /* Part of it, in a file of its own: what several processes need. */
 int registry_contract_processes(const struct registry_implementation *implementation);
+/* Part of it, in a file of its own: what holders of connections need. */
+int registry_contract_holders(const struct registry_implementation *implementation);
 
 #endif

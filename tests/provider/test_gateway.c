@@ -287,6 +287,16 @@ void tg_report(struct test_gateway *g)
 	hf_session_report(g->session, &report);
 }
 
+void tg_report_path(struct test_gateway *g, int path, uint64_t epoch)
+{
+	Holdfast__Report report = HOLDFAST__REPORT__INIT;
+
+	report.subscription = g->subscription;
+	report.path = path;
+	report.path_epoch = epoch;
+	assert_int_equal(hf_session_report(g->session, &report), 0);
+}
+
 /* ---- The connection ---- */
 
 static void session_event(void *context, const struct hf_session_event *event)

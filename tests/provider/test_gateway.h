@@ -85,6 +85,8 @@ void tg_join(struct test_gateway *gateway, const char *name);
 /* Drops the connection as a lost network would. */
 void tg_drop(struct test_gateway *gateway);
 void tg_wait_ended(struct test_gateway *gateway);
+/* On a parked connection: how the other one is. */
+void tg_report_path(struct test_gateway *gateway, int path, uint64_t epoch);
 /* Within a request: answers it; takes the action in it. */
 void tg_answer(struct test_gateway *gateway, Holdfast__Answer *message,
 	       const Holdfast__Request *request);

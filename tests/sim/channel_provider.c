@@ -135,19 +135,20 @@ static void connected(struct world *world, struct conn *conn, const Holdfast__Co
 {
 	struct hf_registry *reg = registry_of(world, conn->provider);
 	struct hf_session *session = conn->sides[AT_PROVIDER];
+	Holdfast__Held held = HOLDFAST__HELD__INIT;
 	uint64_t epoch;
 
 	if (!reg || hf_registry_gateway_grant(reg, connect->gateway, connect->last_epoch,
 					      world_wall_ms(world), "sim", &epoch) != 0) {
-		hf_session_retry(session, 1000, "the registry does not answer");
+		hf_session_retry(session, 1000, "the registry does not answer", "");
 		return;
 	}
 	world->granted[conn->gateway] = epoch;
 	if (dies(world, conn->provider))
 		return;
-	conn->epoch = epoch;
+	conn->epoch = held.epoch = epoch;
 	take_over(world, conn);
-	if (hf_session_hold(session, world->now_ms, epoch) != 0)
+	if (hf_session_hold(session, world->now_ms, &held) != 0)
 		return;
 	if (connect->applied)
 		note_applied(world, conn, connect->applied->incarnation,

@@ -1,0 +1,264 @@
+/* Epochs for those who connected and for standbys whose other connection is lost. Whoever comes in
+ * one turn of the loop is answered in the next one, all from one transaction: a storm costs a sync
+ * for many, a single gateway waits for nobody.
+ *
+ * A promotion is a compare-and-swap: the registry's epoch must not be above the one that the
+ * gateway knew when it lost the other connection. So of two standbys, or of a standby and a gateway
+ * that dialled again, one wins, and no connection is held that another one has overtaken (invariant
+ * 5). Loop's thread. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "provider/control/admin.h"
+#include "provider/control/channel.h"
+
+#define GRANTS_AT_ONCE    256u
+#define RETRY_UNKNOWN_MS  300000u
+#define RETRY_REGISTRY_MS 5000u
+#define RETRY_BEATEN_MS   500u
+#define STANDBY_REPORT_MS 3600000u /* a standby reports when something changes */
+
+/* ---- Within the transaction ---- */
+
+static int check_gateway(struct hf_channel *channel, struct hf_errmsg *why)
+{
+	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
+	struct hf_reg_gateway gateway;
+	int err = hf_registry_gateway_get(channel->control->reg, channel->gateway, &gateway);
+
+	if (err && err != HF_ENOENT)
+		return hf_fail(why, err, "the registry does not answer");
+	if (err || gateway.tenant != channel->tenant)
+		return hf_fail(why, HF_EACCES, "this gateway is not known here");
+	if (gateway.state != HF_REG_GATEWAY_ACTIVE)
+		return hf_fail(why, HF_EACCES, "this gateway is not active");
+	if (memcmp(peer->public_key, gateway.identity_key, HF_KEY_BYTES) != 0)
+		return hf_fail(why, HF_EACCES,
+			       "the certificate is for a key that this gateway does not have");
+	return 0;
+}
+
+/* HF_EACCES, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's. */
+static int grant(struct hf_channel *channel, struct hf_errmsg *why)
+{
+	struct hf_registry *reg = channel->control->reg;
+	uint64_t now_ms = hf_control_wall_ms();
+	int err = check_gateway(channel, why);
+
+	if (err || channel->wanted == HF_WANTED_PARKED)
+		return err;
+	if (channel->wanted == HF_WANTED_PROMOTION)
+		err = hf_registry_gateway_promote(reg, channel->gateway, channel->named_epoch,
+						  now_ms, channel->version,
+						  &channel->granted_epoch);
+	else
+		err = hf_registry_gateway_grant(reg, channel->gateway, channel->named_epoch, now_ms,
+						channel->version, &channel->granted_epoch);
+	if (err == HF_EFENCED)
+		return hf_fail(why, err, "another connection was given a higher epoch");
+	if (err == HF_ERANGE)
+		return hf_fail(why, err, "the last epoch is beyond all bounds");
+	if (!err)
+		err = hf_registry_gateway_seen(reg, channel->gateway, channel->granted_epoch,
+					       now_ms, channel->applied_incarnation,
+					       channel->applied_generation);
+	return err ? hf_fail(why, err, "the registry does not answer") : 0;
+}
+
+static bool is_gateways(int err)
+{
+	return err == HF_EACCES || err == HF_EFENCED || err == HF_ERANGE;
+}
+
+/* ---- Afterwards ---- */
+
+static void turn_away(struct hf_channel *channel, int err, const char *reason)
+{
+	uint32_t wait_ms = RETRY_REGISTRY_MS;
+	char id[HF_ID_TEXT_MAX];
+
+	/* A standby waits for the registry: what it has to offer is worth more than a new try. */
+	if (!is_gateways(err) && channel->wanted == HF_WANTED_PROMOTION) {
+		channel->promotion_due = true;
+		return;
+	}
+	if (err == HF_EACCES)
+		wait_ms = RETRY_UNKNOWN_MS;
+	else if (err == HF_EFENCED)
+		wait_ms = RETRY_BEATEN_MS;
+	hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id), reason);
+	hf_session_retry(channel->link.session, wait_ms, reason, "");
+}
+
+/* The new epoch is durable; whoever held the gateway before has no effect from now on. */
+static void take_over(struct hf_channel *channel, uint64_t epoch)
+{
+	struct hf_channel *older = hf_channel_find(channel->control, channel->gateway);
+
+	if (!older || older == channel)
+		return;
+	hf_session_raise_floor(older->link.session, epoch);
+	hf_channel_fenced(older);
+}
+
+static void hold(struct hf_channel *channel)
+{
+	struct hf_control *control = channel->control;
+	Holdfast__Held held = HOLDFAST__HELD__INIT;
+	char id[HF_ID_TEXT_MAX];
+
+	take_over(channel, channel->granted_epoch);
+	channel->epoch = held.epoch = channel->granted_epoch;
+	control->counts.held++;
+	if (hf_session_hold(channel->link.session, hf_link_now_ms(&channel->link), &held) != 0)
+		return;
+	hf_info("%s held with epoch %" PRIu64 " from %s",
+		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), channel->epoch,
+		channel->address);
+	hf_delivery_start(channel);
+	hf_admin_changed(control, 0, channel->gateway);
+	/* Whoever has a connection of it that nobody told that it is dead, or waits for it. */
+	hf_route_notify_others(control->route, channel->gateway);
+}
+
+static void park(struct hf_channel *channel)
+{
+	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
+
+	if (hf_session_park(channel->link.session, hf_link_now_ms(&channel->link), &parked) == 0 &&
+	    channel->capability >= HF_CAPABILITY_STANDBY)
+		hf_delivery_subscribe(channel, STANDBY_REPORT_MS);
+}
+
+static void finish(struct hf_channel *channel, int err, const char *reason)
+{
+	if (channel->link.ended)
+		return;
+	if (err)
+		turn_away(channel, err, reason);
+	else if (channel->wanted == HF_WANTED_PARKED)
+		park(channel);
+	else
+		hold(channel);
+	hf_link_rearm(&channel->link);
+}
+
+/* ---- A turn's worth ---- */
+
+struct turn {
+	struct hf_channel *channels[GRANTS_AT_ONCE];
+	int errors[GRANTS_AT_ONCE];
+	struct hf_errmsg reasons[GRANTS_AT_ONCE];
+	unsigned count;
+};
+
+static void gather(struct hf_control *control, struct turn *turn)
+{
+	turn->count = 0;
+	while (!hf_list_empty(&control->granting) && turn->count < GRANTS_AT_ONCE) {
+		struct hf_channel *channel =
+			hf_container_of(control->granting.next, struct hf_channel, granting);
+
+		HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+		hf_list_remove(&channel->granting);
+		if (!channel->link.ended)
+			turn->channels[turn->count++] = channel;
+	}
+}
+
+static int grant_all(struct hf_control *control, struct turn *turn)
+{
+	int err = hf_registry_begin(control->reg);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; !err && i < turn->count; i++) {
+		turn->errors[i] = grant(turn->channels[i], &turn->reasons[i]);
+		if (turn->errors[i] && !is_gateways(turn->errors[i]))
+			err = turn->errors[i];
+	}
+	return hf_registry_end(control->reg, err);
+}
+
+static void flush(uv_idle_t *idle)
+{
+	struct hf_control *control = idle->data;
+	static struct turn turn; /* loop's thread only; too big for its stack */
+	int err;
+
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	gather(control, &turn);
+	if (hf_list_empty(&control->granting))
+		uv_idle_stop(idle);
+	if (turn.count == 0)
+		return;
+	err = grant_all(control, &turn);
+	for (unsigned i = 0; i < turn.count; i++)
+		finish(turn.channels[i], err ? err : turn.errors[i],
+		       err ? "the registry does not answer" : turn.reasons[i].text);
+}
+
+/* ---- The public face ---- */
+
+void hf_grants_open(struct hf_control *control)
+{
+	hf_list_init(&control->granting);
+	uv_idle_init(control->loop, &control->grant_turn);
+	control->grant_turn.data = control;
+}
+
+void hf_grants_close(struct hf_control *control)
+{
+	uv_close((uv_handle_t *)&control->grant_turn, NULL);
+}
+
+static void ask(struct hf_channel *channel, enum hf_channel_wanted what, uint64_t named_epoch)
+{
+	struct hf_control *control = channel->control;
+
+	if (!hf_list_empty(&channel->granting) || control->stopping)
+		return;
+	channel->wanted = what;
+	channel->named_epoch = named_epoch;
+	hf_list_push_back(&control->granting, &channel->granting);
+	uv_idle_start(&control->grant_turn, flush);
+}
+
+void hf_grants_connected(struct hf_channel *channel, const Holdfast__Connect *connect)
+{
+	snprintf(channel->version, sizeof channel->version, "%s", connect->version);
+	for (char *c = channel->version; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	channel->capability = connect->capability;
+	if (connect->applied)
+		hf_delivery_note_applied(channel, connect->applied);
+	ask(channel,
+	    connect->role == HOLDFAST__ROLE__ROLE_STANDBY ? HF_WANTED_PARKED : HF_WANTED_ACTIVE,
+	    connect->last_epoch);
+}
+
+void hf_grants_reported(struct hf_channel *channel, const Holdfast__Report *report)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	if (report->applied)
+		hf_delivery_note_applied(channel, report->applied);
+	if (report->path != HOLDFAST__PATH_STATE__PATH_LOST) {
+		channel->promotion_due = false;
+		return;
+	}
+	hf_info("%s says on its standby that epoch %" PRIu64 " is lost",
+		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), report->path_epoch);
+	ask(channel, HF_WANTED_PROMOTION, report->path_epoch);
+}
+
+void hf_grants_tick(struct hf_channel *channel)
+{
+	if (!channel->promotion_due || channel->link.ended || channel->epoch > 0)
+		return;
+	channel->promotion_due = false;
+	ask(channel, HF_WANTED_PROMOTION, channel->named_epoch);
+}
