@@ -13,7 +13,7 @@
 #include "provider/registry/registry.h"
 #include "tests/channel/identities.h"
 
-#define FAR_AHEAD 1000000u /* above every sequence and generation of the signer's */
+#define FAR_AHEAD 1000000u /* above every sequence of the signer's */
 
 static uint64_t now_us(void)
 {
@@ -56,13 +56,13 @@ static void sign(struct hf_registry *reg, const struct hf_sign_key *key, uint64_
 	if (!document)
 		die("the kept document does not decode");
 	document->incarnation = row->incarnation = incarnation;
-	document->generation = row->generation = FAR_AHEAD;
+	document->generation = row->generation;
 	bytes = malloc(holdfast__document__get_packed_size(document) + 1);
 	if (!bytes)
 		die("out of memory");
 	change.tenant = tenant;
 	change.gateway = row->gateway;
-	change.sequence = FAR_AHEAD;
+	change.sequence = FAR_AHEAD + row->generation;
 	change.kind_case = HOLDFAST__CHANGE__KIND_DOCUMENT;
 	change.document.len = holdfast__document__pack(document, bytes);
 	change.document.data = bytes;
@@ -107,14 +107,16 @@ int main(int argc, char **argv)
 	rows = calloc(all.count, sizeof *rows);
 	if (!rows || hf_registry_info(reg, &info) != 0)
 		die("the registry: %s", hf_registry_why(reg));
+	err = hf_registry_begin(reg);
 	for (unsigned i = 0; i < all.count; i++) {
 		struct identity identity;
 
 		identity_derive(all.seed, i, &identity);
 		rows[i].gateway = identity.gateway;
+		if (err || hf_registry_gateway_bump(reg, identity.gateway, &rows[i].generation))
+			die("the registry: %s", hf_registry_why(reg));
 		sign(reg, &key, all.tenant, info.incarnation, &rows[i]);
 	}
-	err = hf_registry_begin(reg);
 	for (unsigned i = 0; !err && i < all.count; i++)
 		err = hf_registry_document_put(reg, &rows[i]);
 	if (err || hf_registry_end(reg, err) != 0)

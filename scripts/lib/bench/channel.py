@@ -149,6 +149,7 @@ def change(world, seconds):
 
 
 def fan(world):
+    world.keeps = False  # the signer does not know of it, and would sign below it
     before = sum(1 for e in world.swarm.effects() if e[1] == "applied")
     done = subprocess.run(
         [os.path.join(TOOLS, "swarm_fan"), "--registry", world.provider.registry,
@@ -230,7 +231,7 @@ def run(args):
         world.start()
         if "idle" in args.parts:
             measures += idle(world)
-        else:
+        elif args.parts != ["restart"]:
             world.fill()
         if "change" in args.parts:
             measures += change(world, args.seconds)
