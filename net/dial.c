@@ -174,6 +174,13 @@ static bool is_endpoint(const char *text)
 	       hf_endpoint_parse(text, host, sizeof host, &port) == 0;
 }
 
+void hf_dialler_set_tls(struct hf_dialler *dialler, struct hf_tls *tls)
+{
+	HF_CHECK_MAGIC(dialler, DIALLER_MAGIC);
+	hf_tls_destroy(dialler->tls);
+	dialler->tls = hf_tls_hold(tls);
+}
+
 int hf_dialler_open(uv_loop_t *loop, struct hf_tls *tls, const char *const *endpoints,
 		    size_t endpoint_count, const struct hf_dialler_callbacks *callbacks,
 		    struct hf_dialler **out, struct hf_errmsg *message)

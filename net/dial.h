@@ -59,6 +59,8 @@ struct hf_dialler_callbacks {
 int hf_dialler_open(uv_loop_t *loop, struct hf_tls *tls, const char *const *endpoints,
 		    size_t endpoint_count, const struct hf_dialler_callbacks *callbacks,
 		    struct hf_dialler **dialler, struct hf_errmsg *message);
+/* The next tries use this one; certificates may be renewed. */
+void hf_dialler_set_tls(struct hf_dialler *dialler, struct hf_tls *tls);
 /* The connection was lost: dial again after the back-off, at least at_least_ms and a random part of
  * half of that from now. */
 void hf_dialler_again(struct hf_dialler *dialler, uint32_t at_least_ms);

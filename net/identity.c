@@ -364,6 +364,14 @@ int hf_certificate_parse(const uint8_t *der, size_t der_length, struct hf_certif
 int hf_certificate_verify(const uint8_t *authority_der, size_t authority_length, const uint8_t *der,
 			  size_t der_length, struct hf_errmsg *message)
 {
+	return hf_certificate_verify_at(authority_der, authority_length, der, der_length,
+					(int64_t)time(NULL), message);
+}
+
+int hf_certificate_verify_at(const uint8_t *authority_der, size_t authority_length,
+			     const uint8_t *der, size_t der_length, int64_t at_s,
+			     struct hf_errmsg *message)
+{
 	X509 *authority = decode(authority_der, authority_length);
 	X509 *certificate = decode(der, der_length);
 	X509_STORE *store = X509_STORE_new();
@@ -375,7 +383,7 @@ int hf_certificate_verify(const uint8_t *authority_der, size_t authority_length,
 	else if (X509_STORE_add_cert(store, authority) != 1 ||
 		 X509_STORE_CTX_init(context, store, certificate, NULL) != 1)
 		err = hf_fail(message, HF_ENOMEM, "out of memory");
-	else if (X509_verify_cert(context) != 1)
+	else if (X509_STORE_CTX_set_time(context, 0, at_s), X509_verify_cert(context) != 1)
 		err = hf_fail(message, HF_EAUTH, "certificate: %s",
 			      X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
 	X509_STORE_CTX_free(context);

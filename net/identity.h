@@ -53,5 +53,8 @@ int hf_certificate_key(const uint8_t *der, size_t der_length, uint8_t public_key
 /* Issued by that authority and valid now: 0 or HF_EAUTH with the reason. */
 int hf_certificate_verify(const uint8_t *authority, size_t authority_length, const uint8_t *der,
 			  size_t der_length, struct hf_errmsg *message);
+/* The same, valid at that time, since 1970. */
+int hf_certificate_verify_at(const uint8_t *authority, size_t authority_length, const uint8_t *der,
+			     size_t der_length, int64_t at_s, struct hf_errmsg *message);
 
 #endif

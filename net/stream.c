@@ -177,6 +177,8 @@ static int learn_peer(struct hf_stream *stream)
 	stream->peer.server = info.server;
 	stream->peer.tenant = info.tenant;
 	stream->peer.gateway = info.gateway;
+	stream->peer.not_before_s = info.not_before_s;
+	stream->peer.not_after_s = info.not_after_s;
 	stream->peer.expired = info.not_after_s < (int64_t)time(NULL);
 	memcpy(stream->peer.public_key, info.public_key, HF_KEY_BYTES);
 out:

@@ -27,6 +27,7 @@ struct hf_peer {
 	bool server;
 	uint64_t tenant, gateway; /* of the certificate */
 	uint8_t public_key[HF_KEY_BYTES];
+	int64_t not_before_s, not_after_s; /* of the certificate, since 1970 */
 };
 
 struct hf_stream_callbacks {

@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "net/explain.h"
@@ -20,6 +21,7 @@ struct hf_tls {
 	SSL_CTX *context;
 	SSL_CTX *settled; /* of connections whose handshake is done; NULL until the first */
 	bool server, judges;
+	int64_t floor_s;
 	uint8_t alpn[1 + ALPN_MAX]; /* with its length in front, as on the wire */
 };
 
@@ -118,6 +120,7 @@ int hf_tls_create(const struct hf_tls_options *options, struct hf_tls **out,
 	tls->users = 1;
 	tls->server = options->server;
 	tls->judges = options->authority != NULL;
+	tls->floor_s = options->floor_s;
 	tls->context = SSL_CTX_new(options->server ? TLS_server_method() : TLS_client_method());
 	err = tls->context ? configure(tls, options) : HF_ENOMEM;
 	if (err)
@@ -174,6 +177,8 @@ SSL *hf_tls_new_ssl(struct hf_tls *tls, const char *name)
 		SSL_set_accept_state(ssl);
 	else
 		SSL_set_connect_state(ssl);
+	if (tls->floor_s > (int64_t)time(NULL))
+		X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl), tls->floor_s);
 	if (!tls->server && tls->judges && (!name || expect_name(ssl, name) != 1)) {
 		SSL_free(ssl);
 		return NULL;

@@ -25,6 +25,9 @@ struct hf_tls_options {
 	/* Server with authority: an expired certificate is let through and told in the peer
 	 * (renewal). */
 	bool allow_expired;
+	/* Client: certificates are judged by a time that is never below this, since 1970; for a
+	 * machine whose clock starts in the past. 0: by the clock. */
+	int64_t floor_s;
 };
 
 /* Everything is copied. */

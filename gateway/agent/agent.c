@@ -156,13 +156,11 @@ static void describe(void *context, FILE *out)
 		status.last_error[0] ? ", last error: " : "", status.last_error);
 }
 
-static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *issued,
-			struct hf_errmsg *message)
+static int start_uplink(struct hf_agent *agent, struct hf_errmsg *message)
 {
 	struct hf_uplink_config config = {.loop = agent->loop,
 					  .kept = &agent->kept,
-					  .identity = &agent->identity,
-					  .issued = issued,
+					  .trust = &agent->trust,
 					  .provider = agent->config->provider,
 					  .proxy = agent->proxied ? &agent->proxy : NULL,
 					  .events = &agent->events,
@@ -172,6 +170,7 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 					    .ended = on_action_ended,
 					    .describe = describe,
 					    .context = agent};
+	const Holdfast__ActivateIssued *issued = agent->trust.issued;
 	struct hf_network_config network = {.loop = agent->loop,
 					    .kept = &agent->kept,
 					    .sealing = &agent->sealing,
@@ -183,17 +182,17 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 	char id[HF_ID_TEXT_MAX];
 	int err;
 
-	if (issued->signer_key.len != HF_KEY_BYTES)
-		return hf_fail(message, HF_ECORRUPT, "the signer's key is not kept whole");
 	agent->desired.tenant = issued->tenant;
 	agent->desired.gateway = issued->gateway;
-	memcpy(agent->desired.signer_key, issued->signer_key.data, HF_KEY_BYTES);
+	hf_desired_pin(&agent->desired, hf_trust_signer_key(&agent->trust));
 	hf_info("this is %s", hf_id_format(HF_ID_GATEWAY, issued->gateway, id));
 	err = hf_network_open(&network, &agent->network, message);
 	if (err)
 		return err;
 	agent->desired.network = config.network = agent->network;
+	agent->desired.issued = issued;
 	hf_desired_load(&agent->desired);
+	agent->desired.issued = NULL;
 	/* Volumes are served without it, and actions refused. */
 	if (hf_actions_open(&actions, &agent->actions, message) != 0)
 		hf_error("no actions are taken: %s", message->text);
@@ -203,14 +202,9 @@ static int start_uplink(struct hf_agent *agent, const Holdfast__ActivateIssued *
 
 static int start_from_kept(struct hf_agent *agent, struct hf_errmsg *message)
 {
-	Holdfast__ActivateIssued *issued;
-	int err = hf_kept_activated(&agent->kept, &issued, message);
+	int err = hf_trust_open(&agent->trust, &agent->kept, &agent->identity, message);
 
-	if (err)
-		return err;
-	err = start_uplink(agent, issued, message);
-	holdfast__activate_issued__free_unpacked(issued, NULL);
-	return err;
+	return err ? err : start_uplink(agent, message);
 }
 
 static void on_issued(void *context)
@@ -365,6 +359,7 @@ static void part_closed(void *context)
 	if (--agent->open)
 		return;
 	hf_desired_end(&agent->desired);
+	hf_trust_close(&agent->trust);
 	if (agent->lock_fd >= 0)
 		close(agent->lock_fd);
 	explicit_bzero(agent, sizeof *agent);

@@ -4,6 +4,7 @@
 
 #include "gateway/agent/activate.h"
 #include "gateway/agent/agent.h"
+#include "gateway/agent/trust.h"
 #include "gateway/agent/uplink.h"
 #include "net/http.h"
 #include "net/local.h"
@@ -28,7 +29,8 @@ struct hf_agent {
 	struct hf_actions *actions;       /* since it is activated */
 	struct hf_network *network;       /* the same */
 	struct hf_activation *activation; /* until activated */
-	struct hf_uplink *uplink;         /* since then */
+	struct hf_trust trust;            /* since then */
+	struct hf_uplink *uplink;
 	struct hf_local_server *console;
 	struct hf_http *metrics; /* NULL: not served */
 	bool closing;

@@ -38,6 +38,26 @@ static int keep_newest(struct hf_desired *desired, const struct hf_document *doc
 	return err;
 }
 
+/* It may have been signed with a key that others have followed since. */
+static int open_kept(const struct hf_desired *desired, const Holdfast__Signed *packet,
+		     struct hf_document **document, struct hf_errmsg *message)
+{
+	const Holdfast__ActivateIssued *issued = desired->issued;
+	int err = hf_document_open(desired->signer_key, desired->tenant, desired->gateway, packet,
+				   document, message);
+
+	for (size_t i = 0; err && issued && i < issued->n_former_signer_keys; i++)
+		if (issued->former_signer_keys[i].len == HF_KEY_BYTES)
+			err = hf_document_open(issued->former_signer_keys[i].data, desired->tenant,
+					       desired->gateway, packet, document, message);
+	return err;
+}
+
+void hf_desired_pin(struct hf_desired *desired, const uint8_t signer_key[HF_KEY_BYTES])
+{
+	memcpy(desired->signer_key, signer_key, HF_KEY_BYTES);
+}
+
 void hf_desired_load(struct hf_desired *desired)
 {
 	struct hf_document *document;
@@ -49,8 +69,7 @@ void hf_desired_load(struct hf_desired *desired)
 	if (err == HF_ENOENT)
 		return;
 	if (!err) {
-		err = hf_document_open(desired->signer_key, desired->tenant, desired->gateway,
-				       packet, &document, &message);
+		err = open_kept(desired, packet, &document, &message);
 		holdfast__signed__free_unpacked(packet, NULL);
 	}
 	/* Another version of the software may have taken it. */

@@ -11,7 +11,9 @@
 struct hf_desired {
 	const struct hf_kept *kept;
 	struct hf_reconciler *reconciler;
-	uint8_t signer_key[HF_KEY_BYTES]; /* pinned at activation */
+	uint8_t signer_key[HF_KEY_BYTES]; /* that is pinned */
+	const Holdfast__ActivateIssued
+		*issued; /* with the keys pinned before, for hf_desired_load */
 	uint64_t tenant, gateway;
 	struct hf_network *network;  /* NULL: not yet */
 	struct hf_document *current; /* NULL: none yet */
@@ -21,6 +23,8 @@ struct hf_desired {
 /* Takes up the document that was kept, if there is one. A damaged one is told and left out: the
  * provider sends the newest. */
 void hf_desired_load(struct hf_desired *desired);
+/* Changes are signed by this key from now on. */
+void hf_desired_pin(struct hf_desired *desired, const uint8_t signer_key[HF_KEY_BYTES]);
 /* 0: in force now (or already). Else refused, nothing changed, and why in `message`. */
 int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
 		     struct hf_errmsg *message);

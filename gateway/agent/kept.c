@@ -2,6 +2,7 @@
 #include "gateway/agent/kept.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static const char *const names[] = {
 	[HF_KEPT_EPOCH] = "epoch",         [HF_KEPT_ACCESS] = "access",
 	[HF_KEPT_PLACES] = "places",       [HF_KEPT_NEWEST] = "newest",
 	[HF_KEPT_NETWORK] = "network",
+	[HF_KEPT_TOKEN] = "token",         [HF_KEPT_TIME] = "time",
 };
 
 static uint32_t checksum(const uint8_t *header, const uint8_t *body, size_t length)
@@ -207,31 +209,72 @@ int hf_kept_set_network(const struct hf_kept *kept, const Holdfast__KeptNetwork 
 
 /* ---- Numbers ---- */
 
-uint64_t hf_kept_epoch(const struct hf_kept *kept)
+/* Exactly `size` bytes; false if there are none, or if the file is damaged, which is told. */
+static bool read_fixed(const struct hf_kept *kept, enum hf_kept_kind kind, uint8_t *bytes,
+		       size_t size)
 {
 	struct hf_errmsg message;
 	const uint8_t *body;
-	uint64_t epoch = 0;
 	uint8_t *file;
 	size_t length;
-	int err = read_kept(kept, HF_KEPT_EPOCH, &file, &body, &length, &message);
+	int err = read_kept(kept, kind, &file, &body, &length, &message);
 
 	if (err && err != HF_ENOENT)
 		hf_warn("%s", message.text);
 	if (err)
-		return 0;
-	if (length == 8)
-		epoch = hf_get_le64(body);
+		return false;
+	if (length == size)
+		memcpy(bytes, body, size);
 	free(file);
-	return epoch;
+	return length == size;
+}
+
+static uint64_t read_number(const struct hf_kept *kept, enum hf_kept_kind kind)
+{
+	uint8_t body[8];
+
+	return read_fixed(kept, kind, body, sizeof body) ? hf_get_le64(body) : 0;
+}
+
+static int write_number(const struct hf_kept *kept, enum hf_kept_kind kind, uint64_t number,
+			struct hf_errmsg *message)
+{
+	uint8_t body[8];
+
+	hf_put_le64(body, number);
+	return write_kept(kept, kind, body, sizeof body, message);
+}
+
+uint64_t hf_kept_epoch(const struct hf_kept *kept)
+{
+	return read_number(kept, HF_KEPT_EPOCH);
 }
 
 int hf_kept_set_epoch(const struct hf_kept *kept, uint64_t epoch, struct hf_errmsg *message)
 {
-	uint8_t body[8];
+	return write_number(kept, HF_KEPT_EPOCH, epoch, message);
+}
 
-	hf_put_le64(body, epoch);
-	return write_kept(kept, HF_KEPT_EPOCH, body, sizeof body, message);
+int64_t hf_kept_time(const struct hf_kept *kept)
+{
+	return (int64_t)read_number(kept, HF_KEPT_TIME);
+}
+
+int hf_kept_set_time(const struct hf_kept *kept, int64_t time_s, struct hf_errmsg *message)
+{
+	return write_number(kept, HF_KEPT_TIME, (uint64_t)time_s, message);
+}
+
+size_t hf_kept_token(const struct hf_kept *kept, uint8_t token[HF_KEPT_TOKEN_BYTES])
+{
+	return read_fixed(kept, HF_KEPT_TOKEN, token, HF_KEPT_TOKEN_BYTES) ? HF_KEPT_TOKEN_BYTES
+									   : 0;
+}
+
+int hf_kept_set_token(const struct hf_kept *kept, const uint8_t token[HF_KEPT_TOKEN_BYTES],
+		      struct hf_errmsg *message)
+{
+	return write_kept(kept, HF_KEPT_TOKEN, token, HF_KEPT_TOKEN_BYTES, message);
 }
 
 /* ---- Lists ---- */

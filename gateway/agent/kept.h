@@ -77,6 +77,16 @@ int hf_kept_network(const struct hf_kept *kept, Holdfast__KeptNetwork **state,
 int hf_kept_set_network(const struct hf_kept *kept, const Holdfast__KeptNetwork *state,
 			struct hf_errmsg *message);
 
+/* The ratchet token of the last Held; 0 bytes if there is none, or if the file is damaged. */
+#define HF_KEPT_TOKEN_BYTES 16u
+size_t hf_kept_token(const struct hf_kept *kept, uint8_t token[HF_KEPT_TOKEN_BYTES]);
+int hf_kept_set_token(const struct hf_kept *kept, const uint8_t token[HF_KEPT_TOKEN_BYTES],
+		      struct hf_errmsg *message);
+
+/* When it was last known to be at least this late, since 1970; 0 if never. */
+int64_t hf_kept_time(const struct hf_kept *kept);
+int hf_kept_set_time(const struct hf_kept *kept, int64_t time_s, struct hf_errmsg *message);
+
 /* The file format, for tests and the fuzzer: checks and gives the body inside `bytes`. */
 enum hf_kept_kind {
 	HF_KEPT_ACTIVATED = 1,
@@ -86,6 +96,8 @@ enum hf_kept_kind {
 	HF_KEPT_PLACES = 5,
 	HF_KEPT_NEWEST = 6,
 	HF_KEPT_NETWORK = 7,
+	HF_KEPT_TOKEN = 20,
+	HF_KEPT_TIME = 21,
 };
 int hf_kept_parse(const uint8_t *bytes, size_t length, enum hf_kept_kind kind, const uint8_t **body,
 		  size_t *body_length);

@@ -312,6 +312,23 @@ static bool needs_epoch(const Holdfast__Request *request)
 	       request->kind_case == HOLDFAST__REQUEST__KIND_CONFIRM;
 }
 
+static void rotate(struct hf_uplink_path *path, uint64_t request, const Holdfast__Signed *packet)
+{
+	struct hf_uplink *uplink = path->uplink;
+	struct hf_errmsg why = {""};
+	enum hf_trust_news news;
+	int err = hf_trust_rotate(uplink->config.trust, packet, &news, &why);
+
+	if (err)
+		hf_warn("a rotation was refused: %s (%s)", why.text, hf_err_name(err));
+	if (news == HF_TRUST_SIGNER)
+		hf_desired_pin(uplink->config.desired, hf_trust_signer_key(uplink->config.trust));
+	/* Kept already: should this fail, the next start uses it. */
+	if (news == HF_TRUST_CERTIFICATE && hf_uplink_renew_tls(uplink, &why) != 0)
+		hf_error("the new certificate cannot be used yet: %s", why.text);
+	answer_plainly(path, request, err, why.text);
+}
+
 static void requested(struct hf_uplink_path *path, const struct hf_session_event *event)
 {
 	const Holdfast__Request *request = event->requested;
@@ -343,6 +360,9 @@ static void requested(struct hf_uplink_path *path, const struct hf_session_event
 	case HOLDFAST__REQUEST__KIND_DRAIN:
 		drain(path, event->request, request->drain);
 		break;
+	case HOLDFAST__REQUEST__KIND_ROTATE:
+		rotate(path, event->request, request->rotate);
+		break;
 	default:
 		answer_plainly(path, event->request, HF_EUNSUPPORTED,
 			       "this software does not serve the request");
@@ -352,18 +372,37 @@ static void requested(struct hf_uplink_path *path, const struct hf_session_event
 
 /* ---- The session ---- */
 
+/* Before anything is answered: the provider takes the first answer for the word that it is kept. */
+static int keep_token(struct hf_uplink *uplink, const Holdfast__Held *message,
+		      struct hf_errmsg *why)
+{
+	int err;
+
+	if (message->token.len != HF_KEPT_TOKEN_BYTES)
+		return 0;
+	err = hf_kept_set_token(uplink->config.kept, message->token.data, why);
+	if (err)
+		return err;
+	memcpy(uplink->token, message->token.data, HF_KEPT_TOKEN_BYTES);
+	uplink->token_length = HF_KEPT_TOKEN_BYTES;
+	return 0;
+}
+
 static void held(struct hf_uplink_path *path, const Holdfast__Held *message)
 {
 	struct hf_uplink *uplink = path->uplink;
 	struct hf_errmsg why;
 
-	if (hf_kept_set_epoch(uplink->config.kept, message->epoch, &why) != 0) {
+	if (keep_token(uplink, message, &why) != 0 ||
+	    hf_kept_set_epoch(uplink->config.kept, message->epoch, &why) != 0) {
 		/* After a restart an older connection could be taken for the newest (invariant 5).
 		 */
-		hf_error("the connection's epoch cannot be kept, so it is not used: %s", why.text);
+		hf_error("the connection's epoch or token cannot be kept, so it is not used: %s",
+			 why.text);
 		hf_session_end(hf_wire_session(path->wire), HF_EIO, why.text);
 		return;
 	}
+	hf_trust_clock_good(uplink->config.trust);
 	hf_uplink_path_held(path, message);
 }
 
@@ -389,6 +428,7 @@ int hf_uplink_say_connect(struct hf_uplink_path *path, Holdfast__Role role)
 	Holdfast__Connect connect = HOLDFAST__CONNECT__INIT;
 	struct hf_uplink *uplink = path->uplink;
 	Holdfast__Applied applied;
+	uint8_t key_id[HF_KEY_ID_BYTES];
 	char version[] = HF_VERSION;
 	int err;
 
@@ -400,6 +440,9 @@ int hf_uplink_say_connect(struct hf_uplink_path *path, Holdfast__Role role)
 	connect.applied = &applied;
 	connect.last_epoch = uplink->paths.epoch;
 	connect.version = version;
+	hf_sign_key_id(hf_trust_signer_key(uplink->config.trust), key_id);
+	connect.signer_key = (ProtobufCBinaryData){sizeof key_id, key_id};
+	connect.token = (ProtobufCBinaryData){uplink->token_length, uplink->token};
 	err = hf_session_connect(hf_wire_session(path->wire), hf_wire_now_ms(path->wire), &connect);
 	if (path->wire)
 		hf_wire_sent(path->wire);

@@ -9,6 +9,7 @@
 #include "gateway/agent/actions.h"
 #include "gateway/agent/desired.h"
 #include "gateway/agent/events.h"
+#include "gateway/agent/trust.h"
 #include "net/proxy.h"
 
 struct hf_uplink;
@@ -16,9 +17,8 @@ struct hf_uplink;
 struct hf_uplink_config {
 	uv_loop_t *loop;
 	const struct hf_kept *kept;
-	const struct hf_sign_key *identity;
-	const Holdfast__ActivateIssued *issued; /* copied */
-	const char *provider; /* host:port, … instead of the issued endpoints; "" for those */
+	struct hf_trust *trust; /* outlives it */
+	const char *provider;   /* host:port, … instead of the issued endpoints; "" for those */
 	const struct hf_proxy *proxy; /* NULL: none; copied */
 	struct hf_events *events;
 	struct hf_desired *desired;

@@ -45,6 +45,8 @@ struct hf_uplink {
 	char last_error[200];
 	uint64_t tenant, gateway;
 	uint8_t boot[16]; /* of this run of the agent */
+	uint8_t token[HF_KEPT_TOKEN_BYTES];
+	size_t token_length; /* 0: none was ever kept */
 
 	/* Reports on the active connection. */
 	uv_timer_t report_timer;
@@ -78,6 +80,8 @@ void hf_uplink_path_parked(struct hf_uplink_path *path, const Holdfast__Parked *
 /* Drain: 0, or the error of an endpoint that is none. After the answer: hf_uplink_path_leave. */
 bool hf_uplink_path_can_leave(const char *endpoint);
 void hf_uplink_path_leave(struct hf_uplink_path *path, const char *endpoint);
+/* Connections from now on show the certificate of now. */
+int hf_uplink_renew_tls(struct hf_uplink *uplink, struct hf_errmsg *message);
 /* Does what follows from the state of the paths. */
 void hf_uplink_settle(struct hf_uplink *uplink);
 

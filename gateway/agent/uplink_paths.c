@@ -454,38 +454,46 @@ static struct hf_uplink *make(const struct hf_uplink_config *config)
 		return NULL;
 	uplink->magic = HF_UPLINK_MAGIC;
 	uplink->config = *config;
-	uplink->config.issued = NULL;
 	uplink->config.proxy = NULL;
 	uplink->proxied = config->proxy != NULL;
 	if (config->proxy)
 		uplink->proxy = *config->proxy;
-	uplink->tenant = config->issued->tenant;
-	uplink->gateway = config->issued->gateway;
+	uplink->tenant = config->trust->issued->tenant;
+	uplink->gateway = config->trust->issued->gateway;
 	hf_paths_init(&uplink->paths, hf_kept_epoch(config->kept));
+	uplink->token_length = hf_kept_token(config->kept, uplink->token);
 	for (unsigned i = 0; i < HF_PATHS; i++)
 		uplink->path[i] = (struct hf_uplink_path){
 			.magic = HF_UPLINK_PATH_MAGIC, .index = i, .uplink = uplink};
 	hf_random(uplink->boot, sizeof uplink->boot);
-	take_issued(uplink, config->issued);
+	take_issued(uplink, config->trust->issued);
 	return uplink;
+}
+
+int hf_uplink_renew_tls(struct hf_uplink *uplink, struct hf_errmsg *message)
+{
+	struct hf_tls *tls;
+	int err = hf_trust_tls(uplink->config.trust, &tls, message);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; i < HF_PATHS; i++)
+		if (uplink->path[i].dialler)
+			hf_dialler_set_tls(uplink->path[i].dialler, tls);
+	hf_tls_destroy(uplink->tls);
+	uplink->tls = tls;
+	return 0;
 }
 
 int hf_uplink_open(const struct hf_uplink_config *config, struct hf_uplink **out,
 		   struct hf_errmsg *message)
 {
-	const Holdfast__ActivateIssued *issued = config->issued;
-	struct hf_tls_options tls = {.alpn = HF_ALPN_MANAGEMENT,
-				     .key = config->identity,
-				     .certificate = issued->certificate.data,
-				     .certificate_length = issued->certificate.len,
-				     .authority = issued->ca_certificate.data,
-				     .authority_length = issued->ca_certificate.len};
 	struct hf_uplink *uplink = make(config);
 	int err;
 
 	if (!uplink)
 		return hf_fail(message, HF_ENOMEM, "out of memory");
-	err = hf_tls_create(&tls, &uplink->tls, message);
+	err = hf_trust_tls(config->trust, &uplink->tls, message);
 	if (!err)
 		err = open_dialler(&uplink->path[0], message);
 	if (err) {
