@@ -411,6 +411,12 @@ static void look_again(struct activation_connection *c)
 		push(c, &a);
 }
 
+void hf_activation_void(struct hf_control *control)
+{
+	hf_list_for_each (cursor, &control->activations)
+		hf_container_of(cursor, struct activation_connection, entry)->expires_ms = 0;
+}
+
 void hf_activation_tick(struct hf_control *control)
 {
 	uint64_t now_ms = hf_control_wall_ms();

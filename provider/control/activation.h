@@ -11,6 +11,8 @@ int hf_activation_listen(struct hf_control *control, struct hf_tls *tls, struct 
 /* The state of this activation changed: tell the gateway, if it is connected. */
 void hf_activation_push(struct hf_control *control, const struct hf_reg_activation *activation);
 bool hf_activation_connected(struct hf_control *control, const uint8_t *identity_key);
+/* The keys that are shown were made with another signer's key: new ones follow. */
+void hf_activation_void(struct hf_control *control);
 /* Once a second: keys that ran out. */
 void hf_activation_tick(struct hf_control *control);
 void hf_activation_close_all(struct hf_control *control);

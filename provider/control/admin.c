@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "provider/control/activation.h"
+#include "provider/control/claimants.h"
 #include "provider/control/network.h"
 #include "provider/control/status.h"
 #include "provider/control/validate.h"
@@ -294,6 +295,15 @@ static void dispatch(struct hf_control *control, struct hf_local_request *reques
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM:
 		confirm(control, request, admin->confirm->gateway, admin->wait_ms);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_REVOKE:
+		hf_claimants_revoke(control, request, admin->gateway_revoke->gateway);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_CLAIMANTS:
+		hf_claimants_list(control, request, admin->gateway_claimants->gateway);
+		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_ACCEPT:
+		hf_claimants_accept(control, request, admin->gateway_accept);
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE:
 		if (admin->dry_run)

@@ -43,6 +43,29 @@ void hf_channel_drop(struct hf_control *control, uint64_t gateway, const char *r
 		hf_link_end(&channel->link, HF_EACCES, reason);
 }
 
+bool hf_channel_any(struct hf_control *control, uint64_t gateway)
+{
+	hf_list_for_each (cursor, bucket_of(control, gateway))
+		if (hf_container_of(cursor, struct hf_channel, entry)->gateway == gateway)
+			return true;
+	return false;
+}
+
+void hf_channel_drop_all(struct hf_control *control, uint64_t gateway, uint32_t after_ms,
+			 const char *reason)
+{
+	hf_list_for_each_safe (cursor, bucket_of(control, gateway)) {
+		struct hf_channel *channel = hf_container_of(cursor, struct hf_channel, entry);
+
+		HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+		if (channel->gateway != gateway || channel->link.ended)
+			continue;
+		/* One that has said nothing yet cannot be told. */
+		if (hf_session_retry(channel->link.session, after_ms, reason, "") != 0)
+			hf_link_end(&channel->link, HF_EACCES, reason);
+	}
+}
+
 static void channel_closed(void *context)
 {
 	struct hf_channel *channel = context;
@@ -55,6 +78,7 @@ static void channel_closed(void *context)
 	channel->control->channel_count--;
 	hf_reports_free(channel);
 	free(channel->refused_reason);
+	hf_renewal_close(channel);
 	channel->magic = 0;
 	free(channel);
 }
@@ -146,6 +170,8 @@ static void channel_accepted(void *context, struct hf_stream *stream)
 		free(channel);
 		return;
 	}
+	hf_renewal_open(channel);
+	channel->renewal_only = peer->expired;
 	hf_list_push_back(bucket_of(control, channel->gateway), &channel->entry);
 	control->channel_count++;
 }

@@ -20,6 +20,7 @@ struct hf_live_volume {
 };
 
 enum hf_channel_wanted { HF_WANTED_ACTIVE, HF_WANTED_PARKED, HF_WANTED_PROMOTION };
+enum hf_channel_rotating { HF_ROTATING_NOTHING, HF_ROTATING_SIGNER, HF_ROTATING_CERTIFICATE };
 
 struct hf_channel {
 	uint32_t magic;
@@ -46,6 +47,22 @@ struct hf_channel {
 	uint64_t named_epoch, granted_epoch;
 	bool promotion_due; /* the registry was away when it was to be promoted */
 	char version[HF_REG_VERSION_MAX + 1];
+
+	/* claimants.c: what it showed of itself */
+	uint8_t boot[16];
+	uint8_t token[HF_REG_TOKEN_SIZE], next_token[HF_REG_TOKEN_SIZE];
+	size_t token_length;
+	bool token_unkept;   /* next_token was given, and the registry does not know it kept */
+	bool token_answered; /* something was answered since: it is kept */
+
+	/* rotation.c, renewal.c */
+	bool signer_key_known; /* so it is of a version that follows rotations and keeps tokens */
+	uint8_t signer_key_id[HF_KEY_ID_BYTES];
+	enum hf_channel_rotating rotating;
+	uint64_t rotate_request, rotate_not_before_ms, renew_not_before_ms;
+	int64_t renew_s, next_renew_s; /* since 1970: two thirds of its certificate's life */
+	struct hf_renewal *renewal;    /* asked from the signer; NULL: not */
+	bool renewal_only;             /* its certificate has expired */
 
 	/* delivery.c: what the gateway has, and what is under way */
 	bool look_again; /* the registry may have something that was not sent yet */
@@ -104,6 +121,10 @@ struct hf_channel *hf_channel_find(struct hf_control *control, uint64_t gateway)
 void hf_channel_fenced(struct hf_channel *channel);
 /* The gateway may not connect any more. */
 void hf_channel_drop(struct hf_control *control, uint64_t gateway, const char *reason);
+/* Every connection of the gateway, active or not; it is told why, and when it may come again. */
+void hf_channel_drop_all(struct hf_control *control, uint64_t gateway, uint32_t after_ms,
+			 const char *reason);
+bool hf_channel_any(struct hf_control *control, uint64_t gateway);
 void hf_channel_close_all(struct hf_control *control);
 
 /* ---- grants.c ---- */
@@ -117,8 +138,31 @@ void hf_grants_reported(struct hf_channel *channel, const Holdfast__Report *repo
 /* Once a second. */
 void hf_grants_tick(struct hf_channel *channel);
 
+/* ---- rotation.c ---- */
+
+void hf_rotation_tick(struct hf_control *control);
+void hf_rotation_close(struct hf_control *control);
+/* Does the gateway have to follow the signer's key first? Then that is under way, and nothing that
+ * is signed with a later key can be sent. */
+bool hf_rotation_pending(struct hf_channel *channel);
+int hf_rotation_send(struct hf_channel *channel, enum hf_channel_rotating what,
+		     Holdfast__Signed *packet);
+/* Was this the answer to a rotation? */
+bool hf_rotation_answered(struct hf_channel *channel, const struct hf_session_event *event);
+
+/* ---- renewal.c ---- */
+
+void hf_renewal_open(struct hf_channel *channel);
+/* Once a second. */
+void hf_renewal_tick(struct hf_channel *channel);
+/* The gateway has kept its new certificate. */
+void hf_renewal_done(struct hf_channel *channel);
+void hf_renewal_close(struct hf_channel *channel);
+
 /* ---- delivery.c ---- */
 
+/* Why the gateway does not have what is desired, for people; NULL: it does. Made printable. */
+void hf_delivery_refused(struct hf_channel *channel, const char *reason);
 /* Opens a new subscription, which brings a report at once. */
 void hf_delivery_subscribe(struct hf_channel *channel, uint32_t interval_ms);
 /* As hf_delivery_applied, but in memory only. */

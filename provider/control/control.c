@@ -14,6 +14,7 @@
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
 #include "provider/control/lost.h"
+#include "provider/control/claimants.h"
 #include "provider/control/publish.h"
 #include "provider/control/watch.h"
 #include "provider/control/lookers.h"
@@ -165,8 +166,10 @@ static void second_passed(uv_timer_t *timer)
 	hf_trust_tick(control);
 	hf_store_settings_tick(control);
 	hf_publish_tick(control);
+	hf_rotation_tick(control);
 	hf_actions_tick(control);
 	hf_delivery_tick(control);
+	hf_claimants_tick(control);
 	if (control->trusted)
 		hf_activation_tick(control);
 	hf_creating_tick(control);
@@ -249,6 +252,7 @@ void hf_control_free(struct hf_control *control)
 	hf_publish_close(control);
 	hf_watch_close(control);
 	hf_lost_close(control);
+	hf_rotation_close(control);
 	hf_registry_close(control->reg);
 	hf_store_settings_close(control);
 	hf_trust_close(control);

@@ -11,6 +11,8 @@
  *   reports.c      … and reports up, into memory and, coarse, into the registry
  *   watch.c        … and what of the registry is shared with other processes
  *   seen.c         what gateways have applied, into the registry in batches
+ *   rotation.c     the signer's key as others follow it; renewal.c: gateways' certificates
+ *   claimants.c    who is turned away: revoked, or two machines of one identity
  *   activation.c   activation connections; claims.c: activate and confirm
  *   volumes.c      the administrator's changes of desired state
  *   status.c       what of it people see
@@ -103,6 +105,13 @@ struct hf_control {
 	bool asking_trust, trusted, trust_warned;
 	uint64_t signer_away_since_ms; /* 0: it answers; for people */
 
+	/* rotation.c, renewal.c */
+	struct hf_rotation_link *links; /* how signing keys followed one another, oldest first */
+	size_t link_count;
+	bool asking_hello, signer_key_noted;
+	uint64_t hello_due_ms;
+	unsigned renewal_count; /* at the signer */
+
 	/* store.c */
 	uint8_t store_sealed[HF_REG_SECRET_MAX]; /* encrypted by the signer */
 	size_t store_sealed_length;
@@ -151,6 +160,14 @@ void hf_control_audit(struct hf_control *control, const char *who, const char *a
 int hf_trust_open(struct hf_control *control, struct hf_errmsg *message);
 void hf_trust_tick(struct hf_control *control);
 void hf_trust_close(struct hf_control *control);
+/* `control->signer_key` has changed. */
+void hf_trust_keep_signer_key(struct hf_control *control);
+
+/* ---- rotation.c ---- */
+
+/* Notes which key signs now; if it was another one, everything is to be signed anew. To be called
+ * when the key is first known, so that a rotation right afterwards is seen. */
+void hf_rotation_settle(struct hf_control *control);
 
 /* ---- store.c ---- */
 

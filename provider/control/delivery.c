@@ -34,7 +34,7 @@ static int order_of(uint64_t incarnation_a, uint64_t generation_a, uint64_t inca
 }
 
 /* What cannot be helped, for people; NULL: nothing. */
-static void set_refused(struct hf_channel *channel, const char *reason)
+void hf_delivery_refused(struct hf_channel *channel, const char *reason)
 {
 	free(channel->refused_reason);
 	channel->refused_reason = reason ? strndup(reason, HF_REG_REASON_MAX) : NULL;
@@ -116,7 +116,7 @@ static bool needs(struct hf_channel *channel, const struct hf_reg_document *head
 		 "restored? see --new-incarnation",
 		 channel->applied_incarnation, channel->applied_generation,
 		 order ? "newer than the registry's" : "another document of the same generation");
-	set_refused(channel, reason);
+	hf_delivery_refused(channel, reason);
 	return false;
 }
 
@@ -188,6 +188,7 @@ static void look(struct hf_channel *channel)
 	int err;
 
 	if (channel->epoch == 0 || channel->link.ended || channel->apply_request != 0 ||
+	    hf_rotation_pending(channel) ||
 	    hf_link_now_ms(&channel->link) < channel->apply_not_before_ms)
 		return;
 	err = hf_registry_document_head(channel->control->reg, channel->gateway, &document);
@@ -228,7 +229,7 @@ static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answe
 	sent.generation = channel->apply_generation;
 	sent.hash.data = channel->apply_hash;
 	sent.hash.len = sizeof channel->apply_hash;
-	set_refused(channel, NULL);
+	hf_delivery_refused(channel, NULL);
 	channel->full_wanted = false;
 	hf_delivery_applied(channel, &sent);
 	if (answer->result_case == HOLDFAST__ANSWER__RESULT_APPLY)
@@ -245,14 +246,18 @@ static void apply_failed(struct hf_channel *channel, int status, const Holdfast_
 	snprintf(reason, sizeof reason, "generation %" PRIu64 " %s: %s", channel->apply_generation,
 		 answer ? "was refused by the gateway" : "was not answered",
 		 answer ? answer->reason : hf_err_text(status));
-	set_refused(channel, reason);
+	hf_delivery_refused(channel, reason);
 	hf_warn("%s: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 		channel->refused_reason ? channel->refused_reason : "");
 }
 
 void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_event *event)
 {
-	if (hf_actions_answered(channel, event) || hf_network_answered(channel, event))
+	/* It keeps the token before it answers anything. */
+	if (channel->token_unkept && event->status == 0)
+		channel->token_answered = true;
+	if (hf_actions_answered(channel, event) || hf_network_answered(channel, event) ||
+	    hf_rotation_answered(channel, event))
 		return;
 	if (event->request != channel->apply_request) {
 		if (event->request == channel->subscribe_request && event->status == HF_ETIMEDOUT &&
@@ -326,10 +331,39 @@ void hf_delivery_look_at_all(struct hf_control *control)
 			hf_container_of(cursor, struct hf_channel, entry)->look_again = true;
 }
 
+/* Those whose gateways have kept their tokens since the last second, in one transaction. */
+static void note_tokens(struct hf_control *control)
+{
+	struct hf_channel *found[WORK_AT_ONCE];
+	unsigned count = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
+		hf_list_for_each (cursor, &control->channels[i]) {
+			struct hf_channel *channel =
+				hf_container_of(cursor, struct hf_channel, entry);
+
+			if (channel->token_answered && channel->token_unkept &&
+			    count < WORK_AT_ONCE)
+				found[count++] = channel;
+		}
+	if (count == 0 || hf_registry_begin(control->reg) != 0)
+		return;
+	for (unsigned i = 0; !err && i < count; i++) {
+		err = hf_registry_token_kept(control->reg, found[i]->gateway, found[i]->epoch);
+		if (err == HF_EFENCED)
+			err = 0;
+	}
+	if (hf_registry_end(control->reg, err) == 0)
+		while (count > 0)
+			found[--count]->token_unkept = false;
+}
+
 void hf_delivery_tick(struct hf_control *control)
 {
 	for (unsigned rounds = 0; rounds < WORK_ROUNDS && look_for_work(control); rounds++)
 		;
+	note_tokens(control);
 	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
 		hf_list_for_each_safe (cursor, &control->channels[i]) {
 			struct hf_channel *channel =
@@ -342,5 +376,6 @@ void hf_delivery_tick(struct hf_control *control)
 			if (channel->confirm_wanted)
 				hf_network_tick(channel);
 			hf_grants_tick(channel);
+			hf_renewal_tick(channel);
 		}
 }

@@ -13,12 +13,16 @@
 #include "base/log.h"
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
+#include "provider/control/claimants.h"
 
 #define GRANTS_AT_ONCE    256u
 #define RETRY_UNKNOWN_MS  300000u
 #define RETRY_REGISTRY_MS 5000u
 #define RETRY_BEATEN_MS   500u
-#define STANDBY_REPORT_MS 3600000u /* a standby reports when something changes */
+#define SETTLE_MS         3000u
+/* Until somebody decides which of two machines it is. */
+#define RETRY_CONTESTED_MS 30000u
+#define STANDBY_REPORT_MS  3600000u /* a standby reports when something changes */
 
 /* ---- Within the transaction ---- */
 
@@ -33,14 +37,30 @@ static int check_gateway(struct hf_channel *channel, struct hf_errmsg *why)
 	if (err || gateway.tenant != channel->tenant)
 		return hf_fail(why, HF_EACCES, "this gateway is not known here");
 	if (gateway.state != HF_REG_GATEWAY_ACTIVE)
-		return hf_fail(why, HF_EACCES, "this gateway is not active");
+		return hf_fail(why, HF_EACCES,
+			       gateway.state == HF_REG_GATEWAY_REVOKED
+				       ? "this gateway was revoked"
+				       : "this gateway is not active");
 	if (memcmp(peer->public_key, gateway.identity_key, HF_KEY_BYTES) != 0)
 		return hf_fail(why, HF_EACCES,
 			       "the certificate is for a key that this gateway does not have");
 	return 0;
 }
 
-/* HF_EACCES, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's. */
+static int give_token(struct hf_channel *channel)
+{
+	bool promoted = channel->wanted == HF_WANTED_PROMOTION;
+
+	if (!channel->signer_key_known)
+		return 0;
+	hf_random(channel->next_token, sizeof channel->next_token);
+	return hf_registry_token_next(channel->control->reg, channel->gateway,
+				      promoted ? NULL : channel->token, channel->token_length,
+				      channel->next_token);
+}
+
+/* HF_EACCES, HF_EAUTH, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's.
+ */
 static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 {
 	struct hf_registry *reg = channel->control->reg;
@@ -49,6 +69,15 @@ static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 
 	if (err || channel->wanted == HF_WANTED_PARKED)
 		return err;
+	if (channel->renewal_only)
+		return 0;
+	/* What a standby showed is of before its other connection's last Held. */
+	if (channel->wanted == HF_WANTED_ACTIVE) {
+		err = hf_claimants_check(channel, why);
+		if (err)
+			return err == HF_EAUTH ? err
+					       : hf_fail(why, err, "the registry does not answer");
+	}
 	if (channel->wanted == HF_WANTED_PROMOTION)
 		err = hf_registry_gateway_promote(reg, channel->gateway, channel->named_epoch,
 						  now_ms, channel->version,
@@ -64,12 +93,14 @@ static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 		err = hf_registry_gateway_seen(reg, channel->gateway, channel->granted_epoch,
 					       now_ms, channel->applied_incarnation,
 					       channel->applied_generation);
+	if (!err)
+		err = give_token(channel);
 	return err ? hf_fail(why, err, "the registry does not answer") : 0;
 }
 
 static bool is_gateways(int err)
 {
-	return err == HF_EACCES || err == HF_EFENCED || err == HF_ERANGE;
+	return err == HF_EACCES || err == HF_EAUTH || err == HF_EFENCED || err == HF_ERANGE;
 }
 
 /* ---- Afterwards ---- */
@@ -86,6 +117,8 @@ static void turn_away(struct hf_channel *channel, int err, const char *reason)
 	}
 	if (err == HF_EACCES)
 		wait_ms = RETRY_UNKNOWN_MS;
+	else if (err == HF_EAUTH)
+		wait_ms = RETRY_CONTESTED_MS;
 	else if (err == HF_EFENCED)
 		wait_ms = RETRY_BEATEN_MS;
 	hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id), reason);
@@ -99,6 +132,10 @@ static void take_over(struct hf_channel *channel, uint64_t epoch)
 
 	if (!older || older == channel)
 		return;
+	/* Another run of the agent while the one before still spoke may be another machine with a
+	 * copy of its disk: the first one comes back within a second, and shows it. */
+	if (memcmp(older->boot, channel->boot, sizeof channel->boot) != 0)
+		channel->apply_not_before_ms = hf_link_now_ms(&channel->link) + SETTLE_MS;
 	hf_session_raise_floor(older->link.session, epoch);
 	hf_channel_fenced(older);
 }
@@ -112,6 +149,11 @@ static void hold(struct hf_channel *channel)
 	take_over(channel, channel->granted_epoch);
 	channel->epoch = held.epoch = channel->granted_epoch;
 	control->counts.held++;
+	if (channel->signer_key_known) {
+		held.token.data = channel->next_token;
+		held.token.len = sizeof channel->next_token;
+		channel->token_unkept = true;
+	}
 	if (hf_session_hold(channel->link.session, hf_link_now_ms(&channel->link), &held) != 0)
 		return;
 	hf_info("%s held with epoch %" PRIu64 " from %s",
@@ -132,12 +174,26 @@ static void park(struct hf_channel *channel)
 		hf_delivery_subscribe(channel, STANDBY_REPORT_MS);
 }
 
+/* No epoch, no subscription, no document: only the next certificate, then it is sent away. */
+static void park_for_renewal(struct hf_channel *channel)
+{
+	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
+	char id[HF_ID_TEXT_MAX];
+
+	hf_info("%s comes with a certificate that has expired",
+		hf_id_format(HF_ID_GATEWAY, channel->gateway, id));
+	if (hf_session_park(channel->link.session, hf_link_now_ms(&channel->link), &parked) == 0)
+		hf_renewal_tick(channel);
+}
+
 static void finish(struct hf_channel *channel, int err, const char *reason)
 {
 	if (channel->link.ended)
 		return;
 	if (err)
 		turn_away(channel, err, reason);
+	else if (channel->renewal_only)
+		park_for_renewal(channel);
 	else if (channel->wanted == HF_WANTED_PARKED)
 		park(channel);
 	else
@@ -233,6 +289,15 @@ void hf_grants_connected(struct hf_channel *channel, const Holdfast__Connect *co
 		if (*c < ' ' || *c > '~')
 			*c = '?';
 	channel->capability = connect->capability;
+	if (connect->boot.len == sizeof channel->boot)
+		memcpy(channel->boot, connect->boot.data, sizeof channel->boot);
+	channel->signer_key_known = connect->signer_key.len == HF_KEY_ID_BYTES;
+	if (channel->signer_key_known)
+		memcpy(channel->signer_key_id, connect->signer_key.data, HF_KEY_ID_BYTES);
+	channel->token_length =
+		connect->token.len == sizeof channel->token ? connect->token.len : 0;
+	if (channel->token_length)
+		memcpy(channel->token, connect->token.data, sizeof channel->token);
 	if (connect->applied)
 		hf_delivery_note_applied(channel, connect->applied);
 	ask(channel,
@@ -246,7 +311,7 @@ void hf_grants_reported(struct hf_channel *channel, const Holdfast__Report *repo
 
 	if (report->applied)
 		hf_delivery_note_applied(channel, report->applied);
-	if (report->path != HOLDFAST__PATH_STATE__PATH_LOST) {
+	if (report->path != HOLDFAST__PATH_STATE__PATH_LOST || channel->renewal_only) {
 		channel->promotion_due = false;
 		return;
 	}

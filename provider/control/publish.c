@@ -184,6 +184,9 @@ static void signed_by_signer(void *context, int err, const char *reason,
 	HF_CHECK_MAGIC(batch, BATCH_MAGIC);
 	control->publishing_batches--;
 	note_presence(control, err);
+	/* Gateways must follow the key before they take this: ask for the links now. */
+	if (!err && memcmp(answer->signer_key.data, control->signer_key, HF_KEY_BYTES) != 0)
+		control->hello_due_ms = 0;
 	if (!err && answer->n_results != batch->count)
 		err = HF_EPROTO;
 	if (!err)

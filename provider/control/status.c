@@ -112,7 +112,7 @@ static void set_number(json_t *object, const char *key, uint64_t number)
 	json_object_set_new(object, key, json_integer((json_int_t)number));
 }
 
-static void set_time(json_t *object, const char *key, uint64_t at_ms)
+void hf_status_set_time(json_t *object, const char *key, uint64_t at_ms)
 {
 	time_t seconds = (time_t)(at_ms / 1000);
 	struct tm utc;
@@ -155,7 +155,7 @@ static void add_report(json_t *object, const struct hf_reg_report *report)
 					      ? (double)(report->age_ms + silent_ms) / 1000.0
 					      : 0.0));
 	set_number(object, "sessions", report->sessions);
-	set_time(object, "reported_at", report->reported_ms);
+	hf_status_set_time(object, "reported_at", report->reported_ms);
 	if (report->error)
 		set_text(object, "error", hf_err_name(-report->error));
 }
@@ -193,7 +193,7 @@ json_t *hf_status_volume_json(struct hf_control *control, const struct hf_reg_vo
 	json_object_set_new(object, "initiators", lines_json(v->initiators));
 	set_number(object, "attach_epoch", v->attach_epoch);
 	add_report(object, &placement.report);
-	set_time(object, "created_at", v->created_ms);
+	hf_status_set_time(object, "created_at", v->created_ms);
 	return object;
 }
 
@@ -212,6 +212,8 @@ static const char *gateway_state_text(enum hf_reg_gateway_state state)
 		return "claimed";
 	case HF_REG_GATEWAY_ACTIVE:
 		return "active";
+	case HF_REG_GATEWAY_REVOKED:
+		return "revoked";
 	default:
 		return "refused";
 	}
@@ -258,12 +260,18 @@ static void add_network(json_t *object, struct hf_control *control, const struct
 		set_text(object, "network_reason", channel->network_reason);
 }
 
+static int count_claimant(void *context, const struct hf_reg_claimant *claimant)
+{
+	*(uint64_t *)context += !claimant->rejected;
+	return 0;
+}
+
 json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_gateway *g)
 {
 	struct hf_channel *channel = hf_channel_find(control, g->id);
 	char id[HF_ID_TEXT_MAX], fingerprint[HF_FINGERPRINT_TEXT_MAX];
 	struct hf_reg_document head = {0};
-	uint64_t volumes = 0;
+	uint64_t volumes = 0, claimants = 0;
 	json_t *object = json_object();
 
 	/* Another process was granted a higher one. */
@@ -296,10 +304,14 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 		   channel ? channel->applied_incarnation : g->applied_incarnation);
 	set_number(object, "applied_generation",
 		   channel ? channel->applied_generation : g->applied_generation);
-	set_time(object, "last_seen", channel ? hf_control_wall_ms() : g->last_seen_ms);
+	hf_status_set_time(object, "last_seen", channel ? hf_control_wall_ms() : g->last_seen_ms);
 	add_network(object, control, g, channel);
 	if (channel)
 		add_channel(object, channel);
+	else if (hf_registry_claimant_visit(control->reg, g->id, count_claimant, &claimants) == 0 &&
+		 claimants > 0)
+		set_text(object, "problem",
+			 "two machines claim to be this gateway: holdfast gateway claimants");
 	return object;
 }
 

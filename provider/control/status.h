@@ -32,4 +32,7 @@ json_t *hf_status_volume_json(struct hf_control *control, const struct hf_reg_vo
 json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_gateway *gateway);
 json_t *hf_status_info_json(struct hf_control *control);
 
+/* A time since 1970 as people write it; null for 0. */
+void hf_status_set_time(json_t *object, const char *key, uint64_t at_ms);
+
 #endif

@@ -34,6 +34,7 @@ static int open_listeners(struct hf_control *control, struct hf_errmsg *message)
 		.certificate_length = control->certificate_length,
 		.authority = control->authority,
 		.authority_length = control->authority_length,
+		.allow_expired = true, /* to be renewed */
 	};
 	struct hf_tls *channel_tls = NULL, *activation_tls = NULL;
 	int err = hf_tls_create(&options, &channel_tls, message);
@@ -41,6 +42,7 @@ static int open_listeners(struct hf_control *control, struct hf_errmsg *message)
 	options.alpn = HF_ALPN_ACTIVATION;
 	options.authority = NULL;
 	options.authority_length = 0;
+	options.allow_expired = false;
 	if (!err)
 		err = hf_tls_create(&options, &activation_tls, message);
 	if (!err)
@@ -128,6 +130,16 @@ static int keep(struct hf_control *control, struct hf_errmsg *message)
 	return err;
 }
 
+void hf_trust_keep_signer_key(struct hf_control *control)
+{
+	struct hf_errmsg message;
+	char path[PATH_MAX];
+
+	path_of(control, "signer.pub", path);
+	if (hf_file_replace(path, control->signer_key, HF_KEY_BYTES, 0600, &message) != 0)
+		hf_error("%s", message.text); /* asked again at the next start */
+}
+
 static void certificate_answered(void *context, int err, const char *reason,
 				 const Holdfast__SignerAnswer *answer)
 {
@@ -149,13 +161,16 @@ static void certificate_answered(void *context, int err, const char *reason,
 		return;
 	}
 	control->trust_warned = false;
-	memcpy(control->signer_key, answer->signer_key.data, HF_KEY_BYTES);
+	if (!control->trusted)
+		memcpy(control->signer_key, answer->signer_key.data, HF_KEY_BYTES);
 	err = keep(control, &message);
 	if (!err && !control->stopping)
 		err = open_listeners(control, &message);
 	control->trusted = err == 0;
-	if (!err)
+	if (!err) {
+		hf_rotation_settle(control);
 		return;
+	}
 	/* Not to be mended by trying again; the supervisor and a person should see it. */
 	hf_error("%s", message.text);
 	control->failed = err;
@@ -218,6 +233,7 @@ int hf_trust_open(struct hf_control *control, struct hf_errmsg *message)
 	if (load_kept(control) == 0) {
 		err = open_listeners(control, message);
 		control->trusted = err == 0;
+		hf_rotation_settle(control);
 	}
 	/* Names in the configuration may have changed: a fresh certificate at each start. */
 	if (!err)

@@ -283,6 +283,12 @@ int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg 
 			       : 0;
 	case HOLDFAST__ADMIN_REQUEST__KIND_ACTION_SHOW:
 		return check_reference("action", request->action_show->action, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_REVOKE:
+		return check_reference("gateway", request->gateway_revoke->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_CLAIMANTS:
+		return check_reference("gateway", request->gateway_claimants->gateway, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_ACCEPT:
+		return check_reference("gateway", request->gateway_accept->gateway, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_CONFIRM:
 		return check_reference("gateway", request->confirm->gateway, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_ACTIVATE:

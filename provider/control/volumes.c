@@ -186,7 +186,17 @@ int hf_volume_create(struct hf_control *control, const char *who, struct hf_reg_
 	return finish(control, err, who, "volume create", volume, volume->gateway, message);
 }
 
-/* Free to be attached: detached and reported so; or failed, to be tried again where it is. */
+/* A gateway that was turned away for good reports nothing any more, and is told nothing. */
+static bool is_revoked(struct hf_control *control, uint64_t gateway)
+{
+	struct hf_reg_gateway row;
+
+	return hf_registry_gateway_get(control->reg, gateway, &row) == 0 &&
+	       row.state == HF_REG_GATEWAY_REVOKED;
+}
+
+/* Free to be attached: detached and reported so; failed, to be tried again where it is; or at a
+ * gateway that was revoked: the higher attach epoch fences what that one may still upload. */
 static int check_attachable(struct hf_control *control, const struct hf_reg_volume *volume,
 			    const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
 {
@@ -197,7 +207,8 @@ static int check_attachable(struct hf_control *control, const struct hf_reg_volu
 
 	if (err)
 		return err;
-	if (status == HF_STATUS_DETACHED)
+	if (status == HF_STATUS_DETACHED ||
+	    (placement.desired != HF_REG_DELETED && is_revoked(control, volume->gateway)))
 		return 0;
 	if (status == HF_STATUS_FAILED && placement.desired == HF_REG_ATTACHED &&
 	    gateway->id == volume->gateway)
@@ -222,6 +233,8 @@ int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_
 	err = check_attachable(control, volume, gateway, message);
 	if (!err && gateway->id != volume->gateway)
 		err = check_room(control, gateway->id, message);
+	if (!err && gateway->id != volume->gateway && is_revoked(control, volume->gateway))
+		err = hf_registry_placement_remove(control->reg, volume->id, volume->gateway);
 	volume->gateway = gateway->id;
 	volume->attach_epoch++;
 	if (!err)
@@ -332,10 +345,17 @@ int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_
 		return err;
 	if (!force)
 		err = check_unused(control, volume, message);
+	if (!err && is_revoked(control, volume->gateway))
+		err = hf_fail(message, HF_EBUSY,
+			      "its gateway was revoked; attach %s to another one, which deletes it",
+			      volume->name);
 	if (!err)
 		err = hf_registry_placement_visit(control->reg, volume->id, 0, collect, &all);
 	for (unsigned i = 0; !err && i < all.count; i++)
-		if (all.items[i].desired != HF_REG_DELETED)
+		if (is_revoked(control, all.items[i].gateway))
+			err = hf_registry_placement_remove(control->reg, volume->id,
+							   all.items[i].gateway);
+		else if (all.items[i].desired != HF_REG_DELETED)
 			err = place(control, volume->id, all.items[i].gateway, HF_REG_DELETED,
 				    all.items[i].attach_epoch);
 	err = finish(control, err, who, "volume delete", volume, volume->gateway, message);

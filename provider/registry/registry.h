@@ -51,6 +51,7 @@ enum hf_reg_gateway_state {
 	HF_REG_GATEWAY_CLAIMED = 2, /* its key was entered; waits for confirm */
 	HF_REG_GATEWAY_ACTIVE = 3,
 	HF_REG_GATEWAY_REFUSED = 4, /* by its owner, or its key ran out unconfirmed */
+	HF_REG_GATEWAY_REVOKED = 5, /* turned away for good */
 };
 
 struct hf_reg_gateway {
@@ -353,6 +354,64 @@ int hf_registry_work_visit(struct hf_registry *reg, hf_reg_work_visit visit, voi
 /* The holder has looked at everything up to `work->work`, and keeps what is not finished yet in
  * mind; a later holder starts from what is stored. HF_EFENCED as above. */
 int hf_registry_work_done(struct hf_registry *reg, const struct hf_reg_work *work);
+
+/* ---- Who a gateway is (identity.c) ---- */
+
+/* The desired state of every active gateway counts as changed, for example because it is to be
+ * signed with another key. */
+int hf_registry_gateway_bump_all(struct hf_registry *reg);
+
+/* Activations that were not issued run out now: their keys were made with another signer's. */
+int hf_registry_activation_void(struct hf_registry *reg);
+
+/* Turned away for good: the state becomes revoked, and every process closes its connections. */
+int hf_registry_gateway_revoke(struct hf_registry *reg, uint64_t id, const char *reason,
+			       uint64_t now_ms);
+
+/* Gateways that were barred since then: revoked, or with two claimants. Costs nothing when there
+ * are none. */
+int hf_registry_barred_visit(struct hf_registry *reg, uint64_t since_ms,
+			     int (*visit)(void *context, uint64_t gateway), void *context);
+
+/* The token that tells a gateway from a copy of its disk. Each Held brings a new one; the gateway
+ * shows the last that it kept. */
+#define HF_REG_TOKEN_SIZE 16u
+enum hf_reg_shown {
+	HF_REG_SHOWN_RIGHT, /* the last one, or the one before if the last may not have been kept */
+	HF_REG_SHOWN_OTHER, /* somebody else has gone on from a token that this one had */
+	HF_REG_SHOWN_CONTESTED, /* that was seen before, and nobody has decided yet */
+};
+int hf_registry_token_check(struct hf_registry *reg, uint64_t gateway, const uint8_t *token,
+			    size_t length, enum hf_reg_shown *shown);
+/* The next one, given with Held; goes into the transaction of its epoch. The one that was shown, or
+ * with `shown` NULL (a promotion) the last, stays good until hf_registry_token_kept. */
+int hf_registry_token_next(struct hf_registry *reg, uint64_t gateway, const uint8_t *shown,
+			   size_t length, const uint8_t next[HF_REG_TOKEN_SIZE]);
+/* The gateway has kept it: the one before is good no more. A holder's write: HF_EFENCED. */
+int hf_registry_token_kept(struct hf_registry *reg, uint64_t gateway, uint64_t epoch);
+
+#define HF_REG_CLAIMANTS_MAX 8u
+struct hf_reg_claimant {
+	uint64_t gateway;
+	uint64_t number; /* of the gateway, from 1 */
+	uint8_t token[HF_REG_TOKEN_SIZE];
+	size_t token_length; /* 0: it showed none */
+	uint8_t boot[16];    /* of its agent's run, when it was last seen */
+	char address[64];    /* when it was last seen */
+	char version[HF_REG_VERSION_MAX + 1];
+	bool rejected; /* another one was accepted */
+	uint64_t first_ms, last_ms;
+};
+/* Notes one more claimant, or that one was seen again, by its token; the gateway is contested from
+ * now on, and barred. HF_EACCES: it was rejected, and nothing changes. Beyond
+ * HF_REG_CLAIMANTS_MAX none is listed. */
+int hf_registry_claimant_note(struct hf_registry *reg, const struct hf_reg_claimant *claimant);
+/* By number. */
+int hf_registry_claimant_visit(struct hf_registry *reg, uint64_t gateway,
+			       int (*visit)(void *context, const struct hf_reg_claimant *claimant),
+			       void *context);
+/* This one is the gateway; the others are rejected. HF_ENOENT. */
+int hf_registry_claimant_accept(struct hf_registry *reg, uint64_t gateway, uint64_t number);
 
 /* Inserts, or replaces the one with the same number. HF_EEXIST: another has the identity key. */
 int hf_registry_activation_put(struct hf_registry *reg, const struct hf_reg_activation *activation);

@@ -82,6 +82,14 @@ static const char *const migrations[] = {
 	"CREATE TABLE processes (id {int} PRIMARY KEY, name TEXT NOT NULL, endpoint TEXT NOT NULL,"
 	" beat_ms {int} NOT NULL, held {int} NOT NULL, parked {int} NOT NULL,"
 	" capacity {int} NOT NULL, draining {int} NOT NULL){strict};",
+	"ALTER TABLE gateways ADD COLUMN barred_ms {int} NOT NULL DEFAULT 0;"
+	"CREATE INDEX gateways_barred ON gateways (barred_ms) WHERE barred_ms > 0;"
+	"CREATE TABLE ratchets (gateway {int} PRIMARY KEY REFERENCES gateways,"
+	" token {bytes} NOT NULL, previous {bytes} NOT NULL, contested {int} NOT NULL){strict};"
+	"CREATE TABLE claimants (gateway {int} NOT NULL REFERENCES gateways,"
+	" number {int} NOT NULL, token {bytes} NOT NULL, boot {bytes} NOT NULL,"
+	" address TEXT NOT NULL, version TEXT NOT NULL, rejected {int} NOT NULL,"
+	" first_ms {int} NOT NULL, last_ms {int} NOT NULL, PRIMARY KEY (gateway, number)){strict};",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

@@ -106,7 +106,14 @@ static void steal_authority_key(struct hf_sign_key *key)
 	assert_int_equal(hf_sign_key_file(path, key, NULL), 0);
 }
 
-/* The right authority, but the certificate's time is over. */
+static bool is_renewed(void *context)
+{
+	return ((struct test_gateway *)context)->renewals > 0;
+}
+
+/* Invariant 7: an expired certificate is good for one thing, the next certificate: no epoch, no
+ * subscription, no document. With that one the gateway is held again. One that is not valid yet is
+ * good for nothing. */
 static void test_expired_certificate(void **state)
 {
 	struct hf_sign_key authority;
@@ -115,13 +122,42 @@ static void test_expired_certificate(void **state)
 	steal_authority_key(&authority);
 	tg_drop(&gw);
 	gw.applies = 0;
-	tg_forge(&gw, &authority, time(NULL) - 7200, time(NULL) - 3600);
-	tg_connect(&gw);
-	expect_turned_away(&gw);
 	tg_forge(&gw, &authority, time(NULL) + 3600, time(NULL) + 7200);
 	tg_connect(&gw);
 	expect_turned_away(&gw);
-	tg_forge(&gw, &authority, time(NULL) - 3600, time(NULL) + 3600);
+	gw.incarnation = gw.generation = 0; /* it would need the document */
+	tg_forge(&gw, &authority, time(NULL) - 7200, time(NULL) - 3600);
+	tg_connect(&gw);
+	tg_wait_ended(&gw);
+	assert_int_equal(gw.renewals, 1);
+	assert_non_null(strstr(gw.retry_reason, "renewed"));
+	assert_int_equal(gw.epoch, 0);
+	assert_int_equal(gw.subscription, 0);
+	assert_int_equal(gw.applies, 0);
+	tg_drop(&gw);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
+	expect_provider_well();
+}
+
+/* A certificate of which two thirds of its life are over is renewed while its gateway is held. */
+static void test_certificate_is_renewed_in_time(void **state)
+{
+	struct hf_sign_key authority;
+
+	(void)state;
+	steal_authority_key(&authority);
+	tg_drop(&gw);
+	tg_forge(&gw, &authority, time(NULL) - 7300, time(NULL) + 3600);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
+	lab_until(&lab, is_renewed, &gw, "the next certificate");
+	assert_false(gw.ended);
+	tg_drop(&gw);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
+	lab_turn(&lab);
+	assert_int_equal(gw.renewals, 1);
 	expect_provider_well();
 }
 
@@ -256,6 +292,8 @@ static void test_newest_connection_holds(void **state)
 	memcpy(second.authority, gw.authority, sizeof gw.authority);
 	second.authority_length = gw.authority_length;
 	memcpy(second.signer_key, gw.signer_key, HF_KEY_BYTES);
+	memcpy(second.token, gw.token, sizeof gw.token);
+	second.token_length = gw.token_length;
 	second.last_epoch = 1000;
 	tg_connect(&second);
 	tg_wait_held(&second);
@@ -393,6 +431,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CHANNEL_TEST(test_foreign_authority),
 		CHANNEL_TEST(test_expired_certificate),
+		CHANNEL_TEST(test_certificate_is_renewed_in_time),
 		CHANNEL_TEST(test_unknown_gateway),
 		CHANNEL_TEST(test_other_name_than_certificate),
 		CHANNEL_TEST(test_wrong_handshakes),

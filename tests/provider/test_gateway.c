@@ -191,6 +191,25 @@ static void apply_delta(struct test_gateway *g, const Holdfast__Request *request
 	free(bytes);
 }
 
+/* Checked as a gateway does: signed by the pinned key, for this gateway. */
+static void take_certificate(struct test_gateway *g, const Holdfast__Signed *packet)
+{
+	struct hf_errmsg message = {""};
+	Holdfast__Rotation *rotation;
+	Holdfast__Change *change;
+
+	assert_int_equal(
+		hf_change_verify(g->signer_key, g->tenant, g->id, packet, &change, &message), 0);
+	rotation = holdfast__rotation__unpack(NULL, change->rotation.len, change->rotation.data);
+	assert_non_null(rotation);
+	assert_in_range(rotation->certificate.len, 1, sizeof g->certificate);
+	memcpy(g->certificate, rotation->certificate.data, rotation->certificate.len);
+	g->certificate_length = rotation->certificate.len;
+	g->renewals++;
+	holdfast__rotation__free_unpacked(rotation, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+}
+
 static void requested(struct test_gateway *g, const Holdfast__Request *request)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
@@ -215,6 +234,9 @@ static void requested(struct test_gateway *g, const Holdfast__Request *request)
 		break;
 	case HOLDFAST__REQUEST__KIND_FORGET:
 		g->forgotten = request->forget;
+		break;
+	case HOLDFAST__REQUEST__KIND_ROTATE:
+		take_certificate(g, request->rotate);
 		break;
 	default:
 		assert_int_equal(request->kind_case, HOLDFAST__REQUEST__KIND_SUBSCRIBE);
@@ -315,6 +337,10 @@ static void session_event(void *context, const struct hf_session_event *event)
 		break;
 	case HF_EVENT_HELD:
 		g->epoch = g->last_epoch = event->held->epoch;
+		g->token_length = event->held->token.len;
+		assert_true(g->token_length <= sizeof g->token);
+		if (g->token_length)
+			memcpy(g->token, event->held->token.data, g->token_length);
 		break;
 	case HF_EVENT_REQUEST:
 		requested(g, event->requested);
@@ -341,6 +367,7 @@ static void say_connect(struct test_gateway *g, int role)
 {
 	Holdfast__Connect connect = HOLDFAST__CONNECT__INIT;
 	Holdfast__Applied applied = HOLDFAST__APPLIED__INIT;
+	uint8_t key_id[HF_KEY_ID_BYTES];
 	uint8_t boot[16];
 	char version[] = "0.1.0";
 
@@ -350,6 +377,11 @@ static void say_connect(struct test_gateway *g, int role)
 	connect.boot.data = boot;
 	connect.boot.len = sizeof boot;
 	connect.capability = g->capability;
+	hf_sign_key_id(g->signer_key, key_id);
+	connect.signer_key.data = key_id;
+	connect.signer_key.len = sizeof key_id;
+	connect.token.data = g->token;
+	connect.token.len = g->token_length;
 	applied.incarnation = g->incarnation;
 	applied.generation = g->generation;
 	applied.hash.data = g->hash;

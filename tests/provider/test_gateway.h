@@ -39,6 +39,9 @@ struct test_gateway {
 
 	/* Management */
 	uint64_t epoch, last_epoch, subscription;
+	uint8_t token[16]; /* of the last Held */
+	size_t token_length;
+	unsigned renewals; /* certificates that came by Rotate */
 	uint64_t incarnation, generation; /* applied */
 	uint8_t hash[HF_HASH_BYTES];
 	Holdfast__Document *document; /* the last applied */
