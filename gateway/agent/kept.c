@@ -22,8 +22,8 @@ static const char *const names[] = {
 	[HF_KEPT_ACTIVATED] = "activated", [HF_KEPT_DOCUMENT] = "document",
 	[HF_KEPT_EPOCH] = "epoch",         [HF_KEPT_ACCESS] = "access",
 	[HF_KEPT_PLACES] = "places",       [HF_KEPT_NEWEST] = "newest",
-	[HF_KEPT_NETWORK] = "network",
-	[HF_KEPT_TOKEN] = "token",         [HF_KEPT_TIME] = "time",
+	[HF_KEPT_NETWORK] = "network",     [HF_KEPT_TOKEN] = "token",
+	[HF_KEPT_TIME] = "time",
 };
 
 static uint32_t checksum(const uint8_t *header, const uint8_t *body, size_t length)

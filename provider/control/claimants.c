@@ -19,7 +19,8 @@
 #define BARRED_AT_ONCE 256u
 #define REVOKED        "this gateway was revoked"
 #define REVOKED_MS     300000u
-#define CONTESTED_MS   500u /* to be noted as a claimant */
+#define CONTESTED_MS   500u   /* to be noted as a claimant */
+#define AGAIN_MS       30000u /* until somebody has decided */
 #define CONTESTED      "two machines claim to be this gateway; the provider's operator decides"
 
 /* ---- At a Connect ---- */
@@ -37,26 +38,36 @@ static int note_claimant(struct hf_channel *channel)
 	return hf_registry_claimant_note(channel->control->reg, &claimant);
 }
 
-int hf_claimants_check(struct hf_channel *channel, struct hf_errmsg *why)
+int hf_claimants_check(struct hf_channel *channel)
 {
 	enum hf_reg_shown shown;
-	char id[HF_ID_TEXT_MAX];
 	int err = hf_registry_token_check(channel->control->reg, channel->gateway, channel->token,
 					  channel->token_length, &shown);
 
-	if (err || shown == HF_REG_SHOWN_RIGHT)
-		return err;
+	channel->suspect = !err && shown != HF_REG_SHOWN_RIGHT;
+	return err;
+}
+
+bool hf_claimants_answered(struct hf_channel *channel, const struct hf_session_event *event)
+{
+	const char *reason = CONTESTED;
+	char id[HF_ID_TEXT_MAX];
+	int err;
+
+	if (!channel->suspect)
+		return false;
+	if (channel->link.ended || event->status != 0)
+		return true;
 	err = note_claimant(channel);
 	if (err == HF_EACCES)
-		return hf_fail(why, HF_EAUTH,
-			       "the provider's operator decided that another machine is this "
-			       "gateway; erase this one's state to activate it anew");
-	if (err)
-		return err;
-	if (shown == HF_REG_SHOWN_OTHER)
-		hf_error("%s: %s (seen at %s)", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
-			 CONTESTED, channel->address);
-	return hf_fail(why, HF_EAUTH, CONTESTED);
+		reason = "the provider's operator decided that another machine is this gateway; "
+			 "erase this one's state to activate it anew";
+	else if (err)
+		reason = "the registry does not answer";
+	hf_error("%s at %s: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
+		 channel->address, reason);
+	hf_session_retry(channel->link.session, AGAIN_MS, reason, "");
+	return true;
 }
 
 /* ---- Once a second ---- */

@@ -6,8 +6,11 @@
 #include "provider/control/channel.h"
 
 /* Is this the machine that last kept a token of this gateway? Within the transaction that grants.
- * HF_EAUTH with the reason that it is told: it is not, or another one may be, and it is noted. */
-int hf_claimants_check(struct hf_channel *channel, struct hf_errmsg *why);
+ * Else it is a suspect: parked and asked for a sign of life, because what it said may come from a
+ * run of the gateway that ended meanwhile. */
+int hf_claimants_check(struct hf_channel *channel);
+/* A suspect is alive: it is noted, and sent away with the reason. False: it is none. */
+bool hf_claimants_answered(struct hf_channel *channel, const struct hf_session_event *event);
 /* Once a second: ends the connections of those that were barred meanwhile, here or elsewhere. */
 void hf_claimants_tick(struct hf_control *control);
 

@@ -3,6 +3,7 @@
  * meanwhile follows as the newest, not as a history (invariant 4). That there is something new is
  * told by a hint or, once a second, found in the registry. Loop's thread. */
 #include "provider/control/channel.h"
+#include "provider/control/claimants.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -256,8 +257,8 @@ void hf_delivery_answered(struct hf_channel *channel, const struct hf_session_ev
 	/* It keeps the token before it answers anything. */
 	if (channel->token_unkept && event->status == 0)
 		channel->token_answered = true;
-	if (hf_actions_answered(channel, event) || hf_network_answered(channel, event) ||
-	    hf_rotation_answered(channel, event))
+	if (hf_claimants_answered(channel, event) || hf_actions_answered(channel, event) ||
+	    hf_network_answered(channel, event) || hf_rotation_answered(channel, event))
 		return;
 	if (event->request != channel->apply_request) {
 		if (event->request == channel->subscribe_request && event->status == HF_ETIMEDOUT &&

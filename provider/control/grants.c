@@ -20,9 +20,7 @@
 #define RETRY_REGISTRY_MS 5000u
 #define RETRY_BEATEN_MS   500u
 #define SETTLE_MS         3000u
-/* Until somebody decides which of two machines it is. */
-#define RETRY_CONTESTED_MS 30000u
-#define STANDBY_REPORT_MS  3600000u /* a standby reports when something changes */
+#define STANDBY_REPORT_MS 3600000u /* a standby reports when something changes */
 
 /* ---- Within the transaction ---- */
 
@@ -49,17 +47,13 @@ static int check_gateway(struct hf_channel *channel, struct hf_errmsg *why)
 
 static int give_token(struct hf_channel *channel)
 {
-	bool promoted = channel->wanted == HF_WANTED_PROMOTION;
-
 	if (!channel->signer_key_known)
 		return 0;
 	hf_random(channel->next_token, sizeof channel->next_token);
-	return hf_registry_token_next(channel->control->reg, channel->gateway,
-				      promoted ? NULL : channel->token, channel->token_length,
-				      channel->next_token);
+	return hf_registry_token_next(channel->control->reg, channel->gateway, channel->next_token);
 }
 
-/* HF_EACCES, HF_EAUTH, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's.
+/* HF_EACCES, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's.
  */
 static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 {
@@ -73,10 +67,11 @@ static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 		return 0;
 	/* What a standby showed is of before its other connection's last Held. */
 	if (channel->wanted == HF_WANTED_ACTIVE) {
-		err = hf_claimants_check(channel, why);
+		err = hf_claimants_check(channel);
 		if (err)
-			return err == HF_EAUTH ? err
-					       : hf_fail(why, err, "the registry does not answer");
+			return hf_fail(why, err, "the registry does not answer");
+		if (channel->suspect)
+			return 0;
 	}
 	if (channel->wanted == HF_WANTED_PROMOTION)
 		err = hf_registry_gateway_promote(reg, channel->gateway, channel->named_epoch,
@@ -100,7 +95,7 @@ static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 
 static bool is_gateways(int err)
 {
-	return err == HF_EACCES || err == HF_EAUTH || err == HF_EFENCED || err == HF_ERANGE;
+	return err == HF_EACCES || err == HF_EFENCED || err == HF_ERANGE;
 }
 
 /* ---- Afterwards ---- */
@@ -117,8 +112,6 @@ static void turn_away(struct hf_channel *channel, int err, const char *reason)
 	}
 	if (err == HF_EACCES)
 		wait_ms = RETRY_UNKNOWN_MS;
-	else if (err == HF_EAUTH)
-		wait_ms = RETRY_CONTESTED_MS;
 	else if (err == HF_EFENCED)
 		wait_ms = RETRY_BEATEN_MS;
 	hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id), reason);
@@ -170,7 +163,7 @@ static void park(struct hf_channel *channel)
 	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
 
 	if (hf_session_park(channel->link.session, hf_link_now_ms(&channel->link), &parked) == 0 &&
-	    channel->capability >= HF_CAPABILITY_STANDBY)
+	    (channel->suspect || channel->capability >= HF_CAPABILITY_STANDBY))
 		hf_delivery_subscribe(channel, STANDBY_REPORT_MS);
 }
 
@@ -194,6 +187,8 @@ static void finish(struct hf_channel *channel, int err, const char *reason)
 		turn_away(channel, err, reason);
 	else if (channel->renewal_only)
 		park_for_renewal(channel);
+	else if (channel->suspect)
+		park(channel);
 	else if (channel->wanted == HF_WANTED_PARKED)
 		park(channel);
 	else
@@ -311,7 +306,8 @@ void hf_grants_reported(struct hf_channel *channel, const Holdfast__Report *repo
 
 	if (report->applied)
 		hf_delivery_note_applied(channel, report->applied);
-	if (report->path != HOLDFAST__PATH_STATE__PATH_LOST || channel->renewal_only) {
+	if (report->path != HOLDFAST__PATH_STATE__PATH_LOST || channel->renewal_only ||
+	    channel->suspect) {
 		channel->promotion_due = false;
 		return;
 	}

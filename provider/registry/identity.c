@@ -51,9 +51,15 @@ int hf_registry_barred_visit(struct hf_registry *reg, uint64_t since_ms,
 
 /* ---- Tokens ---- */
 
+/* Every token that was given since one was known to be kept, and that one, may be the last that the
+ * gateway kept: it may have crashed at any moment, and what an earlier run of it said may be heard
+ * late. In the row they stand behind each other, the newest apart; a single byte at the end says
+ * that the gateway may have none. */
+#define CANDIDATES_MAX 8u
+
 struct ratchet {
-	uint8_t token[HF_REG_TOKEN_SIZE], previous[HF_REG_TOKEN_SIZE];
-	size_t token_length, previous_length; /* 0: none */
+	uint8_t token[HF_REG_TOKEN_SIZE], others[CANDIDATES_MAX * HF_REG_TOKEN_SIZE + 1];
+	size_t token_length, others_length;
 	bool contested;
 };
 
@@ -62,9 +68,16 @@ static int read_ratchet(void *context, struct hf_db_row *row)
 	struct ratchet *r = context;
 
 	hf_db_blob(row, r->token, sizeof r->token, &r->token_length);
-	hf_db_blob(row, r->previous, sizeof r->previous, &r->previous_length);
+	hf_db_blob(row, r->others, sizeof r->others, &r->others_length);
 	r->contested = hf_db_u64(row) != 0;
 	return 0;
+}
+
+static int get_ratchet(struct hf_registry *reg, uint64_t gateway, struct ratchet *r)
+{
+	return hf_db_one(reg->db, read_ratchet, r,
+			 "SELECT token, previous, contested FROM ratchets WHERE gateway = $1", "i",
+			 gateway);
 }
 
 static bool same(const uint8_t *a, size_t a_length, const uint8_t *b, size_t b_length)
@@ -72,13 +85,23 @@ static bool same(const uint8_t *a, size_t a_length, const uint8_t *b, size_t b_l
 	return a_length == b_length && (a_length == 0 || memcmp(a, b, a_length) == 0);
 }
 
+static bool is_candidate(const struct ratchet *r, const uint8_t *token, size_t length)
+{
+	if (same(token, length, r->token, r->token_length))
+		return true;
+	if (length == 0)
+		return r->others_length % HF_REG_TOKEN_SIZE == 1;
+	for (size_t at = 0; at + HF_REG_TOKEN_SIZE <= r->others_length; at += HF_REG_TOKEN_SIZE)
+		if (same(token, length, r->others + at, HF_REG_TOKEN_SIZE))
+			return true;
+	return false;
+}
+
 int hf_registry_token_check(struct hf_registry *reg, uint64_t gateway, const uint8_t *token,
 			    size_t length, enum hf_reg_shown *shown)
 {
 	struct ratchet r;
-	int err = hf_db_one(reg->db, read_ratchet, &r,
-			    "SELECT token, previous, contested FROM ratchets WHERE gateway = $1",
-			    "i", gateway);
+	int err = get_ratchet(reg, gateway, &r);
 
 	*shown = HF_REG_SHOWN_RIGHT;
 	if (err == HF_ENOENT)
@@ -87,26 +110,44 @@ int hf_registry_token_check(struct hf_registry *reg, uint64_t gateway, const uin
 		return err;
 	if (r.contested)
 		*shown = HF_REG_SHOWN_CONTESTED;
-	else if (!same(token, length, r.token, r.token_length) &&
-		 (r.previous_length == 0 || !same(token, length, r.previous, r.previous_length)))
+	else if (!is_candidate(&r, token, length))
 		*shown = HF_REG_SHOWN_OTHER;
 	return 0;
 }
 
-int hf_registry_token_next(struct hf_registry *reg, uint64_t gateway, const uint8_t *shown,
-			   size_t length, const uint8_t next[HF_REG_TOKEN_SIZE])
+/* The newest becomes one of the others; beyond the bound the oldest but one goes: the oldest is the
+ * one that was known to be kept. */
+static void push(struct ratchet *r)
 {
-	if (!shown)
-		return hf_db_run(reg->db, NULL, NULL,
-				 "INSERT INTO ratchets (gateway, token, previous, contested) "
-				 "VALUES ($1, $2, $3, 0) ON CONFLICT (gateway) DO UPDATE SET "
-				 "previous = ratchets.token, token = excluded.token",
-				 "ibb", gateway, next, (size_t)HF_REG_TOKEN_SIZE, next, (size_t)0);
+	size_t none = r->others_length % HF_REG_TOKEN_SIZE, tokens = r->others_length - none;
+
+	if (tokens == CANDIDATES_MAX * HF_REG_TOKEN_SIZE) {
+		memmove(r->others + HF_REG_TOKEN_SIZE, r->others + 2 * HF_REG_TOKEN_SIZE,
+			tokens - 2 * HF_REG_TOKEN_SIZE);
+		tokens -= HF_REG_TOKEN_SIZE;
+	}
+	memcpy(r->others + tokens, r->token, r->token_length);
+	tokens += r->token_length;
+	memset(r->others + tokens, 0, none);
+	r->others_length = tokens + none;
+}
+
+int hf_registry_token_next(struct hf_registry *reg, uint64_t gateway,
+			   const uint8_t next[HF_REG_TOKEN_SIZE])
+{
+	struct ratchet r = {.others_length = 1};
+	int err = get_ratchet(reg, gateway, &r);
+
+	if (err && err != HF_ENOENT)
+		return err;
+	if (!err)
+		push(&r);
 	return hf_db_run(reg->db, NULL, NULL,
 			 "INSERT INTO ratchets (gateway, token, previous, contested) "
 			 "VALUES ($1, $2, $3, 0) ON CONFLICT (gateway) DO UPDATE SET "
 			 "token = excluded.token, previous = excluded.previous",
-			 "ibb", gateway, next, (size_t)HF_REG_TOKEN_SIZE, shown, length);
+			 "ibb", gateway, next, (size_t)HF_REG_TOKEN_SIZE, r.others,
+			 r.others_length);
 }
 
 int hf_registry_token_kept(struct hf_registry *reg, uint64_t gateway, uint64_t epoch)

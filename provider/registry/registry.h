@@ -377,17 +377,18 @@ int hf_registry_barred_visit(struct hf_registry *reg, uint64_t since_ms,
  * shows the last that it kept. */
 #define HF_REG_TOKEN_SIZE 16u
 enum hf_reg_shown {
-	HF_REG_SHOWN_RIGHT, /* the last one, or the one before if the last may not have been kept */
-	HF_REG_SHOWN_OTHER, /* somebody else has gone on from a token that this one had */
+	HF_REG_SHOWN_RIGHT,     /* the last that was known to be kept, or one given since */
+	HF_REG_SHOWN_OTHER,     /* somebody else has gone on from a token that this one had */
 	HF_REG_SHOWN_CONTESTED, /* that was seen before, and nobody has decided yet */
 };
 int hf_registry_token_check(struct hf_registry *reg, uint64_t gateway, const uint8_t *token,
 			    size_t length, enum hf_reg_shown *shown);
-/* The next one, given with Held; goes into the transaction of its epoch. The one that was shown, or
- * with `shown` NULL (a promotion) the last, stays good until hf_registry_token_kept. */
-int hf_registry_token_next(struct hf_registry *reg, uint64_t gateway, const uint8_t *shown,
-			   size_t length, const uint8_t next[HF_REG_TOKEN_SIZE]);
-/* The gateway has kept it: the one before is good no more. A holder's write: HF_EFENCED. */
+/* The next one, given with Held; goes into the transaction of its epoch. Those that were right stay
+ * so until hf_registry_token_kept. */
+int hf_registry_token_next(struct hf_registry *reg, uint64_t gateway,
+			   const uint8_t next[HF_REG_TOKEN_SIZE]);
+/* The gateway has kept the one that it was given with this epoch: no other is right any more. A
+ * holder's write: HF_EFENCED. */
 int hf_registry_token_kept(struct hf_registry *reg, uint64_t gateway, uint64_t epoch);
 
 #define HF_REG_CLAIMANTS_MAX 8u

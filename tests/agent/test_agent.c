@@ -504,7 +504,7 @@ static void test_requests_that_are_not_served(void **state)
 	request.rotate = &packet;
 	number = fake_provider_ask(&f->provider, &request);
 	RUN_UNTIL(&f->loop, f->provider.answered == number);
-	assert_int_equal(f->provider.answer_error, HF_EUNSUPPORTED);
+	assert_int_equal(f->provider.answer_error, HF_EAUTH);
 	request.kind_case = HOLDFAST__REQUEST__KIND_ACT; /* an empty change */
 	request.act = &packet;
 	number = fake_provider_ask(&f->provider, &request);

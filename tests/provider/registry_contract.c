@@ -537,172 +537,6 @@ static int stop_at_first(void *context, const struct hf_reg_gateway *gateway)
 	return 17;
 }
 
-/* ---- Who a gateway is ---- */
-
-static const uint8_t token_a[HF_REG_TOKEN_SIZE] = {1}, token_b[HF_REG_TOKEN_SIZE] = {2},
-		     token_c[HF_REG_TOKEN_SIZE] = {3};
-
-static enum hf_reg_shown shown(const uint8_t *token, size_t length)
-{
-	enum hf_reg_shown answer;
-
-	assert_int_equal(hf_registry_token_check(reg, 1, token, length, &answer), 0);
-	return answer;
-}
-
-/* The last token is right; the one before only until the last is known to be kept; any other shows
- * that somebody else went on from a token that this one had. */
-static void test_tokens_tell_a_copy(void **state)
-{
-	uint64_t epoch;
-
-	(void)state;
-	insert_gateway(1, "a");
-	assert_int_equal(shown(NULL, 0), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(hf_registry_gateway_grant(reg, 1, 0, 5, "1", &epoch), 0);
-	assert_int_equal(hf_registry_token_next(reg, 1, token_a, 0, token_a), 0);
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(hf_registry_token_kept(reg, 1, epoch), 0);
-	assert_int_equal(shown(NULL, 0), HF_REG_SHOWN_OTHER);
-	assert_int_equal(hf_registry_token_next(reg, 1, token_a, 16, token_b), 0);
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(shown(token_b, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(hf_registry_token_kept(reg, 1, epoch - 1), HF_EFENCED);
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(hf_registry_token_kept(reg, 1, epoch), 0);
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_OTHER);
-	assert_int_equal(shown(token_c, 16), HF_REG_SHOWN_OTHER);
-	/* A promotion: the last one stays good. */
-	assert_int_equal(hf_registry_token_next(reg, 1, NULL, 0, token_c), 0);
-	assert_int_equal(shown(token_b, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(shown(token_c, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_OTHER);
-}
-
-static int note(const uint8_t *token, size_t length, uint64_t now_ms)
-{
-	struct hf_reg_claimant claimant = {.gateway = 1, .token_length = length, .last_ms = now_ms};
-
-	if (length)
-		memcpy(claimant.token, token, length);
-	snprintf(claimant.address, sizeof claimant.address, "192.0.2.%u", (unsigned)now_ms % 250);
-	return hf_registry_claimant_note(reg, &claimant);
-}
-
-struct listed {
-	unsigned count, rejected;
-	uint64_t numbers[HF_REG_CLAIMANTS_MAX], last_ms[HF_REG_CLAIMANTS_MAX];
-};
-
-static int list_claimant(void *context, const struct hf_reg_claimant *claimant)
-{
-	struct listed *listed = context;
-
-	listed->numbers[listed->count] = claimant->number;
-	listed->last_ms[listed->count++] = claimant->last_ms;
-	listed->rejected += claimant->rejected;
-	return 0;
-}
-
-static int count_id(void *context, uint64_t gateway)
-{
-	assert_int_equal(gateway, 1);
-	++*(unsigned *)context;
-	return 0;
-}
-
-static unsigned barred_since(uint64_t since_ms)
-{
-	unsigned count = 0;
-
-	assert_int_equal(hf_registry_barred_visit(reg, since_ms, count_id, &count), 0);
-	return count;
-}
-
-/* Claimants are told apart by their tokens and bar the gateway until one is accepted; the others
- * stay rejected. */
-static void test_claimants_until_one_is_accepted(void **state)
-{
-	struct listed listed = {0};
-
-	(void)state;
-	insert_gateway(1, "a");
-	insert_gateway(2, "b");
-	assert_int_equal(hf_registry_token_next(reg, 1, token_a, 0, token_a), 0);
-	assert_int_equal(barred_since(1), 0);
-	assert_int_equal(note(token_b, 16, 100), 0);
-	assert_int_equal(barred_since(101), 0);
-	assert_int_equal(barred_since(100), 1);
-	assert_int_equal(note(token_a, 16, 200), 0);
-	assert_int_equal(note(token_b, 16, 300), 0); /* seen again */
-	assert_int_equal(note(NULL, 0, 400), 0);
-	assert_int_equal(barred_since(101), 0); /* barred once */
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_CONTESTED);
-	assert_int_equal(hf_registry_claimant_visit(reg, 1, list_claimant, &listed), 0);
-	assert_int_equal(listed.count, 3);
-	assert_int_equal(listed.last_ms[0], 300);
-	assert_int_equal(hf_registry_claimant_accept(reg, 1, 9), HF_ENOENT);
-	assert_int_equal(hf_registry_claimant_accept(reg, 1, listed.numbers[0]), 0);
-	assert_int_equal(shown(token_b, 16), HF_REG_SHOWN_RIGHT);
-	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_OTHER);
-	assert_int_equal(barred_since(1), 0);
-	assert_int_equal(note(token_a, 16, 500), HF_EACCES);
-	assert_int_equal(shown(token_b, 16), HF_REG_SHOWN_RIGHT);
-	listed = (struct listed){0};
-	assert_int_equal(hf_registry_claimant_visit(reg, 1, list_claimant, &listed), 0);
-	assert_int_equal(listed.count, 2);
-	assert_int_equal(listed.rejected, 2);
-	for (uint8_t i = 10; i < 30; i++) {
-		uint8_t other[HF_REG_TOKEN_SIZE] = {i};
-
-		assert_int_equal(note(other, 16, 600), 0); /* bounded, and contested all the same */
-	}
-	assert_int_equal(shown(token_b, 16), HF_REG_SHOWN_CONTESTED);
-}
-
-/* A revoked gateway is found by every process, has nothing signed, and is not active any more. */
-static void test_revocation_bars(void **state)
-{
-	struct hf_reg_gateway g;
-	uint64_t generation;
-	unsigned count = 0;
-
-	(void)state;
-	insert_gateway(1, "a");
-	assert_int_equal(hf_registry_gateway_bump(reg, 1, &generation), 0);
-	assert_int_equal(hf_registry_gateway_revoke(reg, 1, "stolen", 700), 0);
-	assert_int_equal(hf_registry_gateway_revoke(reg, 7, "", 700), HF_ENOENT);
-	assert_int_equal(barred_since(700), 1);
-	assert_int_equal(barred_since(701), 0);
-	assert_int_equal(hf_registry_gateway_get(reg, 1, &g), 0);
-	assert_int_equal(g.state, HF_REG_GATEWAY_REVOKED);
-	assert_string_equal(g.reason, "stolen");
-	assert_int_equal(hf_registry_gateway_unsigned(reg, stop_at_first, &count), 0);
-	assert_int_equal(count, 0);
-}
-
-/* Every active gateway that was ever changed is to be signed anew, and no other. */
-static void test_all_are_to_be_signed_anew(void **state)
-{
-	struct hf_reg_gateway g;
-	uint64_t generation;
-
-	(void)state;
-	insert_gateway(1, "a");
-	insert_gateway(2, "b");
-	insert_gateway(3, "c");
-	assert_int_equal(hf_registry_gateway_bump(reg, 1, &generation), 0);
-	assert_int_equal(hf_registry_gateway_bump(reg, 2, &generation), 0);
-	assert_int_equal(hf_registry_gateway_revoke(reg, 2, "", 1), 0);
-	assert_int_equal(hf_registry_gateway_bump_all(reg), 0);
-	assert_int_equal(hf_registry_gateway_get(reg, 1, &g), 0);
-	assert_int_equal(g.generation, 2);
-	assert_int_equal(hf_registry_gateway_get(reg, 2, &g), 0);
-	assert_int_equal(g.generation, 1);
-	assert_int_equal(hf_registry_gateway_get(reg, 3, &g), 0);
-	assert_int_equal(g.generation, 0);
-}
-
 static void test_visits_can_end(void **state)
 {
 	unsigned count = 0;
@@ -746,10 +580,6 @@ int registry_contract_run(const struct registry_implementation *implementation)
 		CONTRACT_TEST(test_activation_purge),
 		CONTRACT_TEST(test_volume_life),
 		CONTRACT_TEST(test_placements),
-		CONTRACT_TEST(test_tokens_tell_a_copy),
-		CONTRACT_TEST(test_claimants_until_one_is_accepted),
-		CONTRACT_TEST(test_revocation_bars),
-		CONTRACT_TEST(test_all_are_to_be_signed_anew),
 		CONTRACT_TEST(test_visits_can_end),
 		CONTRACT_TEST(test_audit),
 		CONTRACT_TEST(test_action_life),
@@ -764,5 +594,6 @@ int registry_contract_run(const struct registry_implementation *implementation)
 	return registry_contract_alerts(implementation) +
 	       registry_contract_processes(implementation) +
 	       registry_contract_holders(implementation) +
+	       registry_contract_identity(implementation) +
 	       cmocka_run_group_tests_name(implementation->name, tests, NULL, NULL);
 }

@@ -22,5 +22,7 @@ int registry_contract_run(const struct registry_implementation *implementation);
 int registry_contract_processes(const struct registry_implementation *implementation);
 /* Part of it, in a file of its own: what holders of connections need. */
 int registry_contract_holders(const struct registry_implementation *implementation);
+/* Part of it, in a file of its own: who a gateway is. */
+int registry_contract_identity(const struct registry_implementation *implementation);
 
 #endif

@@ -191,25 +191,6 @@ static void apply_delta(struct test_gateway *g, const Holdfast__Request *request
 	free(bytes);
 }
 
-/* Checked as a gateway does: signed by the pinned key, for this gateway. */
-static void take_certificate(struct test_gateway *g, const Holdfast__Signed *packet)
-{
-	struct hf_errmsg message = {""};
-	Holdfast__Rotation *rotation;
-	Holdfast__Change *change;
-
-	assert_int_equal(
-		hf_change_verify(g->signer_key, g->tenant, g->id, packet, &change, &message), 0);
-	rotation = holdfast__rotation__unpack(NULL, change->rotation.len, change->rotation.data);
-	assert_non_null(rotation);
-	assert_in_range(rotation->certificate.len, 1, sizeof g->certificate);
-	memcpy(g->certificate, rotation->certificate.data, rotation->certificate.len);
-	g->certificate_length = rotation->certificate.len;
-	g->renewals++;
-	holdfast__rotation__free_unpacked(rotation, NULL);
-	holdfast__change__free_unpacked(change, NULL);
-}
-
 static void requested(struct test_gateway *g, const Holdfast__Request *request)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
@@ -236,7 +217,7 @@ static void requested(struct test_gateway *g, const Holdfast__Request *request)
 		g->forgotten = request->forget;
 		break;
 	case HOLDFAST__REQUEST__KIND_ROTATE:
-		take_certificate(g, request->rotate);
+		tg_take_certificate(g, request->rotate);
 		break;
 	default:
 		assert_int_equal(request->kind_case, HOLDFAST__REQUEST__KIND_SUBSCRIBE);
@@ -336,11 +317,7 @@ static void session_event(void *context, const struct hf_session_event *event)
 		issued(g, event->issued);
 		break;
 	case HF_EVENT_HELD:
-		g->epoch = g->last_epoch = event->held->epoch;
-		g->token_length = event->held->token.len;
-		assert_true(g->token_length <= sizeof g->token);
-		if (g->token_length)
-			memcpy(g->token, event->held->token.data, g->token_length);
+		tg_held(g, event->held);
 		break;
 	case HF_EVENT_REQUEST:
 		requested(g, event->requested);

@@ -41,7 +41,7 @@ struct test_gateway {
 	uint64_t epoch, last_epoch, subscription;
 	uint8_t token[16]; /* of the last Held */
 	size_t token_length;
-	unsigned renewals; /* certificates that came by Rotate */
+	unsigned renewals;                /* certificates that came by Rotate */
 	uint64_t incarnation, generation; /* applied */
 	uint8_t hash[HF_HASH_BYTES];
 	Holdfast__Document *document; /* the last applied */
@@ -93,6 +93,10 @@ void tg_report_path(struct test_gateway *gateway, int path, uint64_t epoch);
 /* Within a request: answers it; takes the action in it. */
 void tg_answer(struct test_gateway *gateway, Holdfast__Answer *message,
 	       const Holdfast__Request *request);
+/* Of Held: its epoch and token. */
+void tg_held(struct test_gateway *g, const Holdfast__Held *held);
+/* Of Rotate: the next certificate, checked as a gateway does. */
+void tg_take_certificate(struct test_gateway *g, const Holdfast__Signed *packet);
 void tg_act(struct test_gateway *gateway, const Holdfast__Request *request);
 void tg_confirmed(struct test_gateway *gateway, const Holdfast__Request *request);
 /* Sends a report now. */

@@ -1,5 +1,5 @@
-/* The test gateway's one-shot actions: what it did, counted, and what it answers (test_gateway.h).
- */
+/* The test gateway's one-shot actions: what it did, counted, and what it answers; its token and
+ * certificate (test_gateway.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,4 +109,32 @@ void tg_confirmed(struct test_gateway *g, const Holdfast__Request *request)
 	holdfast__change__free_unpacked(change, NULL);
 	g->confirmations++;
 	g->network_state = HOLDFAST__NETWORK_STATE__NETWORK_CONFIRMED;
+}
+
+/* Checked as a gateway does: signed by the pinned key, for this gateway. */
+void tg_take_certificate(struct test_gateway *g, const Holdfast__Signed *packet)
+{
+	struct hf_errmsg message = {""};
+	Holdfast__Rotation *rotation;
+	Holdfast__Change *change;
+
+	assert_int_equal(
+		hf_change_verify(g->signer_key, g->tenant, g->id, packet, &change, &message), 0);
+	rotation = holdfast__rotation__unpack(NULL, change->rotation.len, change->rotation.data);
+	assert_non_null(rotation);
+	assert_in_range(rotation->certificate.len, 1, sizeof g->certificate);
+	memcpy(g->certificate, rotation->certificate.data, rotation->certificate.len);
+	g->certificate_length = rotation->certificate.len;
+	g->renewals++;
+	holdfast__rotation__free_unpacked(rotation, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+}
+
+void tg_held(struct test_gateway *g, const Holdfast__Held *held)
+{
+	g->epoch = g->last_epoch = held->epoch;
+	g->token_length = held->token.len;
+	assert_true(g->token_length <= sizeof g->token);
+	if (g->token_length)
+		memcpy(g->token, held->token.data, g->token_length);
 }

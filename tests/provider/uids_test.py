@@ -116,7 +116,9 @@ def main():
         check_files(layout)
         check_memory(processes[0].pid)
         check_sockets(layout)
+        before = json.loads(command(layout, "info").stdout)["signer_fingerprint"]
         assert command(layout, "signer", "rotate").returncode == 0  # root may
+        wait_until("the new key", lambda: json.loads(command(layout, "info").stdout)["signer_fingerprint"] != before)
         for process in reversed(processes):
             process.terminate()
             assert process.wait(20) == 0
