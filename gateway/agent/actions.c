@@ -356,9 +356,27 @@ int hf_actions_act(struct hf_actions *actions, const Holdfast__Signed *packet,
 	return err;
 }
 
+static uint64_t newest_known(const struct hf_actions *actions)
+{
+	uint64_t newest = 0;
+
+	hf_list_for_each (at, &hf_journal_table(actions->journal)->actions) {
+		const struct hf_journal_action *action =
+			hf_container_of(at, struct hf_journal_action, link);
+
+		if (action->action > newest)
+			newest = action->action;
+	}
+	return newest;
+}
+
 int hf_actions_forget(struct hf_actions *actions, uint64_t number, struct hf_errmsg *message)
 {
 	HF_CHECK_MAGIC(actions, HF_ACTIONS_MAGIC);
+	/* No signature says so: nothing that was never begun here is forgotten, or whoever held the
+	 * connection once could have every later action refused for good. */
+	if (number > newest_known(actions))
+		number = newest_known(actions);
 	/* One under way is not the provider's to forget, whatever it says. */
 	if (actions->running && number >= actions->running)
 		number = actions->running - 1;

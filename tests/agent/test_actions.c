@@ -148,6 +148,24 @@ static void test_forgotten_is_not_done_again(void **state)
 	assert_int_equal(child->gateway.tgtd_restarts, 1);
 }
 
+/* Invariant 7: `forget` is not signed, so it does nothing to actions that are still to come. */
+static void test_what_is_to_come_is_not_forgotten(void **state)
+{
+	struct agent_child *child = *state;
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+
+	request.kind_case = HOLDFAST__REQUEST__KIND_FORGET;
+	request.forget = UINT64_MAX;
+	assert_int_equal(agent_child_answer(child, fake_provider_ask(&child->provider, &request)),
+			 0);
+	assert_int_equal(act(child, 1, KIND(RESTART_TARGET)), 0);
+	assert_int_equal(agent_child_answer(child, fake_provider_ask(&child->provider, &request)),
+			 0);
+	assert_int_equal(act(child, 1, KIND(RESTART_TARGET)), HF_ESTALE);
+	assert_int_equal(act(child, 2, KIND(RESTART_TARGET)), 0);
+	assert_int_equal(child->gateway.tgtd_restarts, 2);
+}
+
 static void test_what_is_not_served_is_refused_for_good(void **state)
 {
 	static const Holdfast__ActionKind kinds[] = {KIND(SNAPSHOT), KIND(UPDATE), 99};
@@ -319,6 +337,7 @@ int main(void)
 		CASE(test_replayed_reordered_and_forged),
 		CASE(test_too_late_is_never_begun),
 		CASE(test_forgotten_is_not_done_again),
+		CASE(test_what_is_to_come_is_not_forgotten),
 		CASE(test_what_is_not_served_is_refused_for_good),
 		CASE(test_a_diagnosis_tells),
 		CASE(test_a_dry_run_takes_no_step),
