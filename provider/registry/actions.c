@@ -218,7 +218,11 @@ int hf_registry_action_sent(struct hf_registry *reg, uint64_t number, uint64_t g
 
 int hf_registry_action_unsign(struct hf_registry *reg, uint64_t number)
 {
-	return hf_db_change(reg->db, "UPDATE actions SET state = 1 WHERE number = $1 AND state = 2",
+	/* Those behind it too: signed before it, they would come with a sequence that is past. */
+	return hf_db_change(reg->db,
+			    "UPDATE actions SET state = 1 WHERE number >= $1 AND state = 2 AND "
+			    "gateway = (SELECT gateway FROM actions WHERE number = $1 AND "
+			    "state = 2)",
 			    "i", number);
 }
 

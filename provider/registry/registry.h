@@ -512,7 +512,7 @@ int hf_registry_action_next(struct hf_registry *reg, uint64_t gateway,
 int hf_registry_action_sent(struct hf_registry *reg, uint64_t number, uint64_t gateway,
 			    uint64_t epoch);
 /* The gateway does not take its signature (the signer's key is another one by now): to be signed
- * anew. HF_ENOENT: it has ended. */
+ * anew, with those of the gateway that follow it. HF_ENOENT: it has ended. */
 int hf_registry_action_unsign(struct hf_registry *reg, uint64_t number);
 /* What became of it, from outcome, error, reason, report and forgotten; with `epoch` not 0 a
  * holder's write. HF_ENOENT: it had ended already. */

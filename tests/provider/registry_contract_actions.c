@@ -123,6 +123,35 @@ void test_actions_keep_their_order(void **state)
 	assert_true(a.number == second);
 }
 
+/* What is signed anew gets a higher sequence than what was signed behind it meanwhile, which the
+ * gateway would refuse then as past. */
+void test_actions_are_signed_anew_in_their_order(void **state)
+{
+	uint64_t ended, first, second, other;
+	struct hf_reg_action a;
+
+	(void)state;
+	insert_gateway(1, "a");
+	insert_gateway(2, "b");
+	ended = add_action(1, 0, 40);
+	first = add_action(1, 0, 50);
+	other = add_action(2, 0, 60);
+	second = add_action(1, 0, 70);
+	assert_int_equal(hf_registry_action_signed(reg, ended, (const uint8_t *)"e", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, first, (const uint8_t *)"f", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, other, (const uint8_t *)"o", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, second, (const uint8_t *)"s", 1), 0);
+	end_action(0, ended, 1, 0);
+	assert_int_equal(hf_registry_action_unsign(reg, ended), HF_ENOENT);
+	assert_int_equal(hf_registry_action_unsign(reg, first), 0);
+	assert_int_equal(hf_registry_action_get(reg, second, &a), 0);
+	assert_int_equal(a.state, HF_REG_ACTION_REQUESTED);
+	hf_reg_action_free(&a);
+	assert_int_equal(hf_registry_action_get(reg, other, &a), 0);
+	assert_int_equal(a.state, HF_REG_ACTION_READY);
+	hf_reg_action_free(&a);
+}
+
 void test_actions_expire_only_unsent(void **state)
 {
 	uint64_t early, late, sent, epoch;
