@@ -80,10 +80,12 @@ static void send_next(struct hf_channel *channel)
 	hf_reg_action_free(&action);
 }
 
+/* A gateway's text may hold anything, and a database refuses what is not UTF-8; what is kept is
+ * printable ASCII. */
 static void clean_text(char *text)
 {
 	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
+		if (*c < ' ' || *c > '~')
 			*c = '?';
 }
 

@@ -178,7 +178,7 @@ static void test_unknown_is_told_as_unknown(void **state)
 	lab_wait_answer(&lab, &answer);
 	assert_int_equal(answer.err, HF_EUNKNOWN);
 	assert_string_equal(lab_text(&answer, "state"), "unknown");
-	assert_string_equal(lab_text(&answer, "reason"), "who?knows");
+	assert_string_equal(lab_text(&answer, "reason"), "who??knows");
 	lab_forget(&answer);
 }
 

@@ -57,7 +57,7 @@ void tg_act(struct test_gateway *g, const Holdfast__Request *request)
 	Holdfast__Change *change = NULL;
 	struct hf_errmsg why = {""};
 	Holdfast__Action *action;
-	char unknown[] = "who\nknows", refusal[] = "not known here";
+	char unknown[] = "who\n\xffknows", refusal[] = "not known here";
 	uint8_t report[256], bytes[512];
 
 	assert_int_equal(
