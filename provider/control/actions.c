@@ -39,6 +39,9 @@ int hf_action_request(struct hf_control *control, const char *who,
 	if (err == HF_EBUSY)
 		return hf_fail(message, err, "%u actions of gateway %s have not ended",
 			       HF_REG_ACTIONS_OPEN_MAX, gateway->name);
+	if (err == HF_EUNKNOWN)
+		return hf_fail(message, err, "%.200s; look at the actions of the gateway",
+			       hf_registry_why(control->reg));
 	if (err)
 		return hf_fail(message, err, "nothing was requested: %.200s",
 			       hf_registry_why(control->reg));

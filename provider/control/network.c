@@ -49,6 +49,9 @@ int hf_network_set(struct hf_control *control, const char *who, struct hf_reg_ga
 					 network.proxy);
 		err = hf_registry_end(control->reg, err);
 	}
+	if (err == HF_EUNKNOWN)
+		return hf_fail(message, err, "%.200s; look at the gateway",
+			       hf_registry_why(control->reg));
 	if (err)
 		return hf_fail(message, err, "nothing was changed: %.200s",
 			       hf_registry_why(control->reg));
