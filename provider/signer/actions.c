@@ -46,6 +46,9 @@ static int sign(struct hf_signer *signer, Holdfast__SignerLedger *ledger,
 	if (ledger->tenant != order->tenant)
 		return hf_fail(&result->reason, HF_EAUTH, "sgw-%016" PRIx64 " is another tenant's",
 			       order->gateway);
+	if (ledger->revoked)
+		return hf_fail(&result->reason, HF_EACCES, "sgw-%016" PRIx64 " was revoked",
+			       order->gateway);
 	change.tenant = order->tenant;
 	change.gateway = order->gateway;
 	change.sequence = ++ledger->sequence;

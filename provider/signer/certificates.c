@@ -35,7 +35,7 @@ static int check_approval(struct hf_signer *signer, const Holdfast__SignerCertif
 	memcpy(keys.signer, signer->sign_key.public_key, HF_KEY_BYTES);
 	hf_activation_hash(order->number.data, &keys, hash);
 	return hf_ledger_use_approval(signer->ledger, order->number.data, hash, order->gateway,
-				      reason);
+				      time(NULL), reason);
 }
 
 /* The first certificate binds a gateway's number to its keys; later ones must name the same. */

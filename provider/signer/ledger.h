@@ -57,6 +57,6 @@ int hf_ledger_approve(struct hf_ledger *ledger, const uint8_t number[HF_ACTIVATI
 int hf_ledger_use_approval(struct hf_ledger *ledger,
 			   const uint8_t number[HF_ACTIVATION_NUMBER_BYTES],
 			   const uint8_t hash[HF_ACTIVATION_HASH_BYTES], uint64_t gateway,
-			   struct hf_errmsg *message);
+			   int64_t now_s, struct hf_errmsg *message);
 
 #endif

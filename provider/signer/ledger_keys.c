@@ -87,6 +87,12 @@ int hf_ledger_rotation_add(struct hf_ledger *ledger, const struct hf_ledger_rota
 
 /* ---- Approvals ---- */
 
+/* An unused approval from before is none any more, also while its row is still there. */
+static int64_t oldest_s(int64_t now_s)
+{
+	return now_s - (int64_t)HF_APPROVAL_DAYS * 86400;
+}
+
 int hf_ledger_approve(struct hf_ledger *ledger, const uint8_t number[HF_ACTIVATION_NUMBER_BYTES],
 		      const uint8_t hash[HF_ACTIVATION_HASH_BYTES], int64_t now_s,
 		      struct hf_errmsg *message)
@@ -97,7 +103,7 @@ int hf_ledger_approve(struct hf_ledger *ledger, const uint8_t number[HF_ACTIVATI
 
 	if (err)
 		return err;
-	sqlite3_bind_int64(stmt, 1, now_s - (int64_t)HF_APPROVAL_DAYS * 86400);
+	sqlite3_bind_int64(stmt, 1, oldest_s(now_s));
 	err = finish(ledger, stmt, message);
 	if (err)
 		return err;
@@ -117,12 +123,12 @@ int hf_ledger_approve(struct hf_ledger *ledger, const uint8_t number[HF_ACTIVATI
 int hf_ledger_use_approval(struct hf_ledger *ledger,
 			   const uint8_t number[HF_ACTIVATION_NUMBER_BYTES],
 			   const uint8_t hash[HF_ACTIVATION_HASH_BYTES], uint64_t gateway,
-			   struct hf_errmsg *message)
+			   int64_t now_s, struct hf_errmsg *message)
 {
 	sqlite3_stmt *stmt;
 	int err = start(ledger,
 			"UPDATE approvals SET gateway = ?3 WHERE number = ?1 AND hash = ?2 "
-			"AND gateway IN (0, ?3)",
+			"AND (gateway = ?3 OR (gateway = 0 AND at_s >= ?4))",
 			&stmt, message);
 
 	HF_ASSERT(ledger->in_transaction);
@@ -131,6 +137,7 @@ int hf_ledger_use_approval(struct hf_ledger *ledger,
 	bind_bytes(stmt, 1, number, HF_ACTIVATION_NUMBER_BYTES);
 	bind_bytes(stmt, 2, hash, HF_ACTIVATION_HASH_BYTES);
 	sqlite3_bind_int64(stmt, 3, (sqlite3_int64)gateway);
+	sqlite3_bind_int64(stmt, 4, oldest_s(now_s));
 	err = finish(ledger, stmt, message);
 	if (err)
 		return err;

@@ -16,6 +16,20 @@
 #include "net/identity.h"
 #include "tests/provider/signer_fixture.h"
 
+static time_t ahead_s;
+
+/* The library's calls come here instead of libc's. */
+time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += ahead_s;
+	if (out)
+		*out = now.tv_sec;
+	return now.tv_sec;
+}
+
 static Holdfast__SignerAnswer *say(void (*fill)(Holdfast__SignerRequest *request))
 {
 	Holdfast__SignerRequest request = HOLDFAST__SIGNER_REQUEST__INIT;
@@ -141,6 +155,22 @@ static void test_new_gateways_need_a_person(void **state)
 	assert_int_equal(certify_new(GATEWAY + 1, &sf_identity, &sf_sealing), HF_EAUTH);
 }
 
+/* An approval that nobody used in time is none any more, though no other came since. */
+static void test_approvals_run_out(void **state)
+{
+	char key[HF_ACTIVATION_TEXT_MAX];
+
+	(void)state;
+	open_strict();
+	activation_key(key);
+	assert_int_equal(approve(HF_SIGNER_ADMINISTRATOR, key), 0);
+	ahead_s = 2 * 86400 + 60;
+	assert_int_equal(certify_new(GATEWAY, &sf_identity, &sf_sealing), HF_EAUTH);
+	assert_int_equal(approve(HF_SIGNER_ADMINISTRATOR, key), 0);
+	assert_int_equal(certify_new(GATEWAY, &sf_identity, &sf_sealing), 0);
+	ahead_s = 0;
+}
+
 /* ---- Renewal and revocation ---- */
 
 static void fill_renewal(Holdfast__SignerRequest *request)
@@ -202,6 +232,34 @@ static void test_renewal(void **state)
 	assert_int_equal(sf_sign_error(1, 2, "dir:/a"), 0); /* sequence 3 */
 }
 
+/* An action, as a provider would have it done. */
+static int act_error(void)
+{
+	Holdfast__SignerRequest request = HOLDFAST__SIGNER_REQUEST__INIT;
+	Holdfast__SignerBatch batch = HOLDFAST__SIGNER_BATCH__INIT;
+	Holdfast__SignerOrder order = HOLDFAST__SIGNER_ORDER__INIT, *orders[] = {&order};
+	Holdfast__SignerAction part = HOLDFAST__SIGNER_ACTION__INIT;
+	uint8_t bytes[] = {0x08, 0x01}; /* an Action with number 1 */
+	Holdfast__SignerAnswer *answer;
+	int err;
+
+	part.tenant = TENANT;
+	part.gateway = GATEWAY;
+	part.kind_case = HOLDFAST__SIGNER_ACTION__KIND_ACTION;
+	part.action = sf_binary(bytes, sizeof bytes);
+	order.kind_case = HOLDFAST__SIGNER_ORDER__KIND_ACTION;
+	order.action = &part;
+	batch.orders = orders;
+	batch.n_orders = 1;
+	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_BATCH;
+	request.batch = &batch;
+	answer = sf_ask(&request);
+	assert_int_equal(answer->n_results, 1);
+	err = -answer->results[0]->error;
+	sf_drop(answer);
+	return err;
+}
+
 /* Nothing is signed for a revoked gateway, whatever a provider asks, and over a restart. */
 static void test_revocation(void **state)
 {
@@ -209,9 +267,11 @@ static void test_revocation(void **state)
 	assert_int_equal(say_error(fill_revocation), HF_ENOENT);
 	sf_certify();
 	assert_int_equal(sf_sign_error(1, 1, "dir:/a"), 0);
+	assert_int_equal(act_error(), 0);
 	assert_int_equal(say_error(fill_revocation), 0);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(say_error(fill_renewal), HF_EACCES);
+		assert_int_equal(act_error(), HF_EACCES);
 		assert_int_equal(sf_sign_error(1, 1, "dir:/a"), HF_EACCES);
 		assert_int_equal(sf_sign_error(1, 2, "dir:/a"), HF_EACCES);
 		assert_int_equal(certify_new(GATEWAY, &sf_identity, &sf_sealing), HF_EACCES);
@@ -384,6 +444,7 @@ int main(void)
 #define KEYS_TEST(name) cmocka_unit_test_setup_teardown(name, sf_set_up, sf_tear_down)
 	const struct CMUnitTest tests[] = {
 		KEYS_TEST(test_new_gateways_need_a_person),
+		KEYS_TEST(test_approvals_run_out),
 		KEYS_TEST(test_renewal),
 		KEYS_TEST(test_revocation),
 		KEYS_TEST(test_keys_follow_one_another),
