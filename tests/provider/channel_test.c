@@ -125,7 +125,7 @@ static void test_expired_certificate(void **state)
 	tg_forge(&gw, &authority, time(NULL) + 3600, time(NULL) + 7200);
 	tg_connect(&gw);
 	expect_turned_away(&gw);
-	gw.incarnation = gw.generation = 0; /* it would need the document */
+	gw.incarnation = gw.generation = gw.sequence = 0; /* it would need the document */
 	tg_forge(&gw, &authority, time(NULL) - 7200, time(NULL) - 3600);
 	tg_connect(&gw);
 	tg_wait_ended(&gw);
