@@ -68,8 +68,8 @@ def check_bad_requests(page):
                 s.shutdown(socket.SHUT_WR)
                 while s.recv(65536):
                     pass
-            except ConnectionError:
-                pass
+            except OSError:
+                pass  # it hung up at once, which is as good an answer
     silent = [socket.create_connection((host, int(port)), 10) for _ in range(20)]
     check(page.status_of("GET", "/metrics") == 200, "not served beside silent clients")
     for s in silent:
