@@ -8,7 +8,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 build=${HF_BUILD:?the build folder}
 program=$1
 case $program in
-sim_channel) recoveries=${RECOVERIES:-60000} ;; # commands
+sim_channel) recoveries=${RECOVERIES:-400000} ;; # commands
 *) recoveries=${RECOVERIES:-6000} ;;
 esac
 shift
