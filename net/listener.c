@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "net/admission.h"
 #include "net/dial.h"
 #include "net/stream_internal.h"
 #include "net/tls_internal.h"
@@ -22,7 +24,12 @@
 #define STREAMS_MAX_DEFAULT 16384u
 #define ACCEPTS_AT_ONCE     64
 #define BACKLOG             1024
-#define PAUSE_MS            100u /* after the system had no more files or memory */
+#define BACKLOG_S           5 /* shorter than a client waits for its handshake */
+#define BACKLOG_LEAST       64
+#define BACKLOG_MOST        4096
+#define CROWDED_MS          20u   /* until handshakes in progress are counted again */
+#define SLOW_MS             1000u /* so long may a handshake hold a place that others want */
+#define PAUSE_MS            100u  /* after the system had no more files or memory */
 
 struct counter {
 	unsigned streams;
@@ -35,6 +42,7 @@ struct greeting {
 	struct hf_list link;
 	struct hf_listener *listener;
 	struct hf_stream *stream;
+	uint64_t since_ms;
 };
 
 struct hf_listener {
@@ -47,6 +55,8 @@ struct hf_listener {
 	unsigned handles;
 	bool closing;
 	struct hf_list greetings;
+	unsigned greeting_count;
+	struct hf_admission admission;
 	struct counter *counter;
 	struct hf_listener_counts counts;
 	void (*closed)(void *context);
@@ -70,6 +80,7 @@ static void on_stream_freed(void *context)
 static void forget_greeting(struct greeting *greeting)
 {
 	hf_list_remove(&greeting->link);
+	greeting->listener->greeting_count--;
 	greeting->magic = 0;
 	free(greeting);
 }
@@ -116,7 +127,9 @@ static void greet(struct hf_listener *listener, int fd)
 		free(greeting);
 		return;
 	}
+	greeting->since_ms = uv_now(listener->poll.loop);
 	hf_list_push_back(&listener->greetings, &greeting->link);
+	listener->greeting_count++;
 	listener->counter->streams++;
 	hf_stream_on_freed(greeting->stream, on_stream_freed, listener->counter);
 }
@@ -147,6 +160,35 @@ static void on_pause_over(uv_timer_t *timer)
 	uv_poll_start(&listener->poll, UV_READABLE, on_poll);
 }
 
+static void pause_for(struct hf_listener *listener, uint32_t pause_ms)
+{
+	uv_poll_stop(&listener->poll);
+	uv_timer_start(&listener->pause, on_pause_over, pause_ms, 0);
+}
+
+/* 0: the next one may be accepted; else how long not. */
+static uint32_t must_wait_ms(struct hf_listener *listener)
+{
+	uint64_t now_ms = uv_now(listener->poll.loop);
+	const struct greeting *oldest;
+
+	if (listener->greeting_count >= listener->config.handshakes_max) {
+		oldest = hf_container_of(listener->greetings.next, struct greeting, link);
+		if (now_ms < oldest->since_ms + SLOW_MS)
+			return CROWDED_MS;
+		make_room(listener);
+	}
+	return hf_admission_wait_ms(&listener->admission, now_ms);
+}
+
+/* Whoever left while it waited costs no handshake. */
+static bool has_left(int fd)
+{
+	struct pollfd peer = {.fd = fd, .events = POLLRDHUP};
+
+	return poll(&peer, 1, 0) == 1 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct hf_listener *listener = poll->data;
@@ -155,9 +197,22 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		uint32_t wait_ms = must_wait_ms(listener);
+		int fd;
+
+		if (wait_ms > 0) {
+			pause_for(listener, wait_ms);
+			return;
+		}
+		fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		listener->counts.accepted += fd >= 0;
+		if (fd >= 0 && has_left(fd)) {
+			close(fd);
+			continue;
+		}
+		if (fd >= 0)
+			hf_admission_take(&listener->admission);
 		/* A stream that made room is counted until this turn of the loop ends. */
 		if (fd >= 0 && (listener->counter->streams < listener->config.streams_max ||
 				make_room(listener))) {
@@ -169,8 +224,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 			   errno == ENOBUFS) {
 			hf_warn("no more connections for now: %s", strerror(errno));
 			make_room(listener);
-			uv_poll_stop(&listener->poll);
-			uv_timer_start(&listener->pause, on_pause_over, PAUSE_MS, 0);
+			pause_for(listener, PAUSE_MS);
 			return;
 		} else if (errno != EINTR && errno != ECONNABORTED) {
 			return;
@@ -180,7 +234,18 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* ---- Opening and closing ---- */
 
-static int bind_to(const char *address, int *out, struct hf_errmsg *message)
+static int backlog_of(const struct hf_listener_config *config)
+{
+	uint64_t wanted = (uint64_t)config->accept_per_s * BACKLOG_S;
+
+	if (!config->accept_per_s)
+		return BACKLOG;
+	return wanted < BACKLOG_LEAST  ? BACKLOG_LEAST
+	       : wanted > BACKLOG_MOST ? BACKLOG_MOST
+				       : (int)wanted;
+}
+
+static int bind_to(const char *address, int backlog, int *out, struct hf_errmsg *message)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
@@ -198,7 +263,7 @@ static int bind_to(const char *address, int *out, struct hf_errmsg *message)
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 ||
-	    listen(fd, BACKLOG) != 0) {
+	    listen(fd, backlog) != 0) {
 		err = hf_fail(message, hf_err_from_errno(errno), "listening on %s: %s", address,
 			      strerror(errno));
 		if (fd >= 0)
@@ -227,7 +292,7 @@ int hf_listener_open(uv_loop_t *loop, const struct hf_listener_config *config,
 	struct counter *counter = calloc(1, sizeof *counter);
 	int err, fd = -1;
 
-	err = listener && counter ? bind_to(config->address, &fd, message)
+	err = listener && counter ? bind_to(config->address, backlog_of(config), &fd, message)
 				  : hf_fail(message, HF_ENOMEM, "out of memory");
 	if (!err && uv_poll_init(loop, &listener->poll, fd) != 0) {
 		close(fd);
@@ -244,6 +309,10 @@ int hf_listener_open(uv_loop_t *loop, const struct hf_listener_config *config,
 	listener->config.tls = hf_tls_hold(config->tls);
 	if (!config->streams_max)
 		listener->config.streams_max = STREAMS_MAX_DEFAULT;
+	if (!config->handshakes_max)
+		listener->config.handshakes_max = listener->config.streams_max;
+	hf_admission_init(&listener->admission, config->accept_per_s, config->accept_burst,
+			  uv_now(loop));
 	listener->fd = fd;
 	listener->port = bound_port(fd);
 	listener->counter = counter;
@@ -254,6 +323,11 @@ int hf_listener_open(uv_loop_t *loop, const struct hf_listener_config *config,
 	uv_poll_start(&listener->poll, UV_READABLE, on_poll);
 	*out = listener;
 	return 0;
+}
+
+bool hf_listener_busy(const struct hf_listener *listener)
+{
+	return listener && hf_admission_busy(&listener->admission);
 }
 
 uint16_t hf_listener_port(const struct hf_listener *listener)

@@ -72,12 +72,20 @@ struct hf_listener_config {
 	/* In handshake or alive at once; 0: 16384. When there are as many, the oldest one in
 	 * handshake makes room for the next. */
 	unsigned streams_max;
+	/* Handshakes begun a second and after quiet at once; who comes beyond waits in the kernel's
+	 * queue, which holds about what is begun in the time a client waits. 0: as many as come. */
+	uint32_t accept_per_s, accept_burst;
+	/* In handshake at once; 0: streams_max. Beyond, whoever has been at it for more than a
+	 * second makes room for the next. */
+	unsigned handshakes_max;
 	/* A stream whose handshake is done; the owner closes it. Set its callbacks in here. */
 	void (*accepted)(void *context, struct hf_stream *stream);
 	void *context;
 };
 int hf_listener_open(uv_loop_t *loop, const struct hf_listener_config *config,
 		     struct hf_listener **listener, struct hf_errmsg *message);
+/* Connections wait for their turn (accept_per_s). NULL is not. */
+bool hf_listener_busy(const struct hf_listener *listener);
 uint16_t hf_listener_port(const struct hf_listener *listener);
 struct hf_listener_counts {
 	uint64_t accepted;    /* TCP connections */

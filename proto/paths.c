@@ -120,6 +120,16 @@ bool hf_paths_wants_dial(const struct hf_paths *paths, unsigned i)
 	       (two->phase == HF_PATHS_RESTING && i == paths->lead);
 }
 
+/* What ends the one ends the other too. */
+static bool shares_process(const struct hf_paths *paths, unsigned i)
+{
+	int active = hf_paths_active(paths);
+
+	return active >= 0 && active != (int)i && paths->elsewhere &&
+	       !paths->path[active].leaving && paths->path[i].process != 0 &&
+	       paths->path[i].process == paths->path[active].process;
+}
+
 bool hf_paths_must_close(const struct hf_paths *paths, unsigned i)
 {
 	const struct hf_paths_path *path = &paths->path[i];
@@ -128,7 +138,7 @@ bool hf_paths_must_close(const struct hf_paths *paths, unsigned i)
 	if (path->phase == HF_PATHS_HELD)
 		return path->epoch < paths->epoch;
 	if (path->phase == HF_PATHS_PARKED)
-		return !path->capable || paths->moving == (int)i;
+		return !path->capable || paths->moving == (int)i || shares_process(paths, i);
 	if (path->phase == HF_PATHS_DIALLING || path->phase == HF_PATHS_ASKED)
 		return active >= 0 && paths->moving != (int)i &&
 		       !(paths->elsewhere && paths->path[active].capable);

@@ -73,7 +73,8 @@ enum hf_paths_leave hf_paths_drain(struct hf_paths *paths, unsigned i, bool ther
 /* A resting path that is to be dialled. */
 bool hf_paths_wants_dial(const struct hf_paths *paths, unsigned i);
 /* A path that has no place any more: held with a lower epoch than another, or a standby that nobody
- * would promote. Also a dialling one that became needless. */
+ * would promote, or at the very process of the active one though there are others. Also a dialling
+ * one that became needless. */
 bool hf_paths_must_close(const struct hf_paths *paths, unsigned i);
 /* The active path, or -1. */
 int hf_paths_active(const struct hf_paths *paths);

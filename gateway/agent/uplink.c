@@ -357,6 +357,10 @@ static void requested(struct hf_uplink_path *path, const struct hf_session_event
 	case HOLDFAST__REQUEST__KIND_FORGET:
 		forget(path, event->request, request->forget);
 		break;
+	case HOLDFAST__REQUEST__KIND_PEERS:
+		answer_plainly(path, event->request, 0, NULL);
+		hf_uplink_path_peers(path, request->peers);
+		break;
 	case HOLDFAST__REQUEST__KIND_DRAIN:
 		drain(path, event->request, request->drain);
 		break;

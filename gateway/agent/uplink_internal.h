@@ -77,6 +77,8 @@ void hf_uplink_forget_requests(struct hf_uplink *uplink);
 struct hf_uplink_path *hf_uplink_active(struct hf_uplink *uplink);
 void hf_uplink_path_held(struct hf_uplink_path *path, const Holdfast__Held *held);
 void hf_uplink_path_parked(struct hf_uplink_path *path, const Holdfast__Parked *parked);
+/* Where the provider's processes are now; heeded from the active one. */
+void hf_uplink_path_peers(struct hf_uplink_path *path, const Holdfast__Peers *peers);
 /* Drain: 0, or the error of an endpoint that is none. After the answer: hf_uplink_path_leave. */
 bool hf_uplink_path_can_leave(const char *endpoint);
 void hf_uplink_path_leave(struct hf_uplink_path *path, const char *endpoint);

@@ -259,33 +259,59 @@ static void on_standby_due(uv_timer_t *timer)
 	hf_uplink_settle(uplink);
 }
 
+/* When all come back at once, standbys must not take the places of those without any. */
+static void expect_standby(struct hf_uplink *uplink, uint32_t within_ms)
+{
+	uint32_t random;
+
+	hf_random(&random, sizeof random);
+	uplink->paths.standby_due = false;
+	uv_timer_start(&uplink->standby_timer, on_standby_due, within_ms ? random % within_ms : 0,
+		       0);
+}
+
+void hf_uplink_path_peers(struct hf_uplink_path *path, const Holdfast__Peers *peers)
+{
+	struct hf_uplink *uplink = path->uplink;
+	bool alone = !uplink->paths.elsewhere;
+
+	if (hf_uplink_active(uplink) != path)
+		return;
+	learn_endpoints(uplink, peers->endpoints, peers->n_endpoints);
+	if (alone)
+		expect_standby(uplink, peers->standby_ms);
+	hf_uplink_settle(uplink);
+}
+
 void hf_uplink_path_held(struct hf_uplink_path *path, const Holdfast__Held *held)
 {
 	struct hf_uplink *uplink = path->uplink;
-	uint32_t random;
 
 	hf_uplink_forget_requests(uplink); /* of the connection before */
 	hf_paths_held(&uplink->paths, path->index, held);
-	for (unsigned i = 0; i < HF_PATHS; i++)
-		if (i != path->index && uplink->path[i].wire)
-			hf_session_raise_floor(hf_wire_session(uplink->path[i].wire), held->epoch);
+	for (unsigned i = 0; i < HF_PATHS; i++) {
+		struct hf_uplink_path *two = &uplink->path[i];
+
+		if (two == path)
+			continue;
+		if (two->wire)
+			hf_session_raise_floor(hf_wire_session(two->wire), held->epoch);
+		if (two->dialler) /* it may be on its way to this very endpoint */
+			hf_dialler_avoid(two->dialler, path->endpoint);
+	}
 	uplink->last_error[0] = '\0';
 	hf_dialler_good(path->dialler);
 	learn_endpoints(uplink, held->endpoints, held->n_endpoints);
 	hf_info("held by %s with epoch %" PRIu64 ", ping every %u ms", path->endpoint, held->epoch,
 		held->ping_interval_ms);
-	/* When all come back at once, standbys must not take the places of those without any. */
-	hf_random(&random, sizeof random);
-	uplink->paths.standby_due = false;
-	uv_timer_start(&uplink->standby_timer, on_standby_due,
-		       held->standby_ms ? random % held->standby_ms : 0, 0);
+	expect_standby(uplink, held->standby_ms);
 	hf_uplink_settle(uplink);
 }
 
 void hf_uplink_path_parked(struct hf_uplink_path *path, const Holdfast__Parked *parked)
 {
 	hf_paths_parked(&path->uplink->paths, path->index, parked);
-	if (path->uplink->paths.path[path->index].capable) {
+	if (!hf_paths_must_close(&path->uplink->paths, path->index)) {
 		hf_dialler_good(path->dialler);
 		hf_info("standby at %s", path->endpoint);
 	}

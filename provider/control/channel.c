@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "provider/control/admin.h"
+#include "provider/control/drain.h"
 #include "provider/control/watch.h"
 #include "provider/control/lost.h"
 #include "provider/control/lookers.h"
@@ -101,6 +102,9 @@ static void channel_event(void *context, const struct hf_session_event *event)
 		hf_reports_take(channel, event->report);
 		break;
 	case HF_EVENT_ENDED:
+		if (channel->counted)
+			channel->control->held_count--;
+		channel->counted = false;
 		if (!hf_list_empty(&channel->seen))
 			hf_seen_flush(channel->control);
 		if (channel->epoch > 0)
@@ -182,10 +186,15 @@ int hf_channel_listen(struct hf_control *control, struct hf_tls *tls, struct hf_
 		.address = control->config.channel_listen,
 		.tls = tls,
 		.streams_max = HF_CHANNELS_MAX,
+		.accept_per_s = (uint32_t)control->config.accept_per_s,
+		.accept_burst = (uint32_t)control->config.accept_burst,
+		.handshakes_max = (uint32_t)control->config.handshakes_max,
 		.accepted = channel_accepted,
 		.context = control,
 	};
 
+	if (control->draining)
+		return 0;
 	if (control->channel_listener) {
 		hf_listener_set_tls(control->channel_listener, tls);
 		return 0;
@@ -195,8 +204,5 @@ int hf_channel_listen(struct hf_control *control, struct hf_tls *tls, struct hf_
 
 void hf_channel_close_all(struct hf_control *control)
 {
-	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
-		hf_list_for_each_safe (cursor, &control->channels[i])
-			hf_link_end(&hf_container_of(cursor, struct hf_channel, entry)->link,
-				    HF_ECANCELED, "the provider stops");
+	hf_drain_dismiss_all(control, "the provider stops");
 }

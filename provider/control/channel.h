@@ -30,6 +30,14 @@ struct hf_channel {
 	uint64_t tenant, gateway;
 	uint64_t epoch;      /* 0 until held */
 	uint32_t capability; /* of the gateway's protocol */
+	bool counted;        /* in control->held_count */
+	uint64_t held_ms;    /* loop's clock: since when */
+
+	unsigned told_fleet; /* fleet.c: which set of processes it knows */
+
+	/* drain.c */
+	uint64_t leave_ms; /* loop's clock: when it is told */
+	bool told_to_leave;
 	char address[64];
 	bool told_silent; /* lost.c */
 	/* events.c */

@@ -6,15 +6,19 @@
 
 #include "base/conf.h"
 
+#define HF_CHANNELS_MAX 16384u /* connections that a process can hold */
+
 struct hf_control_config {
 	char *run_dir, *state_dir, *registry, *signer_dir;
 	char *route, *route_name, *route_ca, *route_credentials;
 	char *channel_listen, *activation_listen, *channel_advertise;
 	char *store_url, *store_region, *store_credentials, *store_ca;
-	char *iqn_prefix;
+	char *iqn_prefix, *process_name, *process_endpoint;
 	char *metrics_listen; /* "": not served */
 	char *webhook_url, *webhook_secret, *webhook_ca;
 	uint64_t lost_after_ms, watch_interval_ms;
+	uint64_t capacity, accept_per_s, accept_burst, handshakes_max, reconnects_per_minute;
+	uint64_t standby_spread_ms, drain_window_ms, rebalance_per_s;
 	uint64_t ping_interval_ms, report_interval_ms, activation_key_s, signer_uid;
 };
 

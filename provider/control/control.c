@@ -15,6 +15,9 @@
 #include "provider/control/channel.h"
 #include "provider/control/lost.h"
 #include "provider/control/claimants.h"
+#include "provider/control/drain.h"
+#include "provider/control/flaps.h"
+#include "provider/control/fleet.h"
 #include "provider/control/publish.h"
 #include "provider/control/watch.h"
 #include "provider/control/lookers.h"
@@ -40,6 +43,15 @@ void hf_control_endpoint(const struct hf_control *control, char *text, size_t si
 			 config->channel_listen, hf_listener_port(control->channel_listener));
 	else
 		snprintf(text, size, "%s", config->channel_listen);
+}
+
+void hf_control_own_endpoint(const struct hf_control *control, char *text, size_t size)
+{
+	if (control->config.process_endpoint[0])
+		snprintf(text, size, "%s", control->config.process_endpoint);
+	else
+		hf_control_endpoint(control, text, size);
+	text[strcspn(text, ", ")] = '\0'; /* the first of several */
 }
 
 void hf_control_audit(struct hf_control *control, const char *who, const char *action,
@@ -146,6 +158,8 @@ static const struct {
 } steps[] = {
 	{"registry", open_registry},
 	{"signer", open_signer},
+	{"processes", hf_fleet_open},
+	{"flapping gateways", hf_flaps_open},
 	{"route", open_route},
 	{"store", hf_store_settings_open},
 	{"presence", hf_watch_open},
@@ -177,6 +191,8 @@ static void second_passed(uv_timer_t *timer)
 	hf_lookers_tick(control);
 	hf_lost_tick(control);
 	hf_webhook_tick(control);
+	hf_fleet_tick(control);
+	hf_drain_rebalance(control);
 }
 
 /* ---- Start and stop ---- */
@@ -226,6 +242,7 @@ void hf_control_stop(struct hf_control *control)
 		return;
 	control->stopping = true;
 	uv_close((uv_handle_t *)&control->second, NULL);
+	hf_drain_close(control);
 	hf_grants_close(control);
 	if (control->metrics)
 		hf_http_close(control->metrics);
@@ -253,6 +270,8 @@ void hf_control_free(struct hf_control *control)
 	hf_watch_close(control);
 	hf_lost_close(control);
 	hf_rotation_close(control);
+	hf_fleet_close(control);
+	hf_flaps_close(control);
 	hf_registry_close(control->reg);
 	hf_store_settings_close(control);
 	hf_trust_close(control);

@@ -7,6 +7,9 @@
  *   publish.c      desired state → document (publish_build.c) → signed → registry → hint
  *   channel.c      held connections: who is there
  *   grants.c       who holds, with which epoch; standbys and their promotion
+ *   fleet.c        the provider's processes, their loads; balance.c: who gives gateways to whom
+ *   drain.c        sending gateways to other processes
+ *   flaps.c        gateways that connect again and again
  *   delivery.c     what travels on them: documents down
  *   reports.c      … and reports up, into memory and, coarse, into the registry
  *   watch.c        … and what of the registry is shared with other processes
@@ -41,7 +44,6 @@
 #define HF_CONTROL_MAGIC 0x63747274u
 
 #define HF_CHANNEL_BUCKETS          1024u
-#define HF_CHANNELS_MAX             16384u
 #define HF_CHANNELS_PER_GATEWAY_MAX 8u
 #define HF_ACTIVATIONS_MAX          256u  /* connections at once */
 #define HF_ACTIVATIONS_PER_HOST_MAX 16u   /* of one address */
@@ -74,6 +76,7 @@ struct hf_control {
 	struct hf_peer_process *peers;
 	size_t peer_count;
 	uint64_t peers_read_ms; /* loop's clock */
+	uint64_t peers_seen_ms; /* when all of them were read last */
 
 	struct hf_signer_client *signer;
 	struct hf_route *route;
@@ -122,10 +125,19 @@ struct hf_control {
 	struct hf_listener *channel_listener, *activation_listener;
 	struct hf_list channels[HF_CHANNEL_BUCKETS];
 	unsigned channel_count;
+	unsigned held_count; /* of them, those with an epoch */
 	struct hf_list seen; /* channels of which the registry has to learn */
 	uv_timer_t seen_timer;
 	struct hf_list granting; /* grants.c: channels that wait for an epoch or to be parked */
 	uv_idle_t grant_turn;
+	struct hf_flaps *flaps; /* flaps.c */
+	struct hf_fleet *fleet; /* fleet.c */
+
+	/* drain.c */
+	bool draining;
+	uint64_t drain_ms; /* loop's clock: when it began */
+	uv_timer_t drain_timer;
+
 	struct hf_list activations;
 	unsigned activation_count;
 	struct hf_bucket offers;     /* new keys */
@@ -148,6 +160,8 @@ struct hf_control {
 
 /* Milliseconds since 1970. */
 uint64_t hf_control_wall_ms(void);
+/* Where gateways reach this very process, "host:port". */
+void hf_control_own_endpoint(const struct hf_control *control, char *text, size_t size);
 /* Where gateways are told to connect to, "host:port". */
 void hf_control_endpoint(const struct hf_control *control, char *text, size_t size);
 void hf_control_audit(struct hf_control *control, const char *who, const char *action,

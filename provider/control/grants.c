@@ -14,12 +14,15 @@
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
 #include "provider/control/claimants.h"
+#include "provider/control/flaps.h"
+#include "provider/control/fleet.h"
 
 #define GRANTS_AT_ONCE    256u
 #define RETRY_UNKNOWN_MS  300000u
 #define RETRY_REGISTRY_MS 5000u
 #define RETRY_BEATEN_MS   500u
 #define SETTLE_MS         3000u
+#define RETRY_FULL_MS     10000u
 #define STANDBY_REPORT_MS 3600000u /* a standby reports when something changes */
 
 /* ---- Within the transaction ---- */
@@ -140,6 +143,7 @@ static void hold(struct hf_channel *channel)
 	char id[HF_ID_TEXT_MAX];
 
 	take_over(channel, channel->granted_epoch);
+	hf_fleet_fill_held(channel, &held);
 	channel->epoch = held.epoch = channel->granted_epoch;
 	control->counts.held++;
 	if (channel->signer_key_known) {
@@ -149,6 +153,9 @@ static void hold(struct hf_channel *channel)
 	}
 	if (hf_session_hold(channel->link.session, hf_link_now_ms(&channel->link), &held) != 0)
 		return;
+	channel->held_ms = hf_link_now_ms(&channel->link);
+	channel->counted = true;
+	control->held_count++;
 	hf_info("%s held with epoch %" PRIu64 " from %s",
 		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), channel->epoch,
 		channel->address);
@@ -162,6 +169,7 @@ static void park(struct hf_channel *channel)
 {
 	Holdfast__Parked parked = HOLDFAST__PARKED__INIT;
 
+	hf_fleet_fill_parked(channel->control, &parked);
 	if (hf_session_park(channel->link.session, hf_link_now_ms(&channel->link), &parked) == 0 &&
 	    (channel->suspect || channel->capability >= HF_CAPABILITY_STANDBY))
 		hf_delivery_subscribe(channel, STANDBY_REPORT_MS);
@@ -277,8 +285,35 @@ static void ask(struct hf_channel *channel, enum hf_channel_wanted what, uint64_
 	uv_idle_start(&control->grant_turn, flush);
 }
 
+/* Full, draining, or a gateway that comes too often: it is told when and where to come instead. */
+static bool refused(struct hf_channel *channel)
+{
+	struct hf_control *control = channel->control;
+	const char *reason = NULL, *to = NULL;
+	uint32_t wait_ms = 0, random;
+	char id[HF_ID_TEXT_MAX];
+
+	hf_random(&random, sizeof random);
+	if (control->draining || hf_fleet_full(control)) {
+		reason = control->draining ? "this process drains" : "this process is full";
+		to = hf_fleet_elsewhere(control);
+		wait_ms = to ? RETRY_BEATEN_MS : RETRY_FULL_MS + random % RETRY_FULL_MS;
+	} else {
+		wait_ms = hf_flaps_wait_ms(control, channel->gateway);
+		reason = "this gateway connects too often";
+	}
+	if (wait_ms == 0)
+		return false;
+	hf_warn("%s has to wait %u ms: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
+		wait_ms, reason);
+	hf_session_retry(channel->link.session, wait_ms, reason, to ? to : "");
+	return true;
+}
+
 void hf_grants_connected(struct hf_channel *channel, const Holdfast__Connect *connect)
 {
+	if (refused(channel))
+		return;
 	snprintf(channel->version, sizeof channel->version, "%s", connect->version);
 	for (char *c = channel->version; *c; c++)
 		if (*c < ' ' || *c > '~')

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "net/daemon.h"
+#include "provider/control/drain.h"
 #include "provider/control/process.h"
 
 /* A connection is a file; the soft limit of a shell is far below what may connect. */
@@ -19,7 +20,7 @@ static void raise_file_limit(void)
 
 static void stop(void *context)
 {
-	hf_control_stop(context);
+	hf_drain_begin(context);
 }
 
 static int run(struct hf_control *control)

@@ -10,6 +10,7 @@
 #include "net/fingerprint.h"
 #include "provider/control/activation.h"
 #include "provider/control/channel.h"
+#include "provider/control/fleet.h"
 #include "provider/control/events.h"
 #include "provider/control/publish.h"
 #include "provider/control/watch.h"
@@ -345,6 +346,9 @@ json_t *hf_status_info_json(struct hf_control *control)
 	set_text(object, "channel_advertise", endpoint);
 	set_text(object, "store_url", control->config.store_url);
 	set_number(object, "connections", control->channel_count);
+	set_number(object, "held", control->held_count);
+	json_object_set_new(object, "draining", json_boolean(control->draining));
+	json_object_set_new(object, "processes", hf_fleet_json(control));
 	set_number(object, "activations", control->activation_count);
 	set_text(object, "problem", hf_publish_obstacle(control));
 	return object;

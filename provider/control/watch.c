@@ -28,6 +28,7 @@ struct hf_left {
 struct hf_peer_process {
 	struct hf_reg_process row;
 	uint64_t changed_ms; /* loop's clock */
+	unsigned changes;
 };
 
 /* ---- The registry's presence ---- */
@@ -124,8 +125,10 @@ static int see_peer(void *context, const struct hf_reg_process *row)
 		peer = &grown[control->peer_count++];
 		memset(peer, 0, sizeof *peer);
 	}
-	if (peer->row.beat_ms != row->beat_ms)
+	if (peer->row.beat_ms != row->beat_ms) {
 		peer->changed_ms = uv_now(control->loop);
+		peer->changes++;
+	}
 	peer->row = *row;
 	return 0;
 }
@@ -145,14 +148,21 @@ static void forget_dead_peers(struct hf_control *control)
 static void beat(struct hf_control *control)
 {
 	struct hf_reg_process self = {.beat_ms = hf_control_wall_ms(),
-				      .held = control->channel_count,
-				      .capacity = HF_CHANNELS_MAX};
+				      .held = control->held_count,
+				      .parked = control->channel_count - control->held_count,
+				      .capacity = control->config.capacity,
+				      .draining = control->draining};
 
-	gethostname(self.name, sizeof self.name - 1);
-	snprintf(self.endpoint, sizeof self.endpoint, "%s", control->config.channel_listen);
+	if (control->config.process_name[0])
+		snprintf(self.name, sizeof self.name, "%s", control->config.process_name);
+	else
+		gethostname(self.name, sizeof self.name - 1);
+	hf_control_own_endpoint(control, self.endpoint, sizeof self.endpoint);
 	if (hf_registry_process_beat(control->reg, &self) == 0 &&
-	    hf_registry_process_visit(control->reg, see_peer, control) == 0)
+	    hf_registry_process_visit(control->reg, see_peer, control) == 0) {
+		control->peers_seen_ms = uv_now(control->loop);
 		forget_dead_peers(control);
+	}
 }
 
 static const struct hf_peer_process *living_peer(struct hf_control *control, uint64_t id)
@@ -167,6 +177,23 @@ static const struct hf_peer_process *living_peer(struct hf_control *control, uin
 		peer = find_peer(control, id);
 	}
 	return peer && uv_now(control->loop) < peer->changed_ms + PEER_SILENT_MS ? peer : NULL;
+}
+
+void hf_watch_peers(struct hf_control *control,
+		    void (*visit)(void *context, const struct hf_reg_process *row), void *context)
+{
+	uint64_t now_ms = uv_now(control->loop);
+
+	/* Without the registry nobody is seen to change: they are taken to be as they were. */
+	if (control->registry_away_since_ms != 0)
+		now_ms = control->peers_seen_ms;
+	for (size_t i = 0; i < control->peer_count; i++) {
+		const struct hf_peer_process *peer = &control->peers[i];
+
+		/* A row that was just read may be that of a process that died long ago. */
+		if (peer->changes >= 2 && now_ms < peer->changed_ms + PEER_SILENT_MS)
+			visit(context, &peer->row);
+	}
 }
 
 /* ---- Once a second, and at the end ---- */

@@ -23,6 +23,9 @@ void hf_watch_close(struct hf_control *control);
 /* Is a gateway with this row connected, to whichever process? One that has been silent for 5 s
  * holds nothing, as far as anybody can know. */
 bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway *gateway);
+/* The other processes that were seen to beat within the last 5 s. */
+void hf_watch_peers(struct hf_control *control,
+		    void (*visit)(void *context, const struct hf_reg_process *row), void *context);
 /* Where gateways reach this process; "": unknown. Valid until the loop turns. */
 const char *hf_watch_endpoint(struct hf_control *control, uint64_t process);
 

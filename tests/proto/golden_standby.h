@@ -42,5 +42,20 @@ DOWN(retry_2, RETRY, retry, Holdfast__Retry, HOLDFAST__RETRY__INIT, {
 	m->reason = text("full");
 	m->endpoint = text("other.example:7443");
 })
+DOWN(peers, REQUEST, request, Holdfast__Request, HOLDFAST__REQUEST__INIT, {
+	static Holdfast__Peers p = HOLDFAST__PEERS__INIT;
+	static char *endpoints[2];
+
+	endpoints[0] = text("one.example:7443");
+	endpoints[1] = text("[2001:db8::1]:7443");
+
+	p.endpoints = endpoints;
+	p.n_endpoints = 2;
+	p.standby_ms = 10000;
+	m->request = 6;
+	m->remaining_ms = 10000;
+	m->kind_case = HOLDFAST__REQUEST__KIND_PEERS;
+	m->peers = &p;
+})
 
 #endif

@@ -337,6 +337,7 @@ static const struct {
 	{"2-held.bin", NULL, fill_held_2},
 	{"2-parked.bin", NULL, fill_parked_2},
 	{"2-retry.bin", NULL, fill_retry_2},
+	{"2-peers.bin", NULL, fill_peers},
 };
 
 /* ---- Files ---- */

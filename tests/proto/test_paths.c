@@ -126,6 +126,24 @@ static void test_one_endpoint_gets_one_connection(void **state)
 	assert_false(hf_paths_wants_dial(&paths, 1));
 }
 
+/* Behind one address for several, or because the other one was promoted while it dialled. */
+static void test_a_standby_is_at_another_process(void **state)
+{
+	struct hf_paths paths;
+
+	(void)state;
+	both(&paths);
+	paths.path[0].process = paths.path[1].process = 7;
+	assert_true(hf_paths_must_close(&paths, 1));
+	paths.elsewhere = false;
+	assert_false(hf_paths_must_close(&paths, 1));
+	paths.elsewhere = true;
+	paths.path[1].process = 8;
+	assert_false(hf_paths_must_close(&paths, 1));
+	hf_paths_ended(&paths, 0);
+	assert_false(hf_paths_must_close(&paths, 1));
+}
+
 static void test_drained_to_the_standby(void **state)
 {
 	struct hf_paths paths;
@@ -351,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_without_promotion_it_comes_back_active),
 		cmocka_unit_test(test_capability_1_gets_one_connection),
 		cmocka_unit_test(test_one_endpoint_gets_one_connection),
+		cmocka_unit_test(test_a_standby_is_at_another_process),
 		cmocka_unit_test(test_drained_to_the_standby),
 		cmocka_unit_test(test_drained_elsewhere),
 		cmocka_unit_test(test_the_old_one_ends_while_it_moves),
