@@ -13,6 +13,7 @@
 
 #define SILENT_LOOK_TICKS 5u
 #define FOUND_AT_ONCE     64u
+#define LOST_AT_ONCE      256u
 #define UNSEEN_AGAIN_MS   60000u
 
 /* A gateway whose connection ended, until it is known to be lost or elsewhere. */
@@ -43,41 +44,42 @@ static void forget(struct missing *missing)
 	free(missing);
 }
 
-/* False: the registry could not be asked. */
-static bool tell_lost(struct hf_control *control, uint64_t gateway, uint64_t epoch, const char *why)
+/* At `due_ms` it is lost, unless it is heard again by then. */
+static void add_missing(struct hf_control *control, uint64_t gateway, uint64_t epoch,
+			uint64_t due_ms, const char *why)
 {
-	char id[HF_ID_TEXT_MAX];
-	bool dropped = false;
-	int err = hf_registry_gateway_lost(control->reg, gateway, epoch, hf_control_wall_ms(), why,
-					   &dropped);
+	struct missing *missing = control->stopping ? NULL : calloc(1, sizeof *missing);
 
-	control->counts.alarms_dropped += dropped;
-	if (err == 0) {
-		control->counts.alarms_raised++;
-		hf_warn("%s is lost: %s", hf_id_format(HF_ID_GATEWAY, gateway, id), why);
-	}
-	return err == 0 || err == HF_EFENCED || err == HF_EEXIST || err == HF_ENOENT;
-}
-
-void hf_lost_gone(struct hf_control *control, uint64_t gateway, uint64_t epoch, const char *why)
-{
-	struct missing *missing;
-
-	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
-	missing = control->stopping ? NULL : calloc(1, sizeof *missing);
 	if (!missing)
 		return;
 	missing->gateway = gateway;
 	missing->epoch = epoch;
-	missing->due_ms = uv_now(control->loop) + control->config.lost_after_ms;
-	snprintf(missing->why, sizeof missing->why, "its connection ended: %s", why);
+	missing->due_ms = due_ms;
+	snprintf(missing->why, sizeof missing->why, "%s", why);
 	for (char *c = missing->why; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
 	hf_list_push_back(&control->missing, &missing->link);
 }
 
-static void look_at_missing(struct hf_control *control)
+void hf_lost_gone(struct hf_control *control, uint64_t gateway, uint64_t epoch, const char *why)
+{
+	char text[sizeof((struct missing *)0)->why];
+
+	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
+	snprintf(text, sizeof text, "its connection ended: %s", why);
+	add_missing(control, gateway, epoch, uv_now(control->loop) + control->config.lost_after_ms,
+		    text);
+}
+
+struct due {
+	struct missing *missing[LOST_AT_ONCE];
+	int errors[LOST_AT_ONCE];
+	bool dropped[LOST_AT_ONCE];
+	unsigned count;
+};
+
+static void collect_due(struct hf_control *control, struct due *due)
 {
 	uint64_t now_ms = uv_now(control->loop);
 
@@ -86,14 +88,56 @@ static void look_at_missing(struct hf_control *control)
 
 		if (find_hearing(control, missing->gateway))
 			forget(missing);
-		else if (now_ms >= missing->due_ms &&
-			 tell_lost(control, missing->gateway, missing->epoch, missing->why))
-			forget(missing);
+		else if (now_ms >= missing->due_ms && due->count < LOST_AT_ONCE)
+			due->missing[due->count++] = missing;
+	}
+}
+
+/* All in one transaction: when a network breaks for thousands, each commit of its own would keep
+ * the loop from those that are still there. */
+static int store_due(struct hf_control *control, struct due *due)
+{
+	int err = hf_registry_begin(control->reg);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; i < due->count && !err; i++) {
+		const struct missing *missing = due->missing[i];
+
+		err = hf_registry_gateway_lost(control->reg, missing->gateway, missing->epoch,
+					       hf_control_wall_ms(), missing->why,
+					       &due->dropped[i]);
+		due->errors[i] = err;
+		/* Held elsewhere, known to be lost, or no gateway any more. */
+		if (err == HF_EFENCED || err == HF_EEXIST || err == HF_ENOENT)
+			err = 0;
+	}
+	return hf_registry_end(control->reg, err);
+}
+
+static void look_at_missing(struct hf_control *control)
+{
+	struct due due = {.count = 0};
+	char id[HF_ID_TEXT_MAX];
+
+	collect_due(control, &due);
+	if (due.count == 0 || store_due(control, &due) != 0)
+		return;
+	for (unsigned i = 0; i < due.count; i++) {
+		if (due.errors[i] == 0) {
+			control->counts.alarms_dropped += due.dropped[i];
+			control->counts.alarms_raised++;
+			hf_warn("%s is lost: %s",
+				hf_id_format(HF_ID_GATEWAY, due.missing[i]->gateway, id),
+				due.missing[i]->why);
+		}
+		forget(due.missing[i]);
 	}
 }
 
 static void look_for_silent(struct hf_control *control)
 {
+	uint64_t now_ms = uv_now(control->loop);
 	char why[80];
 
 	for (unsigned i = 0; i < HF_CHANNEL_BUCKETS; i++)
@@ -104,10 +148,9 @@ static void look_for_silent(struct hf_control *control)
 
 			if (silent && !channel->told_silent) {
 				snprintf(why, sizeof why, "nothing was heard for %" PRIu64 " s",
-					 (uv_now(control->loop) -
-					  hf_session_heard_ms(channel->link.session)) /
+					 (now_ms - hf_session_heard_ms(channel->link.session)) /
 						 1000);
-				silent = tell_lost(control, channel->gateway, channel->epoch, why);
+				add_missing(control, channel->gateway, channel->epoch, now_ms, why);
 			}
 			channel->told_silent = silent;
 		}
@@ -193,9 +236,9 @@ void hf_lost_tick(struct hf_control *control)
 	if (!control->trusted || !hf_registry_ready(control->reg))
 		return;
 	look_for_unseen(control);
-	look_at_missing(control);
 	if (control->lost_ticks++ % SILENT_LOOK_TICKS == 0)
 		look_for_silent(control);
+	look_at_missing(control);
 	look_for_found(control);
 }
 

@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from plane import Plane  # noqa: E402
 from story import check, story, wait_until  # noqa: E402
 
+MANY = 3000
 SECRET = "a-secret-of-the-test-7"
 
 
@@ -140,6 +142,33 @@ def who_does_not_come_back_is_lost(folder):
     receiver.close()
 
 
+def thousands_at_once(folder):
+    """The loop goes on serving those who are there while thousands are noted as lost."""
+    with Plane(folder, provider={"lost_after_ms": 1500}) as plane:
+        plane.start_provider()
+        plane.start_agent()
+        plane.activate()
+        plane.stop("agent", signal.SIGKILL)
+        plane.stop("provider")
+        with sqlite3.connect(plane.path("provider", "registry.db")) as db:
+            columns = [row[1] for row in db.execute("PRAGMA table_info(gateways)")]
+            row = dict(zip(columns, db.execute("SELECT * FROM gateways").fetchone()))
+            db.executemany(
+                f"INSERT INTO gateways ({', '.join(columns)}) VALUES "
+                f"({', '.join('?' * len(columns))})",
+                [[*{**row, "id": 1000 + i, "name": f"g{i}", "identity_key": os.urandom(32),
+                    "last_seen_ms": 1}.values()] for i in range(MANY)])
+        db.close()
+        plane.start_provider()
+        slowest = 0
+        while plane.log("provider").count(" is lost: ") < MANY:
+            began = time.monotonic()
+            check(plane.works("holdfast", "info"), "the provider does not answer")
+            slowest = max(slowest, time.monotonic() - began)
+        print(f"{MANY} lost at once; the slowest answer meanwhile took {slowest:.2f} s")
+        check(slowest < 0.3, f"an answer took {slowest:.2f} s")
+
+
 def bad_settings_are_refused(folder):
     for keys, text in (({"webhook_url": "ftp://x"}, "http://"),
                        ({"webhook_url": "http://x"}, "belong together"),
@@ -154,4 +183,4 @@ def bad_settings_are_refused(folder):
 
 if __name__ == "__main__":
     story((lost_and_recovered, nothing_is_forgotten, who_does_not_come_back_is_lost,
-           bad_settings_are_refused))
+           thousands_at_once, bad_settings_are_refused))
