@@ -374,8 +374,12 @@ void hf_uplink_network_changed(struct hf_uplink *uplink)
 		if (path->wire)
 			hf_session_end(hf_wire_session(path->wire), HF_EAGAIN,
 				       "the network settings changed");
-		if (path->dialler && uplink->paths.path[i].phase == HF_PATHS_DIALLING)
+		if (path->dialler && uplink->paths.path[i].phase == HF_PATHS_DIALLING) {
+			/* A try under way is one with the settings before, and would prove the new
+			 * ones. */
+			hf_dialler_rest(path->dialler);
 			hf_dialler_now(path->dialler);
+		}
 	}
 }
 
