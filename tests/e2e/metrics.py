@@ -88,6 +88,10 @@ def check_provider(page):
     wait_until("a report", lambda: page.value("holdfast_provider_reports_total") > reports, 90)
 
 
+def kinds(lab):
+    return [e["kind"] for e in lab.ask("holdfast", "gateway", "events", "lab")]
+
+
 def check_gateway(lab, page, volume):
     label = f'{{volume="{volume["volume_id"]}"}}'
     check(page.value("holdfast_gateway_connection_held") == 1, "it is held")
@@ -105,6 +109,7 @@ def check_gateway(lab, page, volume):
         wait_until("its absence", lambda: page.value("holdfast_gateway_volumed_up") == 0)
         check(page.value("holdfast_gateway_buffer_bytes") is None, "old figures are told")
         check_clean(page)
+        wait_until("the event of it", lambda: "volumed.away" in kinds(lab))
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_until("its return", lambda: page.value("holdfast_gateway_volumed_up") == 1)
@@ -112,10 +117,8 @@ def check_gateway(lab, page, volume):
 
 def check_events(lab, volume):
     """volumed stopped and came back meanwhile."""
-    def kinds():
-        return [e["kind"] for e in lab.ask("holdfast", "gateway", "events", "lab")]
     wait_until("the events", lambda: {"agent.started", "volumed.away", "volumed.back",
-                                      "volume.state"} <= set(kinds()))
+                                      "volume.state"} <= set(kinds(lab)))
     events = lab.ask("holdfast", "gateway", "events", "lab")
     numbers = [e["number"] for e in events]
     check(numbers == list(range(numbers[0], numbers[0] + len(numbers))), f"gaps: {numbers}")
