@@ -61,8 +61,8 @@ const struct hf_conf_key hf_control_keys[] = {
 	{"process_name", HF_CONF_TEXT, FIELD(process_name), "",
 	 "of this process among several, for people (empty: the host's name)"},
 	{"process_endpoint", HF_CONF_TEXT, FIELD(process_endpoint), "",
-	 "host:port where gateways reach this very process (empty: the first of "
-	 "channel_advertise, or channel_listen)"},
+	 "host:port where gateways reach this very process (empty: channel_advertise if it is "
+	 "one, else channel_listen)"},
 	{"capacity", HF_CONF_NUMBER, FIELD(capacity), "16000", "connections of gateways at most", 1,
 	 HF_CHANNELS_MAX},
 	{"accept_per_s", HF_CONF_NUMBER, FIELD(accept_per_s), "300",
@@ -94,6 +94,21 @@ static int check_endpoint(const char *key, const char *value, struct hf_errmsg *
 	return hf_fail(message, HF_EINVAL, "`%s` wants host:port, not `%.60s`", key, value);
 }
 
+/* Sent to the wrong process, a gateway would be sent on for ever. */
+static int check_own_endpoint(const struct hf_control_config *config, struct hf_errmsg *message)
+{
+	const char *listen = config->channel_listen;
+
+	if (config->process_endpoint[0])
+		return check_endpoint("process_endpoint", config->process_endpoint, message);
+	if (strcmp(config->registry, "sqlite") == 0 || !strpbrk(config->channel_advertise, ", ") ||
+	    (strncmp(listen, "0.0.0.0:", 8) != 0 && strncmp(listen, "[::]:", 5) != 0))
+		return 0;
+	return hf_fail(message, HF_EINVAL,
+		       "`process_endpoint` is missing: which of `channel_advertise` is this "
+		       "process?");
+}
+
 int hf_control_config_check(const struct hf_control_config *config, struct hf_errmsg *message)
 {
 	struct hf_endpoints advertised;
@@ -105,6 +120,8 @@ int hf_control_config_check(const struct hf_control_config *config, struct hf_er
 		err = hf_endpoints_parse(config->channel_advertise, &advertised, message) == 0
 			      ? 0
 			      : hf_fail_in(message, HF_EINVAL, "`channel_advertise`");
+	if (!err)
+		err = check_own_endpoint(config, message);
 	if (!err && strncmp(config->store_url, "dir:/", 5) != 0 &&
 	    strncmp(config->store_url, "s3+http", 7) != 0)
 		err = hf_fail(message, HF_EINVAL,

@@ -47,11 +47,17 @@ void hf_control_endpoint(const struct hf_control *control, char *text, size_t si
 
 void hf_control_own_endpoint(const struct hf_control *control, char *text, size_t size)
 {
-	if (control->config.process_endpoint[0])
-		snprintf(text, size, "%s", control->config.process_endpoint);
+	const struct hf_control_config *config = &control->config;
+	const char *listen = config->channel_listen;
+	bool anywhere = strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+
+	if (config->process_endpoint[0])
+		snprintf(text, size, "%s", config->process_endpoint);
+	else if (strpbrk(config->channel_advertise, ", ") && !anywhere)
+		snprintf(text, size, "%s", listen);
 	else
 		hf_control_endpoint(control, text, size);
-	text[strcspn(text, ", ")] = '\0'; /* the first of several */
+	text[strcspn(text, ", ")] = '\0'; /* of a single process with several names: the first */
 }
 
 void hf_control_audit(struct hf_control *control, const char *who, const char *action,

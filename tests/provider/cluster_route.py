@@ -16,6 +16,8 @@ from story import BIN, check, story, wait_until  # noqa: E402
 
 GATEWAYS = 12
 GATEWAY = "swarm-000003"
+# Gateways stay where a test puts them.
+STILL = {"rebalance_per_s": 0}
 
 
 def change(provider, name, gateway=GATEWAY):
@@ -34,7 +36,7 @@ def hints_travel(cluster):
 
 
 def asked_anywhere(folder):
-    with Cluster(folder) as cluster:
+    with Cluster(folder, **STILL) as cluster:
         one, two, three = cluster.providers
         swarm = swarm_at(cluster, "swarm", [two], GATEWAYS)
         try:
@@ -65,7 +67,7 @@ def asked_anywhere(folder):
 
 
 def hints_lost(folder):
-    with Cluster(folder) as cluster:
+    with Cluster(folder, **STILL) as cluster:
         one, two, _ = cluster.providers
         swarm = swarm_at(cluster, "swarm", [two], GATEWAYS)
         try:
@@ -87,7 +89,7 @@ def hints_lost(folder):
 
 
 def holder_killed(folder):
-    with Cluster(folder, ping_interval_ms=1000) as cluster:
+    with Cluster(folder, ping_interval_ms=1000, **STILL) as cluster:
         one, two, three = cluster.providers
         swarm = swarm_at(cluster, "swarm", cluster.providers, GATEWAYS)
         try:
@@ -113,7 +115,7 @@ def holder_killed(folder):
 
 def half_open(folder):
     """The first machine hangs with its connection open: nobody learns that it is dead."""
-    with Cluster(folder) as cluster:
+    with Cluster(folder, **STILL) as cluster:
         one, two, three = cluster.providers
         first = swarm_at(cluster, "first", [two], GATEWAYS)
         second = None
@@ -141,7 +143,7 @@ def half_open(folder):
 def activated_anywhere(folder):
     """The gateway shows its key at one process; the key is entered at the second, confirmed at the
     third."""
-    with Cluster(folder) as cluster:
+    with Cluster(folder, **STILL) as cluster:
         one, two, three = cluster.providers
         run, state = folder + "/gw-run", folder + "/gw-state"
         for path in (run, state):
