@@ -81,9 +81,21 @@ static size_t given_bytes(const struct hf_wlog_record *record)
 	return hf_wlogfmt_has_payload(record->type) ? record->length : 0;
 }
 
+/* Control is written twice, so that one bad place on the disk does not cost the log. What is large
+ * for its segment is not, since appends are bounded. */
+static unsigned copies_of(const struct hf_wlog *log, const struct hf_wlog_record *record)
+{
+	uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);
+
+	return hf_wlogfmt_is_control(record->type) && units > 0 &&
+			       units * HF_UNIT <= log->super.segment_bytes / 16
+		       ? 2
+		       : 1;
+}
+
 /* Adds one record, its payload copied; it fits. */
-static void add(struct wlog_batch *batch, const struct hf_wlog_record *record,
-		const uint8_t *payload)
+static void add_once(struct wlog_batch *batch, const struct hf_wlog_record *record,
+		     const uint8_t *payload)
 {
 	uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);
 	size_t given = given_bytes(record);
@@ -100,11 +112,18 @@ static void add(struct wlog_batch *batch, const struct hf_wlog_record *record,
 		  batch->payload_bytes <= batch->payload_capacity);
 }
 
+static void add(const struct hf_wlog *log, struct wlog_batch *batch,
+		const struct hf_wlog_record *record, const uint8_t *payload)
+{
+	for (unsigned i = copies_of(log, record); i > 0; i--)
+		add_once(batch, record, payload);
+}
+
 struct need {
 	uint64_t payload_bytes, header_bytes;
 };
 
-static struct need need_of(const struct hf_wlog_append *append)
+static struct need need_of(const struct hf_wlog *log, const struct hf_wlog_append *append)
 {
 	struct need need = {0, 0};
 	size_t given = 0;
@@ -112,10 +131,12 @@ static struct need need_of(const struct hf_wlog_append *append)
 	for (unsigned i = 0; i < append->record_count; i++) {
 		const struct hf_wlog_record *record = &append->records[i];
 		uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);
+		unsigned copies = copies_of(log, record);
 
 		given += given_bytes(record);
-		need.payload_bytes += units * HF_UNIT;
-		need.header_bytes += HF_WLOGFMT_RECORD + 4ull * hf_wlogfmt_crc_count(units);
+		need.payload_bytes += copies * units * HF_UNIT;
+		need.header_bytes +=
+			copies * (HF_WLOGFMT_RECORD + 4ull * hf_wlogfmt_crc_count(units));
 	}
 	HF_ASSERT(given == append->payload_bytes);
 	return need;
@@ -132,7 +153,7 @@ static bool takes(const struct wlog_batch *batch, const struct need *need, uint3
 
 bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *append)
 {
-	const struct need need = need_of(append);
+	const struct need need = need_of(log, append);
 	uint64_t header_bytes = HF_WLOGFMT_HEAD + need.header_bytes;
 
 	return header_bytes <= HF_WLOG_HEADER_MAX && need.payload_bytes <= log->batch_max &&
@@ -144,7 +165,7 @@ bool hf_wlog_takes(const struct hf_wlog *log, const struct hf_wlog_append *appen
  * half is counted on. */
 bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *append)
 {
-	const struct need need = need_of(append);
+	const struct need need = need_of(log, append);
 	const struct wlog_segment *active = log->active;
 	uint64_t bytes = hf_wlogfmt_block_up(HF_WLOGFMT_HEAD + need.header_bytes) +
 			 hf_wlogfmt_block_up(need.payload_bytes);
@@ -172,7 +193,7 @@ bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *ap
 
 int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 {
-	struct need need = need_of(append);
+	struct need need = need_of(log, append);
 	const uint8_t *payload = append->payload;
 	struct wlog_batch *batch = NULL;
 
@@ -190,7 +211,7 @@ int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 	for (unsigned i = 0; i < append->record_count; i++) {
 		/* Counted from the batch's payload until it is settled. */
 		append->records[i].place.unit = batch->payload_bytes / HF_UNIT;
-		add(batch, &append->records[i], payload);
+		add(log, batch, &append->records[i], payload);
 		if (given_bytes(&append->records[i]) > 0)
 			payload += given_bytes(&append->records[i]);
 	}
@@ -234,9 +255,9 @@ struct wlog_batch *hf_wlog_state_batch(struct hf_wlog *log)
 
 	record.length = owner->state(owner->context, log->state_bytes, log->state_capacity);
 	HF_ASSERT(record.length <= log->state_capacity);
-	batch = hf_wlog_batch_get(log, hf_wlogfmt_block_up(record.length));
+	batch = hf_wlog_batch_get(log, 2 * hf_wlogfmt_block_up(record.length));
 	batch->reserve = batch->state = true;
-	add(batch, &record, log->state_bytes);
+	add(log, batch, &record, log->state_bytes);
 	return batch;
 }
 

@@ -295,6 +295,16 @@ uint64_t hf_wlogfmt_records_shift(const struct hf_wlogfmt_head *head, const void
 	return units;
 }
 
+bool hf_wlogfmt_record_is_copy(const struct hf_wlogfmt_record *record,
+			       const struct hf_wlogfmt_record *of)
+{
+	return hf_wlogfmt_is_control(of->type) && record->type == of->type &&
+	       record->volume == of->volume && record->sequence == of->sequence &&
+	       record->lba == of->lba && record->length == of->length &&
+	       record->crc_count == of->crc_count &&
+	       memcmp(record->crcs, of->crcs, 4 * (size_t)of->crc_count) == 0;
+}
+
 bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload)
 {
 	uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);

@@ -97,6 +97,11 @@ struct hf_wlogfmt_record {
 };
 
 bool hf_wlogfmt_has_payload(enum hf_record_type type);
+/* STATE and CONTROL: opaque, the owner's. */
+static inline bool hf_wlogfmt_is_control(enum hf_record_type type)
+{
+	return type == HF_RECORD_STATE || type == HF_RECORD_CONTROL;
+}
 /* Units of payload in the log: DATA's length, STATE's and CONTROL's bytes rounded up; else 0. */
 uint64_t hf_wlogfmt_payload_units(enum hf_record_type type, uint64_t length);
 static inline uint32_t hf_wlogfmt_crc_count(uint64_t payload_units)
@@ -126,6 +131,9 @@ bool hf_wlogfmt_record_next(const struct hf_wlogfmt_head *head, const void *byte
  * `first_unit` units on. Gives the units of their payload. */
 uint64_t hf_wlogfmt_records_shift(const struct hf_wlogfmt_head *head, const void *header,
 				  uint32_t first_unit, void *bytes);
+/* Whether one is the copy of the other: of control, the same but for its place. */
+bool hf_wlogfmt_record_is_copy(const struct hf_wlogfmt_record *record,
+			       const struct hf_wlogfmt_record *of);
 /* Whether the record's payload (its units) matches its CRCs. */
 bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload);
 

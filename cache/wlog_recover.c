@@ -34,6 +34,11 @@ struct wlog_recovery {
 	size_t at;
 	struct hf_wlogfmt_record record; /* whose payload is being read */
 	uint8_t *payload;
+	struct hf_wlogfmt_record before; /* control of this batch; type 0: none yet */
+	bool before_given;
+	/* Control is known as it was after batch known_through: a STATE and all since. */
+	bool known, leans; /* leans: the newest STATE is lost, and what came before stands for it */
+	uint64_t known_through;
 	void (*delivered)(struct hf_wlog *log);
 };
 
@@ -134,7 +139,14 @@ static void drop_states_before(struct hf_wlog *log, uint64_t serial)
 
 static void newest_delivered(struct hf_wlog *log)
 {
-	drop_states_before(log, log->recovery->newest_state);
+	/* What stands for it may go as soon as the owner has the log: a fresh STATE comes first. */
+	if (log->recovery->leans && log->free_count == 0) {
+		refuse(log, log->recovery->segment, 0, HF_ECORRUPT,
+		       "control state is damaged, and no free segment takes it anew");
+		return;
+	}
+	if (!log->recovery->leans)
+		drop_states_before(log, log->recovery->newest_state);
 	load_tail(log);
 }
 
@@ -152,37 +164,75 @@ static void deliver_one(struct hf_wlog *log, const struct hf_wlogfmt_record *fro
 	log->opening->records++;
 }
 
-/* Control that fails its checksum is lost; only what a newer STATE repeats may be. */
-static bool deliver_control(struct hf_wlog *log, const uint8_t *payload)
+/* A copy of it follows in its batch. */
+static bool has_copy(const struct wlog_recovery *recovery)
+{
+	const struct wlog_found *found = &recovery->scan->found[recovery->batch];
+	struct hf_wlogfmt_record next;
+	size_t at = recovery->at;
+
+	return hf_wlogfmt_record_next(&found->head, found->header, &at, &next) &&
+	       hf_wlogfmt_record_is_copy(&next, &recovery->record);
+}
+
+/* Nothing of this record is left. A STATE repeats what is known already if all that was ever
+ * written before it was read: the log is whole without it. Other control may only be lost where a
+ * newer STATE repeats it. */
+static bool control_lost(struct hf_wlog *log, int status)
 {
 	struct wlog_recovery *recovery = log->recovery;
 	const struct hf_wlogfmt_head *head = &recovery->scan->found[recovery->batch].head;
+	bool newest = recovery->segment->serial >= recovery->newest_state;
 
-	if (hf_wlogfmt_record_verify(&recovery->record, payload)) {
-		deliver_one(log, &recovery->record, payload);
+	if (recovery->record.type == HF_RECORD_STATE && recovery->known) {
+		hf_wlog_alarm(log,
+			      "control state in segment %llu at offset %u is damaged; what was "
+			      "written before it holds",
+			      (unsigned long long)head->serial, head->offset);
+		recovery->leans |= newest;
 		return true;
 	}
-	if (recovery->segment->serial < recovery->newest_state) {
+	recovery->known = false;
+	if (!newest) {
 		hf_wlog_alarm(log,
 			      "control record in segment %llu at offset %u is damaged; a newer "
 			      "one holds",
 			      (unsigned long long)head->serial, head->offset);
 		return true;
 	}
-	refuse(log, recovery->segment, head->offset, HF_ECORRUPT,
-	       "control state fails its checksum");
+	if (status)
+		refuse(log, recovery->segment, head->offset, status,
+		       "control state cannot be read");
+	else
+		refuse(log, recovery->segment, head->offset, HF_ECORRUPT,
+		       "control state fails its checksum, in both copies, and what was written "
+		       "before it is not all there; volumes open from the store without this log");
 	return false;
+}
+
+/* `payload` NULL: it cannot be read, as `status` says. */
+static bool deliver_control(struct hf_wlog *log, const uint8_t *payload, int status)
+{
+	struct wlog_recovery *recovery = log->recovery;
+	const struct hf_wlogfmt_head *head = &recovery->scan->found[recovery->batch].head;
+
+	recovery->before = recovery->record;
+	recovery->before_given = payload && hf_wlogfmt_record_verify(&recovery->record, payload);
+	if (recovery->before_given) {
+		recovery->known |= recovery->record.type == HF_RECORD_STATE;
+		deliver_one(log, &recovery->record, payload);
+		return true;
+	}
+	if (!has_copy(recovery))
+		return control_lost(log, status);
+	hf_wlog_alarm(log, "control state in segment %llu at offset %u is damaged; its copy holds",
+		      (unsigned long long)head->serial, head->offset);
+	return true;
 }
 
 static void control_read(struct hf_wlog *log, int status)
 {
-	struct wlog_recovery *recovery = log->recovery;
-
-	if (status) {
-		refuse(log, recovery->segment, 0, status, "control state cannot be read");
-		return;
-	}
-	if (deliver_control(log, recovery->payload))
+	if (deliver_control(log, status ? NULL : log->recovery->payload, status))
 		deliver(log);
 }
 
@@ -196,12 +246,23 @@ static bool deliver_payload(struct hf_wlog *log, const uint8_t *whole)
 		head->offset + head->header_bytes + recovery->record.payload_unit * HF_UNIT;
 
 	if (whole || units == 0)
-		return deliver_control(log, whole ? whole + offset : recovery->payload);
+		return deliver_control(log, whole ? whole + offset : recovery->payload, 0);
 	free(recovery->payload);
 	recovery->payload = wlog_must(aligned_alloc(HF_DISK_ALIGN, units * HF_UNIT));
 	hf_wlog_load(log, hf_wlog_slot_offset(log, recovery->segment->slot) + offset,
 		     recovery->payload, units * HF_UNIT, control_read);
 	return false;
+}
+
+static void batch_delivered(struct hf_wlog *log, const struct wlog_found *found)
+{
+	struct wlog_recovery *recovery = log->recovery;
+
+	recovery->known_through = found->head.batch;
+	recovery->before.type = 0;
+	recovery->batch++;
+	recovery->at = HF_WLOGFMT_HEAD;
+	log->opening->batches++;
 }
 
 static void deliver(struct hf_wlog *log)
@@ -214,16 +275,18 @@ static void deliver(struct hf_wlog *log)
 	while (recovery->batch < recovery->scan->count) {
 		const struct wlog_found *found = &recovery->scan->found[recovery->batch];
 
+		if (recovery->at == HF_WLOGFMT_HEAD)
+			recovery->known &= found->head.batch == recovery->known_through + 1;
 		if (!hf_wlogfmt_record_next(&found->head, found->header, &recovery->at,
 					    &recovery->record)) {
-			recovery->batch++;
-			recovery->at = HF_WLOGFMT_HEAD;
-			log->opening->batches++;
+			batch_delivered(log, found);
 			continue;
 		}
-		if (recovery->record.type != HF_RECORD_STATE &&
-		    recovery->record.type != HF_RECORD_CONTROL)
+		if (!hf_wlogfmt_is_control(recovery->record.type))
 			deliver_one(log, &recovery->record, NULL);
+		else if (recovery->before_given &&
+			 hf_wlogfmt_record_is_copy(&recovery->record, &recovery->before))
+			continue;
 		else if (!deliver_payload(log, whole))
 			return;
 	}
