@@ -25,16 +25,32 @@ static const ProtobufCBinaryData *content_of(const Holdfast__Change *change)
 	}
 }
 
-static int pack_signed(const struct hf_sign_key *key, uint8_t *body, size_t body_length,
-		       uint8_t **encoded, size_t *encoded_length)
+/* Who signs: a key, or one that was made ready. */
+struct by {
+	const struct hf_sign_key *key;
+	struct hf_signing *signing;
+};
+
+static int sign_body(struct by by, const uint8_t *body, size_t length,
+		     uint8_t signature[HF_SIGNATURE_BYTES], uint8_t id[HF_KEY_ID_BYTES])
+{
+	if (by.key) {
+		hf_sign_key_id(by.key->public_key, id);
+		return hf_sign(by.key, HF_DOMAIN_CHANGE, body, length, signature);
+	}
+	hf_signing_id(by.signing, id);
+	return hf_signing_sign(by.signing, HF_DOMAIN_CHANGE, body, length, signature);
+}
+
+static int pack_signed(struct by by, uint8_t *body, size_t body_length, uint8_t **encoded,
+		       size_t *encoded_length)
 {
 	Holdfast__Signed packet = HOLDFAST__SIGNED__INIT;
 	uint8_t signature[HF_SIGNATURE_BYTES], id[HF_KEY_ID_BYTES];
-	int err = hf_sign(key, HF_DOMAIN_CHANGE, body, body_length, signature);
+	int err = sign_body(by, body, body_length, signature, id);
 
 	if (err)
 		return err;
-	hf_sign_key_id(key->public_key, id);
 	packet.body = (ProtobufCBinaryData){.len = body_length, .data = body};
 	packet.signature = (ProtobufCBinaryData){.len = sizeof signature, .data = signature};
 	packet.key = (ProtobufCBinaryData){.len = sizeof id, .data = id};
@@ -46,8 +62,8 @@ static int pack_signed(const struct hf_sign_key *key, uint8_t *body, size_t body
 	return 0;
 }
 
-int hf_change_sign(const struct hf_sign_key *key, const Holdfast__Change *change, uint8_t **encoded,
-		   size_t *encoded_length)
+static int sign(struct by by, const Holdfast__Change *change, uint8_t **encoded,
+		size_t *encoded_length)
 {
 	const ProtobufCBinaryData *content = content_of(change);
 	Holdfast__Change hashed = *change;
@@ -63,9 +79,21 @@ int hf_change_sign(const struct hf_sign_key *key, const Holdfast__Change *change
 	if (!body)
 		return HF_ENOMEM;
 	holdfast__change__pack(&hashed, body);
-	err = pack_signed(key, body, length, encoded, encoded_length);
+	err = pack_signed(by, body, length, encoded, encoded_length);
 	free(body);
 	return err;
+}
+
+int hf_change_sign(const struct hf_sign_key *key, const Holdfast__Change *change, uint8_t **encoded,
+		   size_t *encoded_length)
+{
+	return sign((struct by){.key = key}, change, encoded, encoded_length);
+}
+
+int hf_change_sign_with(struct hf_signing *signing, const Holdfast__Change *change,
+			uint8_t **encoded, size_t *encoded_length)
+{
+	return sign((struct by){.signing = signing}, change, encoded, encoded_length);
 }
 
 static int check_change(uint64_t tenant, uint64_t gateway, const Holdfast__Change *change,

@@ -94,6 +94,63 @@ int hf_sign(const struct hf_sign_key *key, const char *domain, const void *bytes
 	return ok ? 0 : HF_ENOMEM;
 }
 
+/* ---- A key made ready ---- */
+
+struct hf_signing {
+	uint8_t id[HF_KEY_ID_BYTES];
+	EVP_MD_CTX *ready; /* set up with the key, never used itself */
+	EVP_MD_CTX *one;   /* a copy of it, for one signature */
+};
+
+int hf_signing_open(const struct hf_sign_key *key, struct hf_signing **out)
+{
+	struct hf_signing *signing = calloc(1, sizeof *signing);
+	EVP_PKEY *pkey =
+		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key->secret, HF_KEY_BYTES);
+	int ok = signing && pkey;
+
+	if (ok) {
+		hf_sign_key_id(key->public_key, signing->id);
+		signing->ready = EVP_MD_CTX_new();
+		signing->one = EVP_MD_CTX_new();
+		ok = signing->ready && signing->one &&
+		     EVP_DigestSignInit(signing->ready, NULL, NULL, NULL, pkey) == 1;
+	}
+	EVP_PKEY_free(pkey);
+	if (!ok) {
+		hf_signing_close(signing);
+		return HF_ENOMEM;
+	}
+	*out = signing;
+	return 0;
+}
+
+void hf_signing_close(struct hf_signing *signing)
+{
+	if (!signing)
+		return;
+	EVP_MD_CTX_free(signing->one);
+	EVP_MD_CTX_free(signing->ready);
+	free(signing);
+}
+
+void hf_signing_id(const struct hf_signing *signing, uint8_t id[HF_KEY_ID_BYTES])
+{
+	memcpy(id, signing->id, HF_KEY_ID_BYTES);
+}
+
+int hf_signing_sign(struct hf_signing *signing, const char *domain, const void *bytes,
+		    size_t length, uint8_t signature[HF_SIGNATURE_BYTES])
+{
+	size_t total = 0, signature_length = HF_SIGNATURE_BYTES;
+	uint8_t *text = with_domain(domain, bytes, length, &total);
+	int ok = text && EVP_MD_CTX_copy_ex(signing->one, signing->ready) == 1 &&
+		 EVP_DigestSign(signing->one, signature, &signature_length, text, total) == 1;
+
+	free(text);
+	return ok ? 0 : HF_ENOMEM;
+}
+
 int hf_sign_verify(const uint8_t public_key[HF_KEY_BYTES], const char *domain, const void *bytes,
 		   size_t length, const uint8_t signature[HF_SIGNATURE_BYTES])
 {

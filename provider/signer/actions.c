@@ -54,8 +54,8 @@ static int sign(struct hf_signer *signer, Holdfast__SignerLedger *ledger,
 	change.sequence = ++ledger->sequence;
 	err = check_content(order, &change, &result->reason);
 	if (!err)
-		err = hf_change_sign(&signer->sign_key, &change, &result->signed_change,
-				     &result->signed_change_length);
+		err = hf_change_sign_with(signer->signing, &change, &result->signed_change,
+					  &result->signed_change_length);
 	return err ? err : hf_ledger_store(signer->ledger, ledger, &result->reason);
 }
 

@@ -174,8 +174,8 @@ static int wrap(struct hf_signer *signer, Holdfast__SignerLedger *entry,
 	change.kind_case = HOLDFAST__CHANGE__KIND_ROTATION;
 	change.rotation.data = bytes;
 	change.rotation.len = holdfast__rotation__pack(&rotation, bytes);
-	err = hf_change_sign(&signer->sign_key, &change, &result->signed_change,
-			     &result->signed_change_length);
+	err = hf_change_sign_with(signer->signing, &change, &result->signed_change,
+				  &result->signed_change_length);
 	return err ? err : hf_ledger_store(signer->ledger, entry, &result->reason);
 }
 

@@ -130,8 +130,8 @@ static int sign_and_remember(struct signing *s, const uint8_t *bytes, size_t len
 	change.kind_case = HOLDFAST__CHANGE__KIND_DOCUMENT;
 	change.document.data = (uint8_t *)(uintptr_t)bytes;
 	change.document.len = length;
-	err = hf_change_sign(&s->signer->sign_key, &change, &result->signed_change,
-			     &result->signed_change_length);
+	err = hf_change_sign_with(s->signer->signing, &change, &result->signed_change,
+				  &result->signed_change_length);
 	if (err)
 		return hf_fail(s->reason, err, "signing the document");
 	next.sequence = change.sequence;

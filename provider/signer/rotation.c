@@ -61,7 +61,7 @@ static int add_link(struct hf_signer *signer, const struct hf_sign_key *next,
 	change.rotation.len = holdfast__rotation__pack(&rotation, bytes);
 	memcpy(link.old_key, signer->sign_key.public_key, HF_KEY_BYTES);
 	memcpy(link.new_key, next->public_key, HF_KEY_BYTES);
-	err = hf_change_sign(&signer->sign_key, &change, &statement, &link.length);
+	err = hf_change_sign_with(signer->signing, &change, &statement, &link.length);
 	if (err)
 		return err;
 	link.statement = statement;
@@ -121,10 +121,10 @@ int hf_signer_rotation_recover(struct hf_signer *signer, struct hf_errmsg *messa
 			      signer->state_dir);
 	if (!err)
 		err = replace_key(signer, message);
-	if (!err) {
-		signer->sign_key = next;
+	if (!err)
+		err = hf_signer_use_key(signer, &next);
+	if (!err)
 		hf_info("ended the rotation of the signing key that was cut short");
-	}
 	explicit_bzero(&next, sizeof next);
 	return err;
 }
@@ -132,6 +132,7 @@ int hf_signer_rotation_recover(struct hf_signer *signer, struct hf_errmsg *messa
 int hf_signer_rotate(struct hf_signer *signer, struct hf_signer_result *result)
 {
 	struct newest newest = {0};
+	struct hf_signing *signing = NULL;
 	struct hf_sign_key next;
 	char path[PATH_MAX];
 	int err = hf_ledger_rotation_visit(signer->ledger, note_newest, &newest, &result->reason);
@@ -144,14 +145,20 @@ int hf_signer_rotate(struct hf_signer *signer, struct hf_signer_result *result)
 	if (!err)
 		err = hf_sign_key_file(path, &next, &result->reason);
 	if (!err)
+		err = hf_signing_open(&next, &signing);
+	if (!err)
 		err = add_link(signer, &next, &result->reason);
-	if (err)
+	if (err) {
+		hf_signing_close(signing);
 		return err;
+	}
 	/* From here on it is the key, whatever becomes of the files: the next start mends them. */
 	err = replace_key(signer, &result->reason);
 	if (err)
 		hf_error("the new signing key is in force, and still called sign.key.next: %s",
 			 result->reason.text);
+	hf_signing_close(signer->signing);
+	signer->signing = signing;
 	signer->sign_key = next;
 	explicit_bzero(&next, sizeof next);
 	hf_info("the signing key was rotated");

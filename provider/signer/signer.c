@@ -89,6 +89,19 @@ static int load_keys(struct hf_signer *signer, const char *folder, struct hf_err
 	return err ? err : load_authority(signer, folder, message);
 }
 
+int hf_signer_use_key(struct hf_signer *signer, const struct hf_sign_key *key)
+{
+	struct hf_signing *signing;
+	int err = hf_signing_open(key, &signing);
+
+	if (err)
+		return err;
+	hf_signing_close(signer->signing);
+	signer->signing = signing;
+	signer->sign_key = *key;
+	return 0;
+}
+
 int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **signer,
 		   struct hf_errmsg *message)
 {
@@ -109,6 +122,8 @@ int hf_signer_open(const struct hf_signer_config *config, struct hf_signer **sig
 	if (!err)
 		err = load_keys(s, config->state_dir, message);
 	if (!err)
+		err = hf_signer_use_key(s, &s->sign_key);
+	if (!err)
 		err = hf_signer_rotation_recover(s, message);
 	if (err) {
 		hf_signer_close(s);
@@ -124,6 +139,7 @@ void hf_signer_close(struct hf_signer *signer)
 		return;
 	HF_CHECK_MAGIC(signer, SIGNER_MAGIC);
 	free(signer->ca_certificate);
+	hf_signing_close(signer->signing);
 	hf_ledger_close(signer->ledger);
 	free(signer->state_dir);
 	hf_wipe_free(signer, sizeof *signer);

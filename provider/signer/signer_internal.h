@@ -14,6 +14,7 @@ struct hf_signer {
 	uint32_t magic;
 	struct hf_sign_key ca_key;
 	struct hf_sign_key sign_key;
+	struct hf_signing *signing; /* sign_key, made ready */
 	struct hf_seal_key secrets_key;
 	uint8_t *ca_certificate;
 	size_t ca_certificate_length;
@@ -55,6 +56,9 @@ int hf_signer_action(struct hf_signer *signer, const Holdfast__SignerAction *ord
 int hf_signer_batch(struct hf_signer *signer, const Holdfast__SignerBatch *batch,
 		    struct hf_signer_result *result);
 void hf_signer_batch_free(struct hf_signer_result *result);
+
+/* The key that signs from now on. HF_ENOMEM: it stays the one before. */
+int hf_signer_use_key(struct hf_signer *signer, const struct hf_sign_key *key);
 
 /* ---- rotation.c ---- */
 

@@ -62,6 +62,26 @@ static void test_signature_holds_for_key_domain_and_bytes_only(void **state)
 			 HF_EAUTH);
 }
 
+/* A key that was made ready signs as the key itself does, each time. */
+static void test_ready_key_signs_the_same(void **state)
+{
+	uint8_t expected[HF_SIGNATURE_BYTES], signature[HF_SIGNATURE_BYTES];
+	struct hf_signing *signing;
+	struct hf_sign_key key;
+
+	(void)state;
+	assert_int_equal(hf_sign_key_make(&key), 0);
+	assert_int_equal(hf_signing_open(&key, &signing), 0);
+	for (size_t length = 1; length <= sizeof text; length++) {
+		assert_int_equal(hf_sign(&key, "a", text, length, expected), 0);
+		assert_int_equal(hf_signing_sign(signing, "a", text, length, signature), 0);
+		assert_memory_equal(signature, expected, sizeof expected);
+	}
+	assert_int_equal(hf_signing_sign(signing, "b", text, sizeof text, signature), 0);
+	assert_int_equal(hf_sign_verify(key.public_key, "b", text, sizeof text, signature), 0);
+	hf_signing_close(signing);
+}
+
 static int verify_change(const struct hf_sign_key *key, uint64_t tenant, uint64_t gateway,
 			 const uint8_t *bytes, size_t length)
 {
@@ -461,6 +481,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_public_key_is_ed25519),
 		cmocka_unit_test(test_signature_holds_for_key_domain_and_bytes_only),
+		cmocka_unit_test(test_ready_key_signs_the_same),
 		cmocka_unit_test(test_signed_change_is_bound_to_signer_tenant_and_gateway),
 		cmocka_unit_test(test_repeatable_seals_repeat),
 		cmocka_unit_test(test_sealed_opens_for_its_key_and_purpose_only),
