@@ -62,6 +62,9 @@ void hf_uplink_tell(struct hf_uplink_path *path, Holdfast__PathState state)
 	report.subscription = paths->path[path->index].subscribed;
 	report.path = state;
 	report.path_epoch = paths->epoch;
+	if (state == HOLDFAST__PATH_STATE__PATH_LOST)
+		report.token =
+			(ProtobufCBinaryData){path->uplink->token_length, path->uplink->token};
 	err = hf_session_report(hf_wire_session(path->wire), &report);
 	if (err && path->wire)
 		hf_warn("the standby cannot be told: %s", hf_err_text(err));

@@ -60,6 +60,7 @@ struct hf_channel {
 	uint8_t boot[16];
 	uint8_t token[HF_REG_TOKEN_SIZE], next_token[HF_REG_TOKEN_SIZE];
 	size_t token_length;
+	bool token_told;     /* with its wish to be promoted, so it is of now */
 	bool suspect;        /* it is not the machine that kept the last token */
 	bool token_unkept;   /* next_token was given, and the registry does not know it kept */
 	bool token_answered; /* something was answered since: it is kept */

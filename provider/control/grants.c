@@ -23,11 +23,12 @@
 #define RETRY_BEATEN_MS   500u
 #define SETTLE_MS         3000u
 #define RETRY_FULL_MS     10000u
+#define BEATEN            "another connection was given a higher epoch"
 #define STANDBY_REPORT_MS 3600000u /* a standby reports when something changes */
 
 /* ---- Within the transaction ---- */
 
-static int check_gateway(struct hf_channel *channel, struct hf_errmsg *why)
+static int check_gateway(struct hf_channel *channel, uint64_t *epoch, struct hf_errmsg *why)
 {
 	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
 	struct hf_reg_gateway gateway;
@@ -45,6 +46,7 @@ static int check_gateway(struct hf_channel *channel, struct hf_errmsg *why)
 	if (memcmp(peer->public_key, gateway.identity_key, HF_KEY_BYTES) != 0)
 		return hf_fail(why, HF_EACCES,
 			       "the certificate is for a key that this gateway does not have");
+	*epoch = gateway.epoch;
 	return 0;
 }
 
@@ -56,26 +58,40 @@ static int give_token(struct hf_channel *channel)
 	return hf_registry_token_next(channel->control->reg, channel->gateway, channel->next_token);
 }
 
+/* Is it the machine that kept the last token? Asked before each epoch that is given, whichever way
+ * it is asked for. */
+static int check_token(struct hf_channel *channel, struct hf_errmsg *why)
+{
+	int err = hf_claimants_check(channel);
+
+	if (err)
+		return hf_fail(why, err, "the registry does not answer");
+	if (!channel->suspect || channel->wanted == HF_WANTED_ACTIVE || channel->token_told)
+		return 0;
+	/* What its Connect showed may be of before its other connection's last Held, so nothing
+	 * follows from it. */
+	channel->suspect = false;
+	return hf_fail(why, HF_EFENCED, "a standby has to show its token; connect anew");
+}
+
 /* HF_EACCES, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's.
  */
 static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 {
 	struct hf_registry *reg = channel->control->reg;
-	uint64_t now_ms = hf_control_wall_ms();
-	int err = check_gateway(channel, why);
+	uint64_t now_ms = hf_control_wall_ms(), epoch;
+	int err = check_gateway(channel, &epoch, why);
 
 	if (err || channel->wanted == HF_WANTED_PARKED)
 		return err;
 	if (channel->renewal_only)
 		return 0;
-	/* What a standby showed is of before its other connection's last Held. */
-	if (channel->wanted == HF_WANTED_ACTIVE) {
-		err = hf_claimants_check(channel);
-		if (err)
-			return hf_fail(why, err, "the registry does not answer");
-		if (channel->suspect)
-			return 0;
-	}
+	/* Before its token: who was overtaken knows an older one. */
+	if (channel->wanted == HF_WANTED_PROMOTION && epoch > channel->named_epoch)
+		return hf_fail(why, HF_EFENCED, BEATEN);
+	err = check_token(channel, why);
+	if (err || channel->suspect)
+		return err;
 	if (channel->wanted == HF_WANTED_PROMOTION)
 		err = hf_registry_gateway_promote(reg, channel->gateway, channel->named_epoch,
 						  now_ms, channel->version,
@@ -84,7 +100,7 @@ static int grant(struct hf_channel *channel, struct hf_errmsg *why)
 		err = hf_registry_gateway_grant(reg, channel->gateway, channel->named_epoch, now_ms,
 						channel->version, &channel->granted_epoch);
 	if (err == HF_EFENCED)
-		return hf_fail(why, err, "another connection was given a higher epoch");
+		return hf_fail(why, err, BEATEN);
 	if (err == HF_ERANGE)
 		return hf_fail(why, err, "the last epoch is beyond all bounds");
 	if (!err)
@@ -195,9 +211,9 @@ static void finish(struct hf_channel *channel, int err, const char *reason)
 		turn_away(channel, err, reason);
 	else if (channel->renewal_only)
 		park_for_renewal(channel);
-	else if (channel->suspect)
-		park(channel);
-	else if (channel->wanted == HF_WANTED_PARKED)
+	else if (channel->suspect && channel->wanted == HF_WANTED_PROMOTION)
+		hf_delivery_subscribe(channel, STANDBY_REPORT_MS); /* is it there at all? */
+	else if (channel->suspect || channel->wanted == HF_WANTED_PARKED)
 		park(channel);
 	else
 		hold(channel);
@@ -348,6 +364,11 @@ void hf_grants_reported(struct hf_channel *channel, const Holdfast__Report *repo
 	}
 	hf_info("%s says on its standby that epoch %" PRIu64 " is lost",
 		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), report->path_epoch);
+	channel->token_told = report->token.len == sizeof channel->token;
+	if (channel->token_told) {
+		memcpy(channel->token, report->token.data, sizeof channel->token);
+		channel->token_length = sizeof channel->token;
+	}
 	ask(channel, HF_WANTED_PROMOTION, report->path_epoch);
 }
 

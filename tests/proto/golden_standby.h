@@ -18,6 +18,13 @@ UP(report_path, REPORT, report, Holdfast__Report, HOLDFAST__REPORT__INIT, {
 	m->path = HOLDFAST__PATH_STATE__PATH_LOST;
 	m->path_epoch = 18;
 })
+UP(report_path_token, REPORT, report, Holdfast__Report, HOLDFAST__REPORT__INIT, {
+	m->subscription = 1;
+	m->number = 3;
+	m->path = HOLDFAST__PATH_STATE__PATH_LOST;
+	m->path_epoch = 18;
+	m->token = bytes_of(boot, 16);
+})
 DOWN(held_2, HELD, held, Holdfast__Held, HOLDFAST__HELD__INIT, {
 	static char *endpoints[2];
 

@@ -334,6 +334,7 @@ static const struct {
 	{"issued.bin", NULL, fill_issued},
 	{"2-connect.bin", fill_connect_2, NULL},
 	{"2-report-path.bin", fill_report_path, NULL},
+	{"2-report-path-token.bin", fill_report_path_token, NULL},
 	{"2-held.bin", NULL, fill_held_2},
 	{"2-parked.bin", NULL, fill_parked_2},
 	{"2-retry.bin", NULL, fill_retry_2},

@@ -297,6 +297,8 @@ void tg_report_path(struct test_gateway *g, int path, uint64_t epoch)
 	report.subscription = g->subscription;
 	report.path = path;
 	report.path_epoch = epoch;
+	if (!g->keeps_token_back)
+		report.token = (ProtobufCBinaryData){g->token_length, g->token};
 	assert_int_equal(hf_session_report(g->session, &report), 0);
 }
 

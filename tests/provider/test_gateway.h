@@ -41,6 +41,7 @@ struct test_gateway {
 	uint64_t epoch, last_epoch, subscription;
 	uint8_t token[16]; /* of the last Held */
 	size_t token_length;
+	bool keeps_token_back;            /* says nothing of it when its standby is lost */
 	unsigned renewals;                /* certificates that came by Rotate */
 	uint64_t incarnation, generation; /* applied */
 	uint8_t hash[HF_HASH_BYTES];
