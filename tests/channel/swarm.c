@@ -5,6 +5,7 @@
 #include "tests/channel/swarm.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -157,8 +159,13 @@ static void open_files(void)
 	swarm.gateways = calloc(swarm.count, sizeof *swarm.gateways);
 	if (!swarm.gateways)
 		die("out of memory");
-	for (unsigned i = 0; i < swarm.count; i++)
+	snprintf(swarm.actions, sizeof swarm.actions, "%s/actions", folder);
+	if (mkdir(swarm.actions, 0700) != 0 && errno != EEXIST)
+		die("%s cannot be made", swarm.actions);
+	for (unsigned i = 0; i < swarm.count; i++) {
 		sim_init(&swarm, &swarm.gateways[i], swarm.from + i);
+		sim_actions_recall(&swarm.gateways[i]);
+	}
 	snprintf(path, sizeof path, "%s/journal", folder);
 	swarm.journal = journal_open(swarm.loop, path, recall, NULL);
 }

@@ -5,6 +5,7 @@
 #ifndef HF_TESTS_CHANNEL_SWARM_H
 #define HF_TESTS_CHANNEL_SWARM_H
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <uv.h>
@@ -38,6 +39,7 @@ struct sim_gateway {
 	struct hf_document *current; /* the newest taken; durable once `applied` names it */
 	uint64_t incarnation, generation;
 	uint8_t hash[HF_HASH_BYTES];
+	struct sim_actions *actions; /* NULL: it never got one */
 };
 
 struct swarm_counts {
@@ -55,6 +57,7 @@ struct swarm {
 	unsigned in_flight_max; /* dialling at once */
 	bool standby;
 	struct shared_journal *journal;
+	char actions[PATH_MAX - 16]; /* folder of their journals */
 	int ledger;
 	char *lines; /* of the ledger, not yet written */
 	size_t lines_used;
@@ -81,6 +84,18 @@ void sim_enter(struct sim_gateway *gateway, enum sim_state state);
 
 void sim_requested(struct sim_gateway *gateway, const struct hf_session_event *event);
 void sim_report(struct sim_gateway *gateway);
+void sim_answer(struct sim_gateway *gateway, Holdfast__Answer *message, uint64_t request, int err,
+		const char *reason);
+void sim_answer_plainly(struct sim_gateway *gateway, uint64_t request, int err, const char *reason);
+
+/* ---- swarm_actions.c ---- */
+
+/* What its folder kept, if there is one. */
+void sim_actions_recall(struct sim_gateway *gateway);
+void sim_act(struct sim_gateway *gateway, const struct hf_session_event *event);
+void sim_forget(struct sim_gateway *gateway, const struct hf_session_event *event);
+void sim_actions_tick(struct sim_gateway *gateway, uint64_t now_ms);
+void sim_actions_free(struct sim_gateway *gateway);
 
 /* ---- swarm.c ---- */
 

@@ -228,6 +228,7 @@ void sim_tick(struct sim_gateway *g, uint64_t now_ms)
 {
 	if (g->wire && g->interval_ms && now_ms >= g->report_ms)
 		sim_report(g);
+	sim_actions_tick(g, now_ms);
 }
 
 void sim_close(struct sim_gateway *g)
@@ -243,4 +244,5 @@ void sim_close(struct sim_gateway *g)
 void sim_free(struct sim_gateway *g)
 {
 	hf_document_free(g->current);
+	sim_actions_free(g);
 }

@@ -7,8 +7,8 @@
 
 #define REPORT_MIN_MS 50u
 
-static void answer(struct sim_gateway *g, Holdfast__Answer *message, uint64_t request, int err,
-		   const char *reason)
+void sim_answer(struct sim_gateway *g, Holdfast__Answer *message, uint64_t request, int err,
+		const char *reason)
 {
 	message->request = request;
 	message->error = -err;
@@ -21,11 +21,11 @@ static void answer(struct sim_gateway *g, Holdfast__Answer *message, uint64_t re
 		hf_wire_sent(g->wire);
 }
 
-static void answer_plainly(struct sim_gateway *g, uint64_t request, int err, const char *reason)
+void sim_answer_plainly(struct sim_gateway *g, uint64_t request, int err, const char *reason)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 
-	answer(g, &message, request, err, reason);
+	sim_answer(g, &message, request, err, reason);
 }
 
 /* ---- Volumes, as they would be once reconciled ---- */
@@ -116,7 +116,7 @@ static void subscribe(struct sim_gateway *g, const struct hf_session_event *even
 	g->interval_ms = wanted->interval_ms;
 	if (g->interval_ms && g->interval_ms < REPORT_MIN_MS)
 		g->interval_ms = REPORT_MIN_MS;
-	answer_plainly(g, event->request, 0, NULL);
+	sim_answer_plainly(g, event->request, 0, NULL);
 	if (g->interval_ms && g->wire)
 		sim_report(g);
 }
@@ -146,7 +146,7 @@ static void answer_applied(struct sim_gateway *g, uint64_t request)
 	result.n_volumes = volumes.count;
 	message.result_case = HOLDFAST__ANSWER__RESULT_APPLY;
 	message.apply = &result;
-	answer(g, &message, request, 0, NULL);
+	sim_answer(g, &message, request, 0, NULL);
 	free_volumes(&volumes);
 }
 
@@ -218,13 +218,13 @@ static void apply(struct sim_gateway *g, const struct hf_session_event *event)
 	}
 	g->swarm->counts.failed++;
 	swarm_ledger(g, "refused", (uint64_t)-err, 0, 0, why.text);
-	answer_plainly(g, event->request, err, why.text);
+	sim_answer_plainly(g, event->request, err, why.text);
 }
 
 static void drain(struct sim_gateway *g, const struct hf_session_event *event)
 {
 	swarm_ledger(g, "drain", 0, 0, 0, event->requested->drain->endpoint);
-	answer_plainly(g, event->request, 0, NULL);
+	sim_answer_plainly(g, event->request, 0, NULL);
 	if (g->wire)
 		hf_session_end(hf_wire_session(g->wire), HF_EAGAIN,
 			       "the provider asked to connect anew");
@@ -242,12 +242,15 @@ void sim_requested(struct sim_gateway *g, const struct hf_session_event *event)
 	case HOLDFAST__REQUEST__KIND_DRAIN:
 		drain(g, event);
 		break;
+	case HOLDFAST__REQUEST__KIND_ACT:
+		sim_act(g, event);
+		break;
 	case HOLDFAST__REQUEST__KIND_FORGET:
-		answer_plainly(g, event->request, 0, NULL);
+		sim_forget(g, event);
 		break;
 	default:
-		answer_plainly(g, event->request, HF_EUNSUPPORTED,
-			       "the swarm does not serve the request");
+		sim_answer_plainly(g, event->request, HF_EUNSUPPORTED,
+				   "the swarm does not serve the request");
 		break;
 	}
 }
