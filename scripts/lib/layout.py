@@ -181,7 +181,7 @@ def write_configs(layout, spec, store):
                     "memory_tier_rings": spec.get("tgtds", 1),
                     **spec["volumed"]},
         "agent": {"run_dir": gateway_run, "state_dir": layout.path("gateway", "agent"),
-                  "activation": address(spec, "activation"),
+                  "activation": spec.get("provider") or address(spec, "activation"),
                   "portal": ", ".join(address(spec, "portal" + suffix)
                                       for suffix in suffixes(spec.get("tgtds", 1)))},
     }
@@ -259,18 +259,21 @@ def tgtd_env(folder, ring_socket):
 
 def processes(layout, spec):
     """What the supervisor runs, in the order of starting: name, argv, environment, signal that
-    stops it, uid (None: that of the supervisor)."""
+    stops it, uid (None: that of the supervisor). A spec that names the activation endpoint of a
+    `provider` is of a gateway alone."""
     uids = {"signer": SIGNER_UID, "provider": PROVIDER_UID} if layout.own_uids() else {}
 
     def daemon(name, suffix=""):
         config = layout.path("config", name + suffix + ".conf")
-        return {"name": "holdfast-" + name + suffix, "stop": "TERM", "env": {},
-                "uid": uids.get(name), "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
+        return {"name": "holdfast-" + name + suffix, "stop": "TERM",
+                "env": spec.get("env", {}).get(name, {}), "uid": uids.get(name),
+                "argv": [os.path.join(BIN, "holdfast-" + name), "--config", config]}
 
     tgtds = [one for suffix in suffixes(spec.get("tgtds", 1))
              for one in ({**daemon("tgtd-box", suffix), "name": "tgtd" + suffix},
                          daemon("broker", suffix))]
-    return [daemon("signer"), daemon("provider"), daemon("volumed"), *tgtds, daemon("agent")]
+    here = [] if spec.get("provider") else [daemon("signer"), daemon("provider")]
+    return [*here, daemon("volumed"), *tgtds, daemon("agent")]
 
 
 def environment(layout, store):

@@ -8,48 +8,19 @@ last. Usage: kill_rounds.py volumed|agent|provider|tgtd [--rounds N] [--seed S]
 """
 
 import argparse
-import json
 import os
 import random
-import selectors
 import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from harness import (LabError, create, holdfast, iscsi_url, lay, show,  # noqa: E402
+from harness import (LabError, create, holdfast, iscsi_url, show,  # noqa: E402
                      wait_for_recovery_point, wait_until)
+from iscsi_client import Verifier  # noqa: E402
 
-CHECK_DEADLINE_S = 60
 KILL_AFTER_S = (0.02, 0.6)  # of load
-
-
-class Verifier:
-    """The client; asks it to drain and report."""
-
-    def __init__(self, volume, mode):
-        self.process = subprocess.Popen(
-            [os.path.join(lay.BUILD, "tests", "verifier"), volume["portal"], volume["target"],
-             str(volume["lun"]), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.process.stdout, selectors.EVENT_READ)
-
-    def check(self, last=False):
-        if last:
-            self.process.stdin.close()
-        else:
-            self.process.stdin.write("check\n")
-            self.process.stdin.flush()
-        if not self.selector.select(CHECK_DEADLINE_S):
-            raise LabError(f"the client did not finish within {CHECK_DEADLINE_S} s")
-        line = self.process.stdout.readline()
-        if not line:
-            raise LabError(f"the client ended with {self.process.wait()}")
-        seen = json.loads(line)
-        if not seen["ok"]:
-            raise LabError(f"the client saw a violation: {seen}")
-        return seen
 
 
 def kill_and_wait_for_restart(lab, name):

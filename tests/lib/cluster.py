@@ -218,6 +218,7 @@ class Daemon:
 
     def __init__(self, program, folder, settings):
         self.program, self.folder, self.process = program, folder, None
+        self.env = {}  # beside the test's own
         os.makedirs(folder, exist_ok=True)
         self.configure(settings)
 
@@ -240,7 +241,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [f"{BIN}/{self.program}", "--config", f"{self.folder}/{self.program}.conf",
                  *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                preexec_fn=die_with_parent)
+                env={**os.environ, **self.env}, preexec_fn=die_with_parent)
         return self
 
     def stop(self, how=signal.SIGTERM):

@@ -43,6 +43,10 @@ class FaultProxy:
             pass
         writer.transport.abort()
 
+    def count(self):
+        """Connections that there are now."""
+        return len(self.writers) // 2
+
     async def abort_all(self):
         for writer in self.writers:
             writer.transport.abort()
