@@ -1,121 +1,40 @@
 #!/usr/bin/python3 -B
 """No command is lost, none is done twice, none from an old epoch has an effect (invariants 4, 5),
-whatever dies or falls silent: three provider processes, PostgreSQL, three NATS nodes, and simulated
-gateways that reach them through proxies of our own. Processes get kill -9, networks are cut or fall
-silent, the database and the nodes stop, hang and come back, while an administrator goes on changing
-things at whichever process answers. Judged by the swarm's ledger alone.
+whatever dies, falls silent, comes late, twice or out of order, and whatever the clocks say: three
+provider processes, PostgreSQL, three NATS nodes, simulated gateways (chaos_world.py) and whole ones
+with tgtd, under faults (chaos_faults.py), while people go on changing things at whichever process
+answers (chaos_people.py) and clients verify what they wrote.
 
-HF_SEED chooses the faults (default: 1), HF_CHAOS_SECONDS how long they go on (default: 40).
+Judged by those who saw the effects: the swarm's ledger, the supervisors that saw processes end,
+initiators that see targets and sizes, the proxies that see who connects.
+
+HF_SEED chooses the faults (default: 1), HF_CHAOS_SECONDS how long they go on (default: 30).
 """
 
+import json
 import os
-import random
-import signal
+import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from cluster import Cluster  # noqa: E402
-from fault_proxy import FaultProxy  # noqa: E402
-from story import Failure, check, story, wait_until  # noqa: E402
-from swarm import Swarm, prepare  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from chaos_faults import Gateways, Networks, Processes, heal  # noqa: E402
+from chaos_people import RESTARTS, Administrator, Operator  # noqa: E402
+from chaos_world import World, newest_sizes  # noqa: E402
+from harness import iscsi_url  # noqa: E402
+from story import check, story, wait_until  # noqa: E402
 
 SEED = int(os.environ.get("HF_SEED", "1"))
-SECONDS = float(os.environ.get("HF_CHAOS_SECONDS", "40"))
-GATEWAYS = 40
-CHANGED = 8         # of them have a volume
-STEP = 1 << 20
-FIRST = 64 << 20
+SECONDS = float(os.environ.get("HF_CHAOS_SECONDS", "30"))
+WHOLE = 2
 SETTLE_S = 120      # every wait and back-off
 
 
-class Administrator(threading.Thread):
-    """Grows volumes in turn, each at a process chosen by chance. `accepted` is what was promised."""
-
-    def __init__(self, cluster):
-        super().__init__(daemon=True)
-        self.cluster, self.rng, self.stopping = cluster, random.Random(SEED + 1), False
-        self.accepted, self.asked = {}, 0
-
-    def ask(self, *arguments):
-        try:
-            return self.rng.choice(self.cluster.providers).ask(*arguments, timeout=20)[0] == 0
-        except Exception:  # pylint: disable=broad-except
-            return False  # it died over the question: nothing was promised
-
-    def run(self):
-        sizes = dict.fromkeys(range(CHANGED), FIRST)
-        while not self.stopping:
-            number = self.rng.randrange(CHANGED)
-            sizes[number] += STEP
-            self.asked += 1
-            if self.ask("volume", "grow", f"v{number}", "--size", str(sizes[number])):
-                self.accepted[number] = sizes[number]
-
-
-class Chaos:
-    def __init__(self, cluster, proxies, swarm):
-        self.cluster, self.proxies, self.swarm = cluster, proxies, swarm
-        self.rng = random.Random(SEED)
-
-    def provider_dies(self):
-        provider = self.rng.choice(self.cluster.providers)
-        provider.stop(signal.SIGKILL)
-        yield
-        provider.start()
-
-    def database_stops(self):
-        self.cluster.postgres.stop(self.rng.choice([signal.SIGINT, signal.SIGQUIT]))
-        yield
-        self.cluster.postgres.start()
-
-    def database_hangs(self):
-        self.cluster.postgres.hang()
-        yield
-        self.cluster.postgres.hang(False)
-
-    def node_dies(self):
-        node = self.rng.randrange(3)
-        self.cluster.nats.stop(node)
-        yield
-        self.cluster.nats.start(node)
-
-    def network_is_cut(self):
-        proxy = self.rng.choice(self.proxies)
-        proxy.refusing = True
-        proxy.cut()
-        yield
-        proxy.refusing = False
-
-    def network_falls_silent(self):
-        proxy = self.rng.choice(self.proxies)
-        proxy.silent = True
-        yield
-        yield
-        yield
-        proxy.silent = False
-
-    def gateways_die(self):
-        self.swarm.stop(signal.SIGKILL)
-        yield
-        self.swarm.start()
-
-    def run(self):
-        until, done = time.monotonic() + SECONDS, []
-        while time.monotonic() < until:
-            fault = self.rng.choice([
-                self.provider_dies, self.provider_dies, self.database_stops, self.database_hangs,
-                self.node_dies, self.network_is_cut, self.network_falls_silent,
-                self.network_falls_silent, self.gateways_die])
-            done.append(fault.__name__)
-            for _ in fault():
-                time.sleep(self.rng.uniform(0.3, 1.5))  # how long it lasts
-        return done
-
+# ---- Simulated gateways, by their ledger ----
 
 def check_ledger(swarm):
-    """What each gateway did, in the order it did it."""
+    """What each gateway did, in the order it did it; how many changes were applied."""
     last, epochs, applied = {}, {}, 0
     for _, kind, gateway, highest, incarnation, generation, sequence, text in swarm.effects():
         if kind == "held":
@@ -129,62 +48,155 @@ def check_ledger(swarm):
             check(on == epochs.get(gateway), f"{gateway}: an effect of epoch {on}")
             last[gateway] = (now, sequence)
             applied += 1
+        elif kind == "acts":
+            check(text == f"on={epochs.get(gateway)}", f"{gateway}: begun for an epoch: {text}")
     return applied
 
 
-def newest_sizes(swarm):
-    sizes = {}
-    for _, kind, gateway, _, _, _, _, text in swarm.effects():
-        if kind == "applied":
-            sizes[gateway] = int(text.rsplit("size=", 1)[1])
-    return sizes
+def check_runs(world, administrator):
+    """Each restart that was accepted happened, and each once."""
+    begun, acted, runs = set(), {}, {}
+    for _, kind, gateway, _, action, run, _, _ in world.swarm.effects():
+        if kind == "acts":
+            check(action not in begun, f"{gateway} began {action} twice")
+            begun.add(action)
+        elif kind == "acted":
+            check(acted.setdefault(action, gateway) == gateway, f"{action} had two effects")
+            check(run > runs.get(gateway, 0), f"{gateway}: {run} after {runs.get(gateway)}")
+        if kind in ("acted", "ran"):
+            runs[gateway] = run
+    provider = world.cluster.providers[0]
+    for number, gateway in world.simulated.items():
+        name = f"swarm-{number:06}"
+        known = ended_actions(provider, name)
+        lost = [a for a in administrator.actions[number] if known.get(a, ("",))[1:] != ("done",)]
+        check(not lost, f"{name}: accepted and not done: {lost} of {known}")
+        done = sum(state == "done" for _, state in known.values())
+        check(runs.get(gateway, 0) == done, f"{name}: {done} done, run {runs.get(gateway)}")
+    return sum(runs.values())
+
+
+def ended_actions(provider, gateway):
+    """Its actions once all have ended: number: (kind, state)."""
+    known = {}
+
+    def all_ended():
+        known.update({a["action_id"]: (a["kind"], a["state"]) for a in provider.must(
+            "action", "list", "--gateway", gateway)})
+        return all(state not in ("requested", "stored", "sent") for _, state in known.values())
+    wait_until(f"the actions of {gateway}", all_ended, SETTLE_S)
+    return known
+
+
+def check_simulated(world, administrator):
+    def all_arrived():
+        sizes = newest_sizes(world.swarm)
+        return all(sizes[world.simulated[n]] >= size
+                   for n, size in administrator.accepted.items())
+    wait_until("every change that was accepted", all_arrived, SETTLE_S)
+    for number, gateway in world.simulated.items():
+        shown = world.cluster.providers[-1].must("volume", "show", f"v{number}")
+        wait_until(f"v{number} as the registry has it", lambda g=gateway, s=shown["size_bytes"]:
+                   newest_sizes(world.swarm)[g] == s, SETTLE_S)
+    applied = check_ledger(world.swarm)
+    check(administrator.accepted and any(administrator.actions.values()), "nothing was accepted")
+    print(f"simulated: {administrator.asked} commands asked for, {applied} changes applied, "
+          f"{check_runs(world, administrator)} restarts done")
+
+
+# ---- Whole gateways, by what others see of them ----
+
+def check_restarts(world, operator):
+    """Each that was accepted happened, and each once."""
+    gateway = operator.gateway
+    known_all = ended_actions(world.cluster.providers[1], gateway.name)
+    for kind, part in RESTARTS.items():
+        known = {a: state for a, (k, state) in known_all.items() if k == kind}
+        lost = [a for a in operator.accepted[kind] if known.get(a) != "done"]
+        check(not lost, f"{gateway.name}: accepted and not done: {lost} of {known}")
+        done = sum(state == "done" for state in known.values())
+        check(done <= operator.tried[kind], f"{gateway.name}: {done} {kind} were not asked for")
+        killed, ended = gateway.ended(part)
+        print(f"{gateway.name}: {operator.tried[kind]} {kind} asked for, {done} done; {part} "
+              f"ended {ended} times, and {killed} times killed")
+        check(ended <= done, f"{gateway.name}: {part} ended {ended} times for {done} {kind}")
+        check(ended + killed >= done, f"{gateway.name}: {done} {kind}, {part} ended {ended} times")
+
+
+def size_at_portal(volume):
+    done = subprocess.run(["qemu-img", "info", "-f", "raw", "--output=json", iscsi_url(volume)],
+                          capture_output=True, text=True, timeout=60, check=False)
+    return json.loads(done.stdout)["virtual-size"] if done.returncode == 0 else None
+
+
+def check_volumes(world, operator):
+    gateway, provider = operator.gateway, world.cluster.providers[2]
+    grown = provider.must("volume", "show", gateway.name + "-grown")
+    check(grown["size_bytes"] >= operator.grown, f"{gateway.name}: a growth was lost: {grown}")
+    wait_until(f"the size of {gateway.name}-grown",
+               lambda: size_at_portal(grown) == grown["size_bytes"], SETTLE_S)
+    wanted = sorted(provider.must("volume", "show", f"{gateway.name}-{name}")["target"]
+                    for name in ("used", "grown"))
+    check(gateway.targets() == wanted, f"{gateway.name}: {gateway.targets()} are served")
+
+
+def network_is(world, gateway, state):
+    """As its holder tells, and connected by the settings that are to be in force."""
+    told = [(world.ask(number, "gateway", "show", gateway.name) or {}).get("network_state")
+            for number in range(3)]
+    return state in told and gateway.looked("connection_endpoint") in \
+        [proxy.endpoint for proxy in world.others]
+
+
+def check_network(world, operator):
+    """Settings that work stay; others are taken back, and what was before works."""
+    gateway = operator.gateway
+    check(operator.set_network([p.endpoint for p in world.others], 30) is not None, "refused")
+    wait_until("the settings are confirmed", lambda: network_is(world, gateway, "confirmed"), 60)
+    check(operator.set_network(["127.0.0.1:1", "127.0.0.2:1"], 2) is not None, "refused")
+    wait_until("the settings are rolled back",
+               lambda: network_is(world, gateway, "rolled back"), 60)
+    check(any(proxy.count() for proxy in world.others), "nobody came that way")
+
+
+def check_whole(world, operator, client):
+    gateway = operator.gateway
+    check_restarts(world, operator)
+    check_volumes(world, operator)
+    check_network(world, operator)
+    epochs = gateway.epochs()
+    check(epochs == sorted(set(epochs)), f"{gateway.name}: epochs went back: {epochs}")
+    seen = client.check(last=True)
+    check(client.process.wait(30) == 0, "the client ended with a failure")
+    print(f"{gateway.name}: held {len(epochs)} times, {gateway.promotions()} by promotion; its "
+          f"client verified {seen['writes']} writes, {seen['reads']} reads, longest "
+          f"{seen['worst_ms']} ms")
 
 
 def nothing_is_lost_or_done_twice(folder):
-    with Cluster(folder, ping_interval_ms=1000) as cluster:
-        identities = folder + "/identities"
-        prepare(cluster.postgres.url, cluster.signer.settings["run_dir"], GATEWAYS, SEED,
-                identities)
-        proxies = [FaultProxy(p.address, 7001) for p in cluster.providers]
-        swarm = Swarm(folder + "/swarm", identities, [p.endpoint for p in proxies])
-        swarm.start()
-        administrator = Administrator(cluster)
-        try:
-            swarm.wait("all are held", held=GATEWAYS)
-            gateways = {}
-            for number in range(CHANGED):
-                volume = cluster.providers[0].must(
-                    "volume", "create", "--gateway", f"swarm-{number:06}", "--name",
-                    f"v{number}", "--size", str(FIRST), "--wait")
-                gateways[number] = volume["gateway_id"].removeprefix("sgw-")
-            administrator.start()
-            faults = Chaos(cluster, proxies, swarm).run()
-            administrator.stopping = True
-            administrator.join(60)
-            for provider in cluster.providers:
-                provider.wait_ready()
-            wait_until("all are held again",
-                       lambda: swarm.status.get("held", 0) == GATEWAYS, SETTLE_S)
-
-            def all_arrived():
-                sizes = newest_sizes(swarm)
-                return all(sizes[gateways[n]] >= size
-                           for n, size in administrator.accepted.items())
-            wait_until("every change that was accepted", all_arrived, SETTLE_S)
-            for number, gateway in gateways.items():
-                shown = cluster.providers[-1].must("volume", "show", f"v{number}")
-                wait_until(f"v{number} as the registry has it",
-                           lambda g=gateway, s=shown["size_bytes"]: newest_sizes(swarm)[g] == s,
-                           SETTLE_S)
-            applied = check_ledger(swarm)
-            print(f"seed {SEED}: {len(faults)} faults, {administrator.asked} changes asked for, "
-                  f"{applied} applied")
-            check(administrator.accepted, "no change was accepted")
-        except Failure:
-            print(f"seed {SEED}", file=sys.stderr)
-            raise
-        finally:
-            swarm.stop(signal.SIGKILL)
+    with World(folder, SEED, WHOLE) as world:
+        print(f"seed {SEED}; ready", flush=True)
+        administrator = Administrator(world)
+        operators = [Operator(world, gateway) for gateway in world.whole]
+        world.wait_settled(SETTLE_S)
+        for person in [administrator, *operators]:
+            person.start()
+        lanes = [lane(world, SECONDS) for lane in (Processes, Networks, Gateways)]
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.finish()
+        heal(world)
+        began = time.monotonic()
+        for person in [administrator, *operators]:
+            person.finish()
+        world.wait_settled(SETTLE_S)
+        print(f"settled after {time.monotonic() - began:.1f} s", flush=True)
+        check_simulated(world, administrator)
+        for operator, client in zip(operators, world.clients):
+            check_whole(world, operator, client)
+        check(world.hints.replayed > 0, "no hint was said again")
+        print(f"{world.hints.replayed} hints said again")
 
 
 if __name__ == "__main__":
