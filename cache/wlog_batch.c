@@ -41,7 +41,7 @@ struct wlog_batch *hf_wlog_batch_get(struct hf_wlog *log, uint32_t payload_bytes
 	} else
 		batch = batch_new(log->gather_bytes);
 	batch->ordinal = log->next_ordinal++;
-	batch->reserve = batch->state = batch->durable = false;
+	batch->reserve = batch->state = batch->durable = batch->damaged = false;
 	batch->used_bytes = HF_WLOGFMT_HEAD;
 	batch->payload_bytes = 0;
 	batch->record_count = 0;

@@ -57,7 +57,8 @@ void hf_wlog_keep_put(struct wlog_keep *keep, const struct wlog_batch *batch)
 {
 	uint8_t *to;
 
-	if (batch->payload_bytes == 0 || batch->payload_bytes > keep->size_bytes / 2)
+	if (batch->payload_bytes == 0 || batch->payload_bytes > keep->size_bytes / 2 ||
+	    batch->damaged)
 		return;
 	to = make_room(keep, batch->payload_bytes);
 	memcpy(to, batch->payload, batch->payload_bytes);

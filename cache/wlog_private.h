@@ -71,6 +71,7 @@ struct wlog_batch {
 	bool reserve;           /* every append in it may use the reserve */
 	bool state;             /* holds the STATE record that opens a segment */
 	bool durable;           /* an append in it waits for a sync */
+	bool damaged;           /* some payload is not what its checksum says: never read here */
 	uint8_t *header, *payload;
 	uint32_t header_capacity, payload_capacity;
 	uint32_t used_bytes;    /* of the header */
@@ -341,6 +342,8 @@ void hf_wlog_scan_segment(struct wlog_scan *scan, const uint8_t *bytes, uint64_t
 void hf_wlog_scan_past(struct wlog_scan *scan, const uint8_t *bytes);
 /* The same run from a footer's body; 0 or HF_ECORRUPT. */
 int hf_wlog_scan_body(struct wlog_scan *scan, const uint8_t *body, uint32_t body_bytes);
+/* Whether all payload is as its checksums say. */
+bool hf_wlog_found_is_whole(const struct wlog_found *found, const uint8_t *payload);
 /* Cuts the run before the first batch past `durable_through` whose payload fails. */
 void hf_wlog_scan_cut_torn(struct wlog_scan *scan, const uint8_t *bytes);
 

@@ -196,7 +196,8 @@ static bool read_unsynced(struct hf_wlog *log, struct hf_wlog_read *read)
 		struct wlog_batch *batch = hf_container_of(link, struct wlog_batch, link);
 		uint64_t at = (batch->spot.offset + hf_wlog_batch_header_bytes(batch)) / HF_UNIT;
 
-		if (batch->spot.serial != read->place.source || read->place.unit < at ||
+		if (batch->damaged || batch->spot.serial != read->place.source ||
+		    read->place.unit < at ||
 		    read->place.unit + read->length > at + batch->payload_bytes / HF_UNIT)
 			continue;
 		memcpy(read->buffer, batch->payload + (read->place.unit - at) * HF_UNIT,

@@ -111,6 +111,7 @@ static void load_batch(struct hf_wlog *log, const struct wlog_found *found)
 		hf_list_push_back(&log->unsynced, &batch->link);
 	}
 	hf_wlog_batch_absorb(batch, head, found->header, payload);
+	batch->damaged |= !hf_wlog_found_is_whole(found, payload);
 	log->opening->rewritten_records += head->record_count;
 }
 

@@ -92,9 +92,8 @@ int hf_wlog_scan_body(struct wlog_scan *scan, const uint8_t *body, uint32_t body
 	return 0;
 }
 
-static bool payload_is_whole(const struct wlog_found *found, const uint8_t *bytes)
+bool hf_wlog_found_is_whole(const struct wlog_found *found, const uint8_t *payload)
 {
-	const uint8_t *payload = bytes + found->head.offset + found->head.header_bytes;
 	struct hf_wlogfmt_record record;
 	size_t at = HF_WLOGFMT_HEAD;
 
@@ -108,10 +107,13 @@ static bool payload_is_whole(const struct wlog_found *found, const uint8_t *byte
 void hf_wlog_scan_cut_torn(struct wlog_scan *scan, const uint8_t *bytes)
 {
 	for (uint32_t i = 0; i < scan->count; i++) {
-		if (scan->found[i].head.batch <= scan->durable_through ||
-		    payload_is_whole(&scan->found[i], bytes))
+		const struct hf_wlogfmt_head *head = &scan->found[i].head;
+
+		if (head->batch <= scan->durable_through ||
+		    hf_wlog_found_is_whole(&scan->found[i],
+					   bytes + head->offset + head->header_bytes))
 			continue;
-		scan->end = scan->found[i].head.offset;
+		scan->end = head->offset;
 		scan->count = i;
 	}
 }

@@ -63,6 +63,7 @@ void image_try(struct image *image, uint64_t offset, const uint8_t *bytes, size_
 	struct world world;
 
 	world_begin_blank(&world, offset, image->segments);
+	world.keep_bytes = image->keep_bytes;
 	sim_disk_poke(world.sim, 0, 0, 0, image->bytes, image->length);
 	sim_disk_poke(world.sim, 0, 0, offset, bytes, length);
 	if (world_try_open(&world) == 0) {

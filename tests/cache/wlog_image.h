@@ -13,6 +13,7 @@
 struct image {
 	unsigned records, segments;
 	unsigned units_max;                            /* of a record */
+	uint64_t keep_bytes;                           /* memory of whoever opens it */
 	size_t length;                                 /* bytes */
 	uint64_t newest;                               /* serial of the newest segment */
 	unsigned opened_whole, refused, reads_refused; /* what came of the damage */
