@@ -59,6 +59,15 @@ struct hf_wlog_record {
 #define HF_WLOG_APPEND_RECORDS_MAX 256u
 #define HF_WLOG_PAYLOAD_MAX        (8u << 20) /* bytes in one append */
 
+/* Payload that the caller has not got: one piece (8 units, counted from the record's first) of a
+ * DATA record of the append. It is given a checksum that nothing fits, so that it reads as
+ * HF_ECORRUPT. */
+#define HF_WLOG_LOST_UNITS 8u
+struct hf_wlog_lost {
+	unsigned record; /* of the append */
+	uint32_t piece;
+};
+
 /* One append: its records lie in one batch, so a crash keeps all or none of them. `payload` is the
  * data of the DATA, STATE and CONTROL records one after the other (for STATE and CONTROL `length`
  * is in bytes; each record's payload is padded to units in the log); it is copied exactly
@@ -69,6 +78,8 @@ struct hf_wlog_append {
 	unsigned record_count;          /* 1 … HF_WLOG_APPEND_RECORDS_MAX */
 	const void *payload;
 	size_t payload_bytes;
+	const struct hf_wlog_lost *lost; /* read inside the call only */
+	unsigned lost_count;
 	bool durable; /* done after the sync; false: after the write (write-cache=on) */
 	bool reserve; /* may use the space kept for control records, and then overtakes appends
 			 that wait for space */

@@ -191,6 +191,16 @@ bool hf_wlog_has_room(const struct hf_wlog *log, const struct hf_wlog_append *ap
 	return bytes <= left || bytes <= (uint64_t)(free_count - reserve) * log->batch_max;
 }
 
+/* The record's descriptor was encoded at `at`. */
+static void spoil(struct wlog_batch *batch, uint32_t at, const struct hf_wlog_append *append,
+		  unsigned record)
+{
+	for (unsigned i = 0; i < append->lost_count; i++)
+		if (append->lost[i].record == record)
+			hf_wlogfmt_record_spoil(batch->header + at, append->lost[i].piece);
+	batch->damaged |= append->lost_count > 0;
+}
+
 int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 {
 	struct need need = need_of(log, append);
@@ -209,9 +219,12 @@ int hf_wlog_gather(struct hf_wlog *log, struct hf_wlog_append *append)
 		hf_list_push_back(&log->queue, &batch->link);
 	}
 	for (unsigned i = 0; i < append->record_count; i++) {
+		uint32_t at = batch->used_bytes;
+
 		/* Counted from the batch's payload until it is settled. */
 		append->records[i].place.unit = batch->payload_bytes / HF_UNIT;
 		add(log, batch, &append->records[i], payload);
+		spoil(batch, at, append, i);
 		if (given_bytes(&append->records[i]) > 0)
 			payload += given_bytes(&append->records[i]);
 	}

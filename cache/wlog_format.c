@@ -254,6 +254,14 @@ size_t hf_wlogfmt_record_encode(void *bytes, const struct hf_wlog_record *record
 	return HF_WLOGFMT_RECORD + 4 * (size_t)crc_count;
 }
 
+void hf_wlogfmt_record_spoil(void *bytes, uint32_t piece)
+{
+	uint8_t *crc = (uint8_t *)bytes + HF_WLOGFMT_RECORD + 4 * (size_t)piece;
+
+	HF_ASSERT(piece < hf_get_le32((uint8_t *)bytes + RECORD_CRC_COUNT));
+	hf_put_le32(crc, ~hf_get_le32(crc));
+}
+
 bool hf_wlogfmt_record_next(const struct hf_wlogfmt_head *head, const void *bytes, size_t *at,
 			    struct hf_wlogfmt_record *record)
 {
@@ -305,15 +313,19 @@ bool hf_wlogfmt_record_is_copy(const struct hf_wlogfmt_record *record,
 	       memcmp(record->crcs, of->crcs, 4 * (size_t)of->crc_count) == 0;
 }
 
-bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload)
+bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload,
+			      bool lost)
 {
 	uint64_t units = hf_wlogfmt_payload_units(record->type, record->length);
 
-	for (uint32_t i = 0; i < record->crc_count; i++)
-		if (piece_crc(record->volume, record->lba, payload,
-			      (uint64_t)i * HF_WLOG_PIECE_UNITS,
-			      units) != hf_get_le32(record->crcs + 4 * (size_t)i))
+	for (uint32_t i = 0; i < record->crc_count; i++) {
+		uint32_t says = hf_get_le32(record->crcs + 4 * (size_t)i);
+		uint32_t is = piece_crc(record->volume, record->lba, payload,
+					(uint64_t)i * HF_WLOG_PIECE_UNITS, units);
+
+		if (is != says && !(lost && is == ~says))
 			return false;
+	}
 	return true;
 }
 

@@ -117,6 +117,9 @@ static inline uint32_t hf_wlogfmt_block_up(uint64_t bytes)
  * the bytes written: HF_WLOGFMT_RECORD + 4 * CRCs. */
 size_t hf_wlogfmt_record_encode(void *bytes, const struct hf_wlog_record *record,
 				uint32_t payload_unit, const void *payload);
+/* Marks a piece of an encoded descriptor as lost: its CRC becomes the complement, which no reader
+ * takes for its payload's. */
+void hf_wlogfmt_record_spoil(void *bytes, uint32_t piece);
 /* Fills in the fixed part of a header whose descriptors are there, and computes head->crc. */
 void hf_wlogfmt_head_encode(struct hf_wlogfmt_head *head, void *bytes);
 /* Looks only at the fixed part: 0 if it could be a header and how long it says it is. */
@@ -134,8 +137,10 @@ uint64_t hf_wlogfmt_records_shift(const struct hf_wlogfmt_head *head, const void
 /* Whether one is the copy of the other: of control, the same but for its place. */
 bool hf_wlogfmt_record_is_copy(const struct hf_wlogfmt_record *record,
 			       const struct hf_wlogfmt_record *of);
-/* Whether the record's payload (its units) matches its CRCs. */
-bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload);
+/* Whether the record's payload (its units) matches its CRCs. `lost`: pieces that were written as
+ * lost are as they should be. */
+bool hf_wlogfmt_record_verify(const struct hf_wlogfmt_record *record, const void *payload,
+			      bool lost);
 
 /* ---- Footers ----------------------------------------------------------------------------------
  */

@@ -342,8 +342,8 @@ void hf_wlog_scan_segment(struct wlog_scan *scan, const uint8_t *bytes, uint64_t
 void hf_wlog_scan_past(struct wlog_scan *scan, const uint8_t *bytes);
 /* The same run from a footer's body; 0 or HF_ECORRUPT. */
 int hf_wlog_scan_body(struct wlog_scan *scan, const uint8_t *body, uint32_t body_bytes);
-/* Whether all payload is as its checksums say. */
-bool hf_wlog_found_is_whole(const struct wlog_found *found, const uint8_t *payload);
+/* Whether all payload is as its checksums say. `lost`: what was written as lost, too. */
+bool hf_wlog_found_is_whole(const struct wlog_found *found, const uint8_t *payload, bool lost);
 /* Cuts the run before the first batch past `durable_through` whose payload fails. */
 void hf_wlog_scan_cut_torn(struct wlog_scan *scan, const uint8_t *bytes);
 

@@ -111,7 +111,7 @@ static void load_batch(struct hf_wlog *log, const struct wlog_found *found)
 		hf_list_push_back(&log->unsynced, &batch->link);
 	}
 	hf_wlog_batch_absorb(batch, head, found->header, payload);
-	batch->damaged |= !hf_wlog_found_is_whole(found, payload);
+	batch->damaged |= !hf_wlog_found_is_whole(found, payload, false);
 	log->opening->rewritten_records += head->record_count;
 }
 
@@ -218,7 +218,8 @@ static bool deliver_control(struct hf_wlog *log, const uint8_t *payload, int sta
 	const struct hf_wlogfmt_head *head = &recovery->scan->found[recovery->batch].head;
 
 	recovery->before = recovery->record;
-	recovery->before_given = payload && hf_wlogfmt_record_verify(&recovery->record, payload);
+	recovery->before_given =
+		payload && hf_wlogfmt_record_verify(&recovery->record, payload, false);
 	if (recovery->before_given) {
 		recovery->known |= recovery->record.type == HF_RECORD_STATE;
 		deliver_one(log, &recovery->record, payload);

@@ -92,14 +92,14 @@ int hf_wlog_scan_body(struct wlog_scan *scan, const uint8_t *body, uint32_t body
 	return 0;
 }
 
-bool hf_wlog_found_is_whole(const struct wlog_found *found, const uint8_t *payload)
+bool hf_wlog_found_is_whole(const struct wlog_found *found, const uint8_t *payload, bool lost)
 {
 	struct hf_wlogfmt_record record;
 	size_t at = HF_WLOGFMT_HEAD;
 
 	while (hf_wlogfmt_record_next(&found->head, found->header, &at, &record))
-		if (!hf_wlogfmt_record_verify(&record,
-					      payload + (size_t)record.payload_unit * HF_UNIT))
+		if (!hf_wlogfmt_record_verify(
+			    &record, payload + (size_t)record.payload_unit * HF_UNIT, lost))
 			return false;
 	return true;
 }
@@ -111,7 +111,7 @@ void hf_wlog_scan_cut_torn(struct wlog_scan *scan, const uint8_t *bytes)
 
 		if (head->batch <= scan->durable_through ||
 		    hf_wlog_found_is_whole(&scan->found[i],
-					   bytes + head->offset + head->header_bytes))
+					   bytes + head->offset + head->header_bytes, true))
 			continue;
 		scan->end = head->offset;
 		scan->count = i;

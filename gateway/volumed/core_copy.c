@@ -8,8 +8,8 @@
  * over a newer one. The original's segment goes only after the copy is durable: at any crash one of
  * them is there. What is covered, given up or moved meanwhile makes its copy a dead record.
  *
- * A payload that fails its checksum is left where it lies, and with it the segment: its upload
- * finds the units that are lost and makes them a bad extent (invariant 8).
+ * What cannot be read of it is lost, and goes along as lost (core_copy_read.c): an alarm tells,
+ * reads of it go on failing, and its upload makes it a bad extent (invariant 8). It pins nothing.
  *
  * Out of a log that is drained a volume's records go to the log that it is in: the append carries
  * the volume's new list of stays beside them, so that they count there from the moment on in which
@@ -17,31 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/volumed/core_state.h"
+#include "gateway/volumed/core_copy.h"
 
-#define COPY_MAGIC       0x48464350u
-#define COPY_LOOK_NS     HF_NS_PER_S
-#define COPY_LOOK_MAX    65536u     /* records looked at for one decision */
-#define COPY_RECORDS_MAX 128u       /* in one append */
-#define COPY_BYTES       (1u << 20) /* of payload in one append, or one record */
-
-struct hf_core_copy {
-	uint32_t magic;
-	struct hf_core *core;
-	uint64_t volume;               /* its number: it may go meanwhile */
-	uint64_t source;               /* of the segment; moving out: of the log's any */
-	struct hf_core_log *from, *to; /* the same unless `from` is drained */
-	uint64_t first;                /* sequence */
-	unsigned count, reading;
-	bool failed;
-	struct hf_place places[COPY_RECORDS_MAX];
-	struct hf_wlog_read reads[COPY_RECORDS_MAX];
-	struct hf_wlog_record records[COPY_RECORDS_MAX + 2]; /* ATTACH, CONTROL of a stay */
-	struct hf_wlog_append append;
-	struct hf_core_state_volume says;
-	uint8_t *payload;
-	size_t payload_bytes;
-};
+#define COPY_LOOK_NS  HF_NS_PER_S
+#define COPY_LOOK_MAX 65536u     /* records looked at for one decision */
+#define COPY_BYTES    (1u << 20) /* of payload in one append, or one record */
 
 static bool is_stuck(const struct hf_core_volume *volume)
 {
@@ -109,8 +89,7 @@ static struct hf_core_segment *segment_cheapest(struct hf_core_log *log)
 				hf_container_of(cursor, struct hf_core_segment, link);
 
 			if (segment->stuck == 0 || segment->stuck != segment->uncounted ||
-			    segment->stuck_bytes > least || segment->uncopyable ||
-			    segment->serial >= log->safe_segment ||
+			    segment->stuck_bytes > least || segment->serial >= log->safe_segment ||
 			    segment->serial <= log->keep_through)
 				continue;
 			least = segment->stuck_bytes;
@@ -159,6 +138,7 @@ static void copy_free(struct hf_core_copy *copy)
 	copy->from->copying = NULL;
 	copy->core->holds--;
 	free(copy->payload);
+	free(copy->lost);
 	copy->magic = 0;
 	free(copy);
 }
@@ -181,7 +161,7 @@ static void copied(struct hf_wlog_append *append)
 	struct hf_core_log *from = copy->from;
 	int status = append->status;
 
-	HF_CHECK_MAGIC(copy, COPY_MAGIC);
+	HF_CHECK_MAGIC(copy, HF_CORE_COPY_MAGIC);
 	hf_core_enter(core);
 	if (status == 0) {
 		hf_core_segment_note(copy->to, copy->records[0].place.source);
@@ -261,6 +241,16 @@ static void add_control(struct hf_core_copy *copy)
 	free(control);
 }
 
+static void copy_alarm(const struct hf_core_copy *copy)
+{
+	if (copy->lost_count > 0)
+		hf_core_alarm(copy->core, copy->volume,
+			      "%u blocks of writes %llu to %llu were lost in the log: reads of "
+			      "them fail until they are overwritten",
+			      copy->lost_count, (unsigned long long)copy->first,
+			      (unsigned long long)(copy->first + copy->count - 1));
+}
+
 static void copy_append(struct hf_core_copy *copy)
 {
 	struct hf_core_volume *volume = hf_core_volume_find(copy->core, copy->volume);
@@ -282,56 +272,13 @@ static void copy_append(struct hf_core_copy *copy)
 	}
 	copy->append.payload = copy->payload;
 	copy->append.payload_bytes = copy->payload_bytes;
+	copy->append.lost = copy->lost;
+	copy->append.lost_count = copy->lost_count;
 	copy->append.durable = true;
 	copy->append.reserve = true;
 	copy->append.done = copied;
+	copy_alarm(copy);
 	hf_wlog_append(copy->to->wlog, &copy->append);
-}
-
-/* ---- Reading -----------------------------------------------------------------------------------
- */
-
-static void copy_read(struct hf_wlog_read *read)
-{
-	struct hf_core_copy *copy = read->owner;
-	struct hf_core *core = copy->core;
-
-	HF_CHECK_MAGIC(copy, COPY_MAGIC);
-	hf_core_enter(core);
-	if (read->status != 0) {
-		copy->failed = true;
-		if (read->status != HF_ENOENT && read->status != HF_ECANCELED)
-			hf_core_segment_spoilt(core, copy->places[read - copy->reads].source);
-	}
-	if (--copy->reading == 0)
-		copy_append(copy);
-	hf_core_leave(core);
-}
-
-static void copy_start_reads(struct hf_core_copy *copy)
-{
-	size_t at = 0;
-
-	copy->payload = hf_core_alloc_aligned(copy->payload_bytes);
-	copy->reading = 1;
-	for (unsigned i = 0; i < copy->count; i++) {
-		struct hf_wlog_read *read = &copy->reads[i];
-		const struct hf_wlog_record *record = &copy->records[i];
-
-		if (record->type != HF_RECORD_DATA)
-			continue;
-		*read = (struct hf_wlog_read){.volume = record->volume,
-					      .lba = record->lba,
-					      .length = record->length,
-					      .buffer = copy->payload + at,
-					      .owner = copy,
-					      .done = copy_read};
-		at += record->length * HF_UNIT;
-		copy->reading++;
-		hf_core_log_read(copy->core, &copy->places[i], read);
-	}
-	if (--copy->reading == 0)
-		copy_append(copy);
 }
 
 /* ---- Choosing records --------------------------------------------------------------------------
@@ -346,14 +293,6 @@ static bool lies_there(const struct hf_core_copy *copy, const struct hf_core_ent
 	return hf_core_log_at(copy->core, entry->place.source) == copy->from;
 }
 
-/* Out of a log each record is tried, until one cannot be read: only its upload finds out what is
- * lost of it. */
-static bool is_spoilt(const struct hf_core_copy *copy, const struct hf_core_entry *entry)
-{
-	return copy->from != copy->to &&
-	       hf_core_segment_of(copy->core, entry->place.source)->uncopyable;
-}
-
 /* Whole appends from `sequence` on; at least one, whatever its size. */
 static void copy_take(struct hf_core_copy *copy, const struct hf_core_volume *volume,
 		      uint64_t sequence)
@@ -362,11 +301,10 @@ static void copy_take(struct hf_core_copy *copy, const struct hf_core_volume *vo
 
 	copy->volume = volume->config.volume;
 	copy->first = sequence;
-	for (unsigned i = 0; i < COPY_RECORDS_MAX; i++) {
+	for (unsigned i = 0; i < HF_CORE_COPY_RECORDS_MAX; i++) {
 		const struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, sequence + i);
 
 		if (sequence + i > volume->durable_sequence || !lies_there(copy, entry) ||
-		    is_spoilt(copy, entry) ||
 		    (i > 0 && copy->payload_bytes + entry_bytes(entry) > COPY_BYTES))
 			break;
 		copy->places[i] = entry->place;
@@ -393,8 +331,10 @@ static struct hf_core_copy *copy_create(struct hf_core_log *from, struct hf_core
 {
 	struct hf_core_copy *copy = hf_core_alloc(sizeof *copy);
 
-	copy->magic = COPY_MAGIC;
+	copy->magic = HF_CORE_COPY_MAGIC;
 	copy->core = from->core;
+	hf_list_init(&copy->todo);
+	hf_list_init(&copy->again);
 	copy->from = from;
 	copy->to = to;
 	from->copying = copy;
@@ -418,7 +358,7 @@ static bool copy_volume(struct hf_core_copy *copy, struct hf_core_volume *volume
 		return false;
 	if (copy->from != copy->to)
 		copy->source = copy->places[0].source;
-	copy_start_reads(copy);
+	hf_core_copy_read(copy, copy_append);
 	return true;
 }
 

@@ -31,15 +31,6 @@ struct hf_core_segment *hf_core_segment_of(struct hf_core *core, uint64_t source
 	return segment;
 }
 
-void hf_core_segment_spoilt(struct hf_core *core, uint64_t source)
-{
-	struct hf_core_segment *segment = segment_find(hf_core_log_at(core, source),
-						       source & ((1u << HF_WLOG_SERIAL_BITS) - 1));
-
-	if (segment)
-		segment->uncopyable = true;
-}
-
 void hf_core_segment_note(struct hf_core_log *log, uint64_t serial)
 {
 	struct hf_core_segment *segment = segment_find(log, serial);

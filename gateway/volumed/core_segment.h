@@ -16,14 +16,11 @@ struct hf_core_segment {
 	uint64_t uncounted; /* of them, those that the store does not count either */
 	/* core_copy.c: of volumes that cannot upload, as of its last look */
 	uint64_t stuck, stuck_bytes;
-	bool uncopyable; /* something in it cannot be read */
 };
 
 /* The segment of a place that is held. */
 struct hf_core_segment *hf_core_segment_of(struct hf_core *core, uint64_t source);
 
-/* Something in it cannot be read. It may be gone. */
-void hf_core_segment_spoilt(struct hf_core *core, uint64_t source);
 /* The segment is there; something of ours lies in it. */
 void hf_core_segment_note(struct hf_core_log *log, uint64_t serial);
 /* A record lies there and is needed. */

@@ -151,7 +151,7 @@ static void test_batch_header(void **state)
 	assert_true(hf_wlogfmt_record_next(&head, header, &at, &record));
 	assert_int_equal(record.type, HF_RECORD_DATA);
 	assert_int_equal(record.crc_count, 3);
-	assert_true(hf_wlogfmt_record_verify(&record, payload));
+	assert_true(hf_wlogfmt_record_verify(&record, payload, false));
 	assert_true(hf_wlogfmt_record_next(&head, header, &at, &record));
 	assert_int_equal(record.type, HF_RECORD_ZERO);
 	assert_true(record.length == 1ull << 40 && record.crc_count == 0);
@@ -179,14 +179,31 @@ static void test_no_flipped_bit_passes_in_header_or_payload(void **state)
 	assert_true(hf_wlogfmt_record_next(&head, header, &at, &record));
 	for (unsigned bit = 0; bit < 8 * 19 * HF_UNIT; bit += 7) {
 		payload[bit / 8] ^= 1 << bit % 8;
-		assert_false(hf_wlogfmt_record_verify(&record, payload));
+		assert_false(hf_wlogfmt_record_verify(&record, payload, false));
 		payload[bit / 8] ^= 1 << bit % 8;
 	}
 	record.lba++;
-	assert_false(hf_wlogfmt_record_verify(&record, payload));
+	assert_false(hf_wlogfmt_record_verify(&record, payload, false));
 	record.lba--;
 	record.volume++;
-	assert_false(hf_wlogfmt_record_verify(&record, payload));
+	assert_false(hf_wlogfmt_record_verify(&record, payload, false));
+}
+
+/* Invariant 8: what was written as lost is as it was written, and is nobody's payload. */
+static void test_a_lost_piece_is_whole_and_not_read(void **state)
+{
+	struct hf_wlogfmt_head head = make_header();
+	struct hf_wlogfmt_record record;
+	size_t at = HF_WLOGFMT_HEAD;
+
+	(void)state;
+	hf_wlogfmt_record_spoil(header + at, 1);
+	assert_true(hf_wlogfmt_record_next(&head, header, &at, &record));
+	assert_false(hf_wlogfmt_record_verify(&record, payload, false));
+	assert_true(hf_wlogfmt_record_verify(&record, payload, true));
+	payload[9 * HF_UNIT] ^= 1; /* torn all the same */
+	assert_false(hf_wlogfmt_record_verify(&record, payload, true));
+	payload[9 * HF_UNIT] ^= 1;
 }
 
 static void test_descriptors_move_with_their_checksums(void **state)
@@ -207,8 +224,8 @@ static void test_descriptors_move_with_their_checksums(void **state)
 	hf_wlogfmt_head_encode(&head, moved);
 	assert_int_equal(hf_wlogfmt_head_decode(&back, moved, sizeof moved), 0);
 	while (hf_wlogfmt_record_next(&back, moved, &at, &record))
-		assert_true(
-			hf_wlogfmt_record_verify(&record, shifted + record.payload_unit * HF_UNIT));
+		assert_true(hf_wlogfmt_record_verify(
+			&record, shifted + record.payload_unit * HF_UNIT, false));
 }
 
 static void test_footer(void **state)
@@ -240,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_table_refuses_nonsense_that_has_a_good_crc),
 		cmocka_unit_test(test_batch_header),
 		cmocka_unit_test(test_no_flipped_bit_passes_in_header_or_payload),
+		cmocka_unit_test(test_a_lost_piece_is_whole_and_not_read),
 		cmocka_unit_test(test_descriptors_move_with_their_checksums),
 		cmocka_unit_test(test_footer),
 	};

@@ -84,7 +84,8 @@ static void fuzz_head(const uint8_t *data, size_t size, bool mend)
 		HF_ASSERT(payload);
 		while (hf_wlogfmt_record_next(&head, bytes, &at, &record)) {
 			hf_wlogfmt_record_verify(&record,
-						 payload + (size_t)record.payload_unit * HF_UNIT);
+						 payload + (size_t)record.payload_unit * HF_UNIT,
+						 (size & 1) != 0);
 			count++;
 		}
 		HF_ASSERT(count == head.record_count && at == head.used_bytes);
