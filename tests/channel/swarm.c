@@ -51,7 +51,7 @@ void swarm_ledger(struct sim_gateway *g, const char *kind, uint64_t a, uint64_t 
 			  "%lld %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
 			  " %.200s\n",
 			  (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000, kind,
-			  g->identity.gateway, g->highest_epoch, a, b, c, text);
+			  g->identity.gateway, g->paths.epoch, a, b, c, text);
 	swarm.lines_used += (size_t)length;
 	/* What was answered stands in the ledger before the answer leaves. */
 	if (kind[0] == 'a')
@@ -68,8 +68,9 @@ static void dial_due(uint64_t now_ms)
 	     i++) {
 		struct sim_gateway *g = &swarm.gateways[swarm.cursor++ % swarm.count];
 
-		if (g->state == SIM_WAITING && now_ms >= g->due_ms)
-			sim_dial(g);
+		for (unsigned n = 0; n < HF_PATHS; n++)
+			if (g->path[n].state == SIM_WAITING && now_ms >= g->path[n].due_ms)
+				sim_dial(&g->path[n]);
 	}
 }
 
@@ -168,6 +169,8 @@ static void open_files(void)
 	}
 	snprintf(path, sizeof path, "%s/journal", folder);
 	swarm.journal = journal_open(swarm.loop, path, recall, NULL);
+	for (unsigned i = 0; i < swarm.count; i++)
+		sim_settle(&swarm.gateways[i]);
 }
 
 static void read_options(int argc, char **argv)

@@ -118,7 +118,8 @@ void sim_actions_free(struct sim_gateway *g)
 
 /* ---- Answers ---- */
 
-static void answer_ended(struct sim_gateway *g, uint64_t request, uint64_t number, bool recorded)
+static void answer_ended(struct sim_gateway *g, unsigned connection, uint64_t request,
+			 uint64_t number, bool recorded)
 {
 	const struct hf_journal_action *action =
 		hf_journal_table_find(hf_journal_table(g->actions->journal), number);
@@ -138,7 +139,7 @@ static void answer_ended(struct sim_gateway *g, uint64_t request, uint64_t numbe
 		die("out of memory");
 	message.result_case = HOLDFAST__ANSWER__RESULT_ACT;
 	message.act = (ProtobufCBinaryData){holdfast__action_result__pack(&result, bytes), bytes};
-	sim_answer(g, &message, request, 0, NULL);
+	sim_answer(sim_path_of(g, connection), &message, request, 0, NULL);
 	free(bytes);
 }
 
@@ -157,8 +158,8 @@ static void finish(struct sim_gateway *g, struct sim_actions *a)
 
 	must(hf_journal_finish(a->journal, number, &result, &why), &why);
 	a->running = 0;
-	if (a->request && a->connection == g->connections)
-		answer_ended(g, a->request, number, false);
+	if (a->request)
+		answer_ended(g, a->connection, a->request, number, false);
 	a->request = 0;
 }
 
@@ -176,7 +177,7 @@ void sim_actions_tick(struct sim_gateway *g, uint64_t now_ms)
 
 /* ---- What arrives ---- */
 
-static void settle(struct sim_gateway *g, const struct hf_journal_action *action, uint32_t outcome,
+static void settle(struct sim_path *path, const struct hf_journal_action *action, uint32_t outcome,
 		   int err, uint64_t request)
 {
 	struct hf_journal_result result = {.outcome = outcome,
@@ -185,12 +186,13 @@ static void settle(struct sim_gateway *g, const struct hf_journal_action *action
 					   .report = (const uint8_t *)""};
 	struct hf_errmsg why = {""};
 
-	must(hf_journal_settle(g->actions->journal, action, &result, &why), &why);
-	answer_ended(g, request, action->action, false);
+	must(hf_journal_settle(path->gateway->actions->journal, action, &result, &why), &why);
+	answer_ended(path->gateway, path->connection, request, action->action, false);
 }
 
-static void begin(struct sim_gateway *g, struct hf_journal_action *action, uint64_t request)
+static void begin(struct sim_path *path, struct hf_journal_action *action, uint64_t request)
 {
+	struct sim_gateway *g = path->gateway;
 	struct sim_actions *a = g->actions;
 	struct hf_errmsg why = {""};
 	uint8_t mark[8];
@@ -202,62 +204,64 @@ static void begin(struct sim_gateway *g, struct hf_journal_action *action, uint6
 	action->mark = mark;
 	action->mark_length = sizeof mark;
 	must(hf_journal_begin(a->journal, action, &why), &why);
-	snprintf(text, sizeof text, "on=%" PRIu64, g->epoch);
+	snprintf(text, sizeof text, "on=%" PRIu64, g->paths.path[path->index].epoch);
 	swarm_ledger(g, "acts", action->action, a->run, action->sequence, text);
 	a->running = action->action;
 	a->mark = a->run;
 	a->due_ms = uv_now(g->swarm->loop) + random % EFFECT_MS;
 	a->request = request;
-	a->connection = g->connections;
+	a->connection = path->connection;
 }
 
-static void fresh(struct sim_gateway *g, struct hf_journal_action *action,
+static void fresh(struct sim_path *path, struct hf_journal_action *action,
 		  const Holdfast__ActionTerms *terms, uint64_t request)
 {
 	if (terms && terms->expires && terms->remaining_ms == 0)
-		settle(g, action, OUTCOME(EXPIRED), HF_ETIMEDOUT, request);
-	else if (g->actions->running)
-		sim_answer_plainly(g, request, HF_EAGAIN, "another action is under way");
+		settle(path, action, OUTCOME(EXPIRED), HF_ETIMEDOUT, request);
+	else if (path->gateway->actions->running)
+		sim_answer_plainly(path, request, HF_EAGAIN, "another action is under way");
 	else if (action->kind == KIND(RESTART_TARGET) || action->kind == KIND(RESTART_VOLUMED))
-		begin(g, action, request);
+		begin(path, action, request);
 	else
-		settle(g, action, OUTCOME(REFUSED), HF_EUNSUPPORTED, request);
+		settle(path, action, OUTCOME(REFUSED), HF_EUNSUPPORTED, request);
 }
 
-static void judge(struct sim_gateway *g, struct hf_journal_action *action,
+static void judge(struct sim_path *path, struct hf_journal_action *action,
 		  const Holdfast__ActionTerms *terms, uint64_t request)
 {
+	struct sim_gateway *g = path->gateway;
 	struct sim_actions *a = g->actions;
 
 	switch (hf_journal_judge(hf_journal_table(a->journal), action->action, action->sequence,
 				 action->hash, terms && terms->sent_before)) {
 	case HF_JOURNAL_FRESH:
-		fresh(g, action, terms, request);
+		fresh(path, action, terms, request);
 		return;
 	case HF_JOURNAL_KNOWN:
 		if (a->running != action->action) {
-			answer_ended(g, request, action->action, true);
+			answer_ended(g, path->connection, request, action->action, true);
 			return;
 		}
 		a->request = request;
-		a->connection = g->connections;
+		a->connection = path->connection;
 		return;
 	case HF_JOURNAL_FULL:
-		sim_answer_plainly(g, request, HF_EAGAIN, "the journal is full");
+		sim_answer_plainly(path, request, HF_EAGAIN, "the journal is full");
 		return;
 	case HF_JOURNAL_UNKNOWN:
-		settle(g, action, OUTCOME(UNKNOWN), HF_EUNKNOWN, request);
+		settle(path, action, OUTCOME(UNKNOWN), HF_EUNKNOWN, request);
 		return;
 	case HF_JOURNAL_OTHER:
 	case HF_JOURNAL_STALE:
 		swarm_ledger(g, "stale", action->action, 0, action->sequence, "");
-		sim_answer_plainly(g, request, HF_ESTALE, "not newer than what was begun here");
+		sim_answer_plainly(path, request, HF_ESTALE, "not newer than what was begun here");
 		return;
 	}
 }
 
-void sim_act(struct sim_gateway *g, const struct hf_session_event *event)
+void sim_act(struct sim_path *path, const struct hf_session_event *event)
 {
+	struct sim_gateway *g = path->gateway;
 	const struct identities *all = &g->swarm->all;
 	struct hf_journal_action action = {.mark = (uint8_t *)(uintptr_t) ""};
 	Holdfast__Action *asked = NULL;
@@ -267,7 +271,7 @@ void sim_act(struct sim_gateway *g, const struct hf_session_event *event)
 				   event->requested->act, &change, &why);
 
 	if (err) {
-		sim_answer_plainly(g, event->request, err, why.text);
+		sim_answer_plainly(path, event->request, err, why.text);
 		return;
 	}
 	if (change->kind_case == HOLDFAST__CHANGE__KIND_ACTION)
@@ -279,16 +283,17 @@ void sim_act(struct sim_gateway *g, const struct hf_session_event *event)
 		action.sequence = change->sequence;
 		action.kind = asked->kind;
 		memcpy(action.hash, change->hash.data, sizeof action.hash);
-		judge(g, &action, event->requested->terms, event->request);
+		judge(path, &action, event->requested->terms, event->request);
 	} else {
-		sim_answer_plainly(g, event->request, HF_EINVAL, "there is no action");
+		sim_answer_plainly(path, event->request, HF_EINVAL, "there is no action");
 	}
 	holdfast__action__free_unpacked(asked, NULL);
 	holdfast__change__free_unpacked(change, NULL);
 }
 
-void sim_forget(struct sim_gateway *g, const struct hf_session_event *event)
+void sim_forget(struct sim_path *path, const struct hf_session_event *event)
 {
+	struct sim_gateway *g = path->gateway;
 	uint64_t number = event->requested->forget, newest = 0;
 	struct hf_errmsg why = {""};
 
@@ -303,5 +308,5 @@ void sim_forget(struct sim_gateway *g, const struct hf_session_event *event)
 				       &why),
 		     &why);
 	}
-	sim_answer_plainly(g, event->request, 0, NULL);
+	sim_answer_plainly(path, event->request, 0, NULL);
 }

@@ -1,4 +1,5 @@
-/* One simulated gateway's connection: dial, handshake, Connect, and the back-off after its end. */
+/* One simulated gateway's connections: dial, handshake, Connect, the back-off after an end, and, if
+ * the swarm is to have standbys, the second one by the agent's own rules (proto/paths.h). */
 #include "tests/channel/swarm.h"
 
 #include <errno.h>
@@ -11,19 +12,27 @@
 
 #define BOOT_BYTES 16u
 
-void sim_enter(struct sim_gateway *g, enum sim_state state)
+void sim_enter(struct sim_path *path, enum sim_state state)
 {
-	g->swarm->counts.states[g->state]--;
-	g->swarm->counts.states[state]++;
-	g->state = state;
+	struct swarm_counts *counts = &path->gateway->swarm->counts;
+
+	counts->states[path->state]--;
+	counts->states[state]++;
+	path->state = state;
 }
 
 void sim_init(struct swarm *swarm, struct sim_gateway *g, uint32_t index)
 {
 	g->swarm = swarm;
 	g->index = index;
-	g->next_endpoint = index % swarm->endpoint_count;
-	swarm->counts.states[SIM_WAITING]++;
+	hf_paths_init(&g->paths, 0);
+	g->paths.elsewhere = swarm->standby && swarm->endpoint_count > 1;
+	for (unsigned i = 0; i < HF_PATHS; i++) {
+		g->path[i].gateway = g;
+		g->path[i].index = i;
+		g->path[i].next_endpoint = (index + i) % swarm->endpoint_count;
+		swarm->counts.states[SIM_RESTING]++;
+	}
 	identity_derive(swarm->all.seed, index, &g->identity);
 }
 
@@ -34,7 +43,7 @@ void sim_recall(struct sim_gateway *g, enum journal_kind kind, const uint8_t *by
 	Holdfast__Signed *packet;
 
 	if (kind == JOURNAL_EPOCH && length == 8) {
-		g->highest_epoch = hf_get_le64(bytes);
+		g->paths.epoch = hf_get_le64(bytes);
 		return;
 	}
 	packet = holdfast__signed__unpack(NULL, length, bytes);
@@ -49,68 +58,218 @@ void sim_recall(struct sim_gateway *g, enum journal_kind kind, const uint8_t *by
 	memcpy(g->hash, document->hash, sizeof g->hash);
 }
 
-/* ---- The end of a connection ---- */
+struct sim_path *sim_active(struct sim_gateway *g)
+{
+	int active = hf_paths_active(&g->paths);
 
-static void wait_before_next(struct sim_gateway *g)
+	return active < 0 ? NULL : &g->path[active];
+}
+
+struct sim_path *sim_path_of(struct sim_gateway *g, unsigned connection)
+{
+	for (unsigned i = 0; i < HF_PATHS; i++)
+		if (g->path[i].wire && g->path[i].connection == connection)
+			return &g->path[i];
+	return NULL;
+}
+
+/* ---- What follows ---- */
+
+static void wait_before_next(struct sim_path *path)
 {
 	uint32_t random, wait_ms;
 
 	hf_random(&random, sizeof random);
-	wait_ms = hf_backoff_next_ms(&g->backoff, random);
-	if (wait_ms < g->retry_ms)
-		wait_ms = g->retry_ms;
-	g->retry_ms = 0;
-	g->due_ms = uv_now(g->swarm->loop) + wait_ms;
-	sim_enter(g, SIM_WAITING);
+	wait_ms = hf_backoff_next_ms(&path->backoff, random);
+	if (wait_ms < path->retry_ms)
+		wait_ms = path->retry_ms;
+	path->retry_ms = 0;
+	path->due_ms = uv_now(path->gateway->swarm->loop) + wait_ms;
+	sim_enter(path, SIM_WAITING);
 }
 
-static void ended(struct sim_gateway *g, const struct hf_session_event *event)
+static void want(struct sim_path *path)
 {
-	struct hf_wire *wire = g->wire;
+	struct hf_paths *paths = &path->gateway->paths;
+	bool moving = paths->moving == (int)path->index;
+
+	hf_paths_dialling(paths, path->index);
+	if (path->lost && !moving) {
+		wait_before_next(path);
+	} else {
+		path->due_ms = 0;
+		sim_enter(path, SIM_WAITING);
+	}
+	path->lost = false;
+}
+
+static void close_path(struct sim_path *path)
+{
+	if (path->wire) {
+		hf_session_end(hf_wire_session(path->wire), HF_ECANCELED,
+			       "the other connection is the active one");
+		return; /* `ended` has settled */
+	}
+	if (path->stream)
+		hf_stream_close(path->stream, NULL, NULL);
+	path->stream = NULL;
+	hf_paths_ended(&path->gateway->paths, path->index);
+	path->lost = true;
+	sim_enter(path, SIM_RESTING);
+}
+
+void sim_settle(struct sim_gateway *g)
+{
+	for (unsigned i = 0; i < HF_PATHS && !g->swarm->stopping; i++)
+		if (hf_paths_must_close(&g->paths, i))
+			close_path(&g->path[i]);
+	for (unsigned i = 0; i < HF_PATHS && !g->swarm->stopping; i++) {
+		struct sim_path *path = &g->path[i];
+		int tells = (int)hf_paths_tells(&g->paths, i);
+
+		if (hf_paths_wants_dial(&g->paths, i))
+			want(path);
+		if (path->state == SIM_PARKED && g->paths.path[i].subscribed &&
+		    path->told != tells) {
+			path->told = tells;
+			sim_tell(path, (Holdfast__PathState)tells);
+		}
+	}
+}
+
+/* ---- Drain ---- */
+
+static int find_endpoint(const struct swarm *swarm, const char *text)
+{
+	char host[HF_ENDPOINT_MAX];
+	uint16_t port;
+
+	if (hf_endpoint_parse(text, host, sizeof host, &port) != 0)
+		return -1;
+	for (unsigned i = 0; i < swarm->endpoint_count; i++)
+		if (strcmp(host, swarm->hosts[i]) == 0 &&
+		    ntohs(swarm->endpoints[i].sin_port) == port)
+			return (int)i;
+	return -1;
+}
+
+static void prefer(struct sim_path *path, const char *endpoint)
+{
+	int found = find_endpoint(path->gateway->swarm, endpoint);
+
+	if (found >= 0)
+		path->next_endpoint = (unsigned)found;
+}
+
+void sim_leave(struct sim_path *path, const char *endpoint)
+{
+	struct sim_gateway *g = path->gateway;
+	struct sim_path *two = &g->path[1 - path->index];
+	bool there = !endpoint[0] || find_endpoint(g->swarm, endpoint) == (int)two->endpoint;
+	enum hf_paths_leave how =
+		g->swarm->standby ? hf_paths_drain(&g->paths, path->index, there) : HF_LEAVE_END;
+
+	if (how == HF_LEAVE_END) {
+		prefer(path, endpoint);
+		hf_session_end(hf_wire_session(path->wire), HF_EAGAIN,
+			       "the provider asked to connect anew");
+		return;
+	}
+	if (how == HF_LEAVE_DIAL) {
+		prefer(two, endpoint);
+		if (two->state == SIM_WAITING)
+			two->due_ms = 0;
+	}
+	sim_settle(g);
+}
+
+/* ---- A connection ---- */
+
+static void ended(struct sim_path *path, const struct hf_session_event *event)
+{
+	struct sim_gateway *g = path->gateway;
+	struct hf_wire *wire = path->wire;
 
 	if (!wire)
 		return;
-	g->wire = NULL;
-	g->epoch = g->interval_ms = 0;
+	if (sim_active(g) == path)
+		g->interval_ms = 0;
+	path->wire = NULL;
+	path->lost = true;
+	path->told = 0;
 	g->swarm->counts.ended++;
 	hf_wire_close(wire, true);
+	hf_paths_ended(&g->paths, path->index);
+	sim_enter(path, SIM_RESTING);
 	swarm_ledger(g, "ended", (uint64_t)-event->status, 0, 0, event->reason);
-	wait_before_next(g);
+	sim_settle(g);
 }
 
-static void held(struct sim_gateway *g, uint64_t epoch)
+static void expect_standby(struct sim_gateway *g, uint32_t within_ms)
 {
+	uint32_t random;
+
+	if (!g->paths.elsewhere)
+		return;
+	hf_random(&random, sizeof random);
+	g->paths.standby_due = false;
+	g->standby_due_ms = uv_now(g->swarm->loop) + 1 + (within_ms ? random % within_ms : 0);
+}
+
+static void kept(void *context)
+{
+	(void)context;
+}
+
+static void held(struct sim_path *path, const Holdfast__Held *told)
+{
+	struct sim_gateway *g = path->gateway;
+	struct sim_path *two = &g->path[1 - path->index];
 	uint8_t bytes[8];
 
-	hf_put_le64(bytes, epoch);
+	hf_put_le64(bytes, told->epoch);
 	journal_add(g->swarm->journal, g->index, JOURNAL_EPOCH, bytes, sizeof bytes);
-	g->epoch = g->highest_epoch = epoch;
-	g->backoff.failures = 0;
-	sim_enter(g, SIM_HELD);
-	swarm_ledger(g, "held", 0, 0, 0, "");
+	journal_wait(g->swarm->journal, kept, NULL); /* what is done for it waits for later ones */
+	hf_paths_held(&g->paths, path->index, told);
+	if (two->wire)
+		hf_session_raise_floor(hf_wire_session(two->wire), told->epoch);
+	g->interval_ms = 0; /* of the connection before */
+	path->backoff.failures = 0;
+	swarm_ledger(g, "held", path->state == SIM_PARKED, 0, 0, "");
+	sim_enter(path, SIM_HELD);
+	expect_standby(g, told->standby_ms);
+	sim_settle(g);
+}
+
+static void parked(struct sim_path *path, const Holdfast__Parked *told)
+{
+	hf_paths_parked(&path->gateway->paths, path->index, told);
+	path->backoff.failures = 0;
+	sim_enter(path, SIM_PARKED);
+	sim_settle(path->gateway);
 }
 
 static void on_event(void *context, const struct hf_session_event *event)
 {
-	struct sim_gateway *g = context;
+	struct sim_path *path = context;
 
 	switch (event->type) {
 	case HF_EVENT_HELD:
-		held(g, event->held->epoch);
+		held(path, event->held);
 		break;
 	case HF_EVENT_PARKED:
-		g->backoff.failures = 0;
-		sim_enter(g, SIM_PARKED);
+		parked(path, event->parked);
 		break;
 	case HF_EVENT_REQUEST:
-		sim_requested(g, event);
+		sim_requested(path, event);
 		break;
 	case HF_EVENT_RETRY:
-		g->retry_ms = event->retry_ms;
-		g->swarm->counts.retried++;
+		path->retry_ms = event->retry_ms;
+		prefer(path, event->endpoint);
+		path->gateway->swarm->counts.retried++;
 		break;
 	case HF_EVENT_ENDED:
-		ended(g, event);
+		ended(path, event);
 		break;
 	default:
 		break;
@@ -119,8 +278,9 @@ static void on_event(void *context, const struct hf_session_event *event)
 
 /* ---- The start ---- */
 
-static void say_connect(struct sim_gateway *g)
+static void say_connect(struct sim_path *path, Holdfast__Role role)
 {
+	struct sim_gateway *g = path->gateway;
 	Holdfast__Connect connect = HOLDFAST__CONNECT__INIT;
 	Holdfast__Applied applied = HOLDFAST__APPLIED__INIT;
 	uint8_t boot[BOOT_BYTES] = {0};
@@ -132,51 +292,51 @@ static void say_connect(struct sim_gateway *g)
 	if (g->incarnation)
 		applied.hash = (ProtobufCBinaryData){sizeof g->hash, g->hash};
 	connect.gateway = g->identity.gateway;
-	connect.role =
-		g->swarm->standby ? HOLDFAST__ROLE__ROLE_STANDBY : HOLDFAST__ROLE__ROLE_ACTIVE;
+	connect.role = role;
 	connect.boot = (ProtobufCBinaryData){sizeof boot, boot};
 	connect.capability = HF_CAPABILITY;
 	connect.applied = &applied;
-	connect.last_epoch = g->highest_epoch;
+	connect.last_epoch = g->paths.epoch;
 	connect.version = version;
-	hf_session_connect(hf_wire_session(g->wire), hf_wire_now_ms(g->wire), &connect);
-	if (g->wire)
-		hf_wire_sent(g->wire);
+	hf_session_connect(hf_wire_session(path->wire), hf_wire_now_ms(path->wire), &connect);
+	if (path->wire)
+		hf_wire_sent(path->wire);
 }
 
 static void opened(void *context, const struct hf_peer *peer)
 {
-	struct sim_gateway *g = context;
+	struct sim_path *path = context;
+	struct sim_gateway *g = path->gateway;
 	struct hf_wire_config config = {.kind = HF_SESSION_MANAGEMENT,
-					.floor_epoch = g->highest_epoch,
+					.floor_epoch = g->paths.epoch,
 					.event = on_event,
-					.context = g};
-	struct hf_stream *stream = g->stream;
+					.context = path};
+	struct hf_stream *stream = path->stream;
 
 	(void)peer;
-	g->stream = NULL;
-	g->connections++;
-	if (hf_wire_open(g->swarm->loop, stream, &config, &g->wire) != 0)
+	path->stream = NULL;
+	path->connection = ++g->connections;
+	if (hf_wire_open(g->swarm->loop, stream, &config, &path->wire) != 0)
 		die("out of memory");
-	sim_enter(g, SIM_ASKING);
-	say_connect(g);
+	sim_enter(path, SIM_ASKING);
+	say_connect(path, hf_paths_connected(&g->paths, path->index));
 }
 
-static void failed(struct sim_gateway *g, const char *reason)
+static void failed(struct sim_path *path, const char *reason)
 {
-	g->swarm->counts.refused++;
-	swarm_ledger(g, "failed", 0, 0, 0, reason);
-	wait_before_next(g);
+	path->gateway->swarm->counts.refused++;
+	swarm_ledger(path->gateway, "failed", 0, 0, 0, reason);
+	wait_before_next(path);
 }
 
 static void lost(void *context, int err, const char *reason)
 {
-	struct sim_gateway *g = context;
+	struct sim_path *path = context;
 
 	(void)err;
-	hf_stream_close(g->stream, NULL, NULL);
-	g->stream = NULL;
-	failed(g, reason);
+	hf_stream_close(path->stream, NULL, NULL);
+	path->stream = NULL;
+	failed(path, reason);
 }
 
 static struct hf_tls *own_tls(struct sim_gateway *g)
@@ -198,16 +358,29 @@ static struct hf_tls *own_tls(struct sim_gateway *g)
 	return tls;
 }
 
-void sim_dial(struct sim_gateway *g)
+/* Not where the other connection is, if there is another place. */
+static unsigned choose_endpoint(struct sim_path *path)
 {
-	struct hf_stream_callbacks callbacks = {.opened = opened, .lost = lost, .context = g};
-	struct swarm *swarm = g->swarm;
-	unsigned at = g->next_endpoint++ % swarm->endpoint_count;
+	struct sim_gateway *g = path->gateway;
+	struct sim_path *active = sim_active(g);
+	unsigned at = path->next_endpoint++ % g->swarm->endpoint_count;
+
+	if (active && active != path && active->endpoint == at && g->swarm->endpoint_count > 1)
+		at = path->next_endpoint++ % g->swarm->endpoint_count;
+	return at;
+}
+
+void sim_dial(struct sim_path *path)
+{
+	struct hf_stream_callbacks callbacks = {.opened = opened, .lost = lost, .context = path};
+	struct swarm *swarm = path->gateway->swarm;
+	unsigned at = choose_endpoint(path);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct hf_tls *tls;
 
 	swarm->counts.dialled++;
-	sim_enter(g, SIM_DIALLING);
+	sim_enter(path, SIM_DIALLING);
+	path->endpoint = at;
 	if (fd < 0 || (connect(fd, (struct sockaddr *)&swarm->endpoints[at],
 			       sizeof swarm->endpoints[at]) != 0 &&
 		       errno != EINPROGRESS)) {
@@ -215,30 +388,41 @@ void sim_dial(struct sim_gateway *g)
 
 		if (fd >= 0)
 			close(fd);
-		failed(g, reason);
+		failed(path, reason);
 		return;
 	}
-	tls = own_tls(g);
-	if (hf_stream_open(swarm->loop, tls, fd, swarm->hosts[at], &callbacks, &g->stream) != 0)
+	tls = own_tls(path->gateway);
+	if (hf_stream_open(swarm->loop, tls, fd, swarm->hosts[at], &callbacks, &path->stream) != 0)
 		die("out of memory");
 	hf_tls_destroy(tls);
 }
 
 void sim_tick(struct sim_gateway *g, uint64_t now_ms)
 {
-	if (g->wire && g->interval_ms && now_ms >= g->report_ms)
-		sim_report(g);
+	struct sim_path *active = sim_active(g);
+
+	if (active && g->interval_ms && now_ms >= g->report_ms)
+		sim_report(active);
 	sim_actions_tick(g, now_ms);
+	if (!g->standby_due_ms || now_ms < g->standby_due_ms)
+		return;
+	g->standby_due_ms = 0;
+	g->paths.standby_due = true;
+	sim_settle(g);
 }
 
 void sim_close(struct sim_gateway *g)
 {
-	if (g->stream)
-		hf_stream_close(g->stream, NULL, NULL);
-	g->stream = NULL;
-	if (g->wire)
-		hf_wire_close(g->wire, false);
-	g->wire = NULL;
+	for (unsigned i = 0; i < HF_PATHS; i++) {
+		struct sim_path *path = &g->path[i];
+
+		if (path->stream)
+			hf_stream_close(path->stream, NULL, NULL);
+		path->stream = NULL;
+		if (path->wire)
+			hf_wire_close(path->wire, false);
+		path->wire = NULL;
+	}
 }
 
 void sim_free(struct sim_gateway *g)

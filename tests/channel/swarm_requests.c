@@ -2,30 +2,31 @@
  * sync, and answered; volumes are reported as the document wants them. */
 #include "tests/channel/swarm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define REPORT_MIN_MS 50u
 
-void sim_answer(struct sim_gateway *g, Holdfast__Answer *message, uint64_t request, int err,
+void sim_answer(struct sim_path *path, Holdfast__Answer *message, uint64_t request, int err,
 		const char *reason)
 {
 	message->request = request;
 	message->error = -err;
 	if (err)
 		message->reason = (char *)(uintptr_t)reason;
-	if (!g->wire)
+	if (!path || !path->wire)
 		return;
-	hf_session_answer(hf_wire_session(g->wire), message);
-	if (g->wire)
-		hf_wire_sent(g->wire);
+	hf_session_answer(hf_wire_session(path->wire), message);
+	if (path->wire)
+		hf_wire_sent(path->wire);
 }
 
-void sim_answer_plainly(struct sim_gateway *g, uint64_t request, int err, const char *reason)
+void sim_answer_plainly(struct sim_path *path, uint64_t request, int err, const char *reason)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 
-	sim_answer(g, &message, request, err, reason);
+	sim_answer(path, &message, request, err, reason);
 }
 
 /* ---- Volumes, as they would be once reconciled ---- */
@@ -86,8 +87,9 @@ static void fill_applied(struct sim_gateway *g, Holdfast__Applied *applied)
 		applied->hash = (ProtobufCBinaryData){sizeof g->hash, g->hash};
 }
 
-void sim_report(struct sim_gateway *g)
+void sim_report(struct sim_path *path)
 {
+	struct sim_gateway *g = path->gateway;
 	Holdfast__Report report = HOLDFAST__REPORT__INIT;
 	Holdfast__Applied applied;
 	struct volumes volumes;
@@ -102,23 +104,47 @@ void sim_report(struct sim_gateway *g)
 	report.volumed_running = report.target_running = true;
 	g->report_ms = uv_now(g->swarm->loop) + g->interval_ms;
 	g->swarm->counts.reports++;
-	hf_session_report(hf_wire_session(g->wire), &report);
+	hf_session_report(hf_wire_session(path->wire), &report);
 	free_volumes(&volumes);
-	if (g->wire)
-		hf_wire_sent(g->wire);
+	if (path->wire)
+		hf_wire_sent(path->wire);
 }
 
-static void subscribe(struct sim_gateway *g, const struct hf_session_event *event)
+void sim_tell(struct sim_path *path, Holdfast__PathState state)
+{
+	struct sim_gateway *g = path->gateway;
+	Holdfast__Report report = HOLDFAST__REPORT__INIT;
+	Holdfast__Applied applied;
+
+	fill_applied(g, &applied);
+	report.applied = &applied;
+	report.subscription = g->paths.path[path->index].subscribed;
+	report.path = state;
+	report.path_epoch = g->paths.epoch;
+	hf_session_report(hf_wire_session(path->wire), &report);
+	if (path->wire)
+		hf_wire_sent(path->wire);
+}
+
+static void subscribe(struct sim_path *path, const struct hf_session_event *event)
 {
 	const Holdfast__Subscribe *wanted = event->requested->subscribe;
+	struct sim_gateway *g = path->gateway;
 
+	if (path->state == SIM_PARKED) {
+		hf_paths_subscribed(&g->paths, path->index, wanted->subscription);
+		path->told = 0;
+		sim_answer_plainly(path, event->request, 0, NULL);
+		sim_settle(g);
+		return;
+	}
 	g->subscription = wanted->subscription;
 	g->interval_ms = wanted->interval_ms;
 	if (g->interval_ms && g->interval_ms < REPORT_MIN_MS)
 		g->interval_ms = REPORT_MIN_MS;
-	sim_answer_plainly(g, event->request, 0, NULL);
-	if (g->interval_ms && g->wire)
-		sim_report(g);
+	sim_answer_plainly(path, event->request, 0, NULL);
+	if (g->interval_ms && path->wire)
+		sim_report(path);
 }
 
 /* ---- Documents ---- */
@@ -127,12 +153,12 @@ static void subscribe(struct sim_gateway *g, const struct hf_session_event *even
 struct applying {
 	struct sim_gateway *gateway;
 	unsigned connection;
-	uint64_t request, epoch;
+	uint64_t request, epoch, newest;
 	uint64_t incarnation, generation, sequence, size_bytes;
 	uint8_t hash[HF_HASH_BYTES];
 };
 
-static void answer_applied(struct sim_gateway *g, uint64_t request)
+static void answer_applied(struct sim_gateway *g, unsigned connection, uint64_t request)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 	Holdfast__ApplyResult result = HOLDFAST__APPLY_RESULT__INIT;
@@ -146,7 +172,7 @@ static void answer_applied(struct sim_gateway *g, uint64_t request)
 	result.n_volumes = volumes.count;
 	message.result_case = HOLDFAST__ANSWER__RESULT_APPLY;
 	message.apply = &result;
-	sim_answer(g, &message, request, 0, NULL);
+	sim_answer(sim_path_of(g, connection), &message, request, 0, NULL);
 	free_volumes(&volumes);
 }
 
@@ -154,23 +180,23 @@ static void applied(void *context)
 {
 	struct applying *a = context;
 	struct sim_gateway *g = a->gateway;
-	char text[64];
+	char text[96];
 
 	g->incarnation = a->incarnation;
 	g->generation = a->generation;
 	memcpy(g->hash, a->hash, sizeof g->hash);
 	g->swarm->counts.applied++;
-	snprintf(text, sizeof text, "on=%llu size=%llu", (unsigned long long)a->epoch,
-		 (unsigned long long)a->size_bytes);
+	snprintf(text, sizeof text, "on=%llu of=%llu size=%llu", (unsigned long long)a->epoch,
+		 (unsigned long long)a->newest, (unsigned long long)a->size_bytes);
 	swarm_ledger(g, "applied", a->incarnation, a->generation, a->sequence, text);
-	if (g->wire && g->connections == a->connection)
-		answer_applied(g, a->request);
+	answer_applied(g, a->connection, a->request);
 	free(a);
 }
 
-static void take(struct sim_gateway *g, uint64_t request, struct hf_document *document,
+static void take(struct sim_path *path, uint64_t request, struct hf_document *document,
 		 const Holdfast__Signed *packet)
 {
+	struct sim_gateway *g = path->gateway;
 	size_t length = holdfast__signed__get_packed_size(packet);
 	uint8_t *bytes = malloc(length + 1);
 	struct applying *a = calloc(1, sizeof *a);
@@ -181,9 +207,10 @@ static void take(struct sim_gateway *g, uint64_t request, struct hf_document *do
 	journal_add(g->swarm->journal, g->index, JOURNAL_DOCUMENT, bytes, length);
 	free(bytes);
 	a->gateway = g;
-	a->connection = g->connections;
+	a->connection = path->connection;
 	a->request = request;
-	a->epoch = g->epoch;
+	a->epoch = g->paths.path[path->index].epoch;
+	a->newest = g->paths.epoch;
 	a->incarnation = document->content->incarnation;
 	a->generation = document->content->generation;
 	a->sequence = document->sequence;
@@ -195,8 +222,9 @@ static void take(struct sim_gateway *g, uint64_t request, struct hf_document *do
 	journal_wait(g->swarm->journal, applied, a);
 }
 
-static void apply(struct sim_gateway *g, const struct hf_session_event *event)
+static void apply(struct sim_path *path, const struct hf_session_event *event)
 {
+	struct sim_gateway *g = path->gateway;
 	const struct identities *all = &g->swarm->all;
 	struct hf_document *document;
 	struct hf_errmsg why = {""};
@@ -206,51 +234,49 @@ static void apply(struct sim_gateway *g, const struct hf_session_event *event)
 	if (!err) {
 		err = hf_document_check(g->current, document, &why);
 		if (!err) {
-			take(g, event->request, document, event->requested->apply);
+			take(path, event->request, document, event->requested->apply);
 			return;
 		}
 		hf_document_free(document);
 	}
 	if (err == HF_EEXIST) {
 		g->swarm->counts.stale++;
-		answer_applied(g, event->request);
+		answer_applied(g, path->connection, event->request);
 		return;
 	}
 	g->swarm->counts.failed++;
 	swarm_ledger(g, "refused", (uint64_t)-err, 0, 0, why.text);
-	sim_answer_plainly(g, event->request, err, why.text);
+	sim_answer_plainly(path, event->request, err, why.text);
 }
 
-static void drain(struct sim_gateway *g, const struct hf_session_event *event)
+static void drain(struct sim_path *path, const struct hf_session_event *event)
 {
-	swarm_ledger(g, "drain", 0, 0, 0, event->requested->drain->endpoint);
-	sim_answer_plainly(g, event->request, 0, NULL);
-	if (g->wire)
-		hf_session_end(hf_wire_session(g->wire), HF_EAGAIN,
-			       "the provider asked to connect anew");
+	char endpoint[HF_ENDPOINT_MAX];
+
+	snprintf(endpoint, sizeof endpoint, "%s", event->requested->drain->endpoint);
+	swarm_ledger(path->gateway, "drain", 0, 0, 0, endpoint);
+	sim_answer_plainly(path, event->request, 0, NULL);
+	if (path->wire)
+		sim_leave(path, endpoint);
 }
 
-void sim_requested(struct sim_gateway *g, const struct hf_session_event *event)
+void sim_requested(struct sim_path *path, const struct hf_session_event *event)
 {
-	switch (event->requested->kind_case) {
-	case HOLDFAST__REQUEST__KIND_APPLY:
-		apply(g, event);
-		break;
-	case HOLDFAST__REQUEST__KIND_SUBSCRIBE:
-		subscribe(g, event);
-		break;
-	case HOLDFAST__REQUEST__KIND_DRAIN:
-		drain(g, event);
-		break;
-	case HOLDFAST__REQUEST__KIND_ACT:
-		sim_act(g, event);
-		break;
-	case HOLDFAST__REQUEST__KIND_FORGET:
-		sim_forget(g, event);
-		break;
-	default:
-		sim_answer_plainly(g, event->request, HF_EUNSUPPORTED,
+	int kind = (int)event->requested->kind_case;
+
+	if (kind == HOLDFAST__REQUEST__KIND_SUBSCRIBE)
+		subscribe(path, event);
+	else if (kind == HOLDFAST__REQUEST__KIND_DRAIN)
+		drain(path, event);
+	else if (path->state != SIM_HELD)
+		sim_answer_plainly(path, event->request, HF_EFENCED, "this connection is parked");
+	else if (kind == HOLDFAST__REQUEST__KIND_APPLY)
+		apply(path, event);
+	else if (kind == HOLDFAST__REQUEST__KIND_ACT)
+		sim_act(path, event);
+	else if (kind == HOLDFAST__REQUEST__KIND_FORGET)
+		sim_forget(path, event);
+	else
+		sim_answer_plainly(path, event->request, HF_EUNSUPPORTED,
 				   "the swarm does not serve the request");
-		break;
-	}
 }
