@@ -15,6 +15,8 @@ HOUR_S = 3600
 class Lane(threading.Thread):
     """One fault after the other. A fault is a generator: each `yield` is a moment of chance."""
 
+    REST_S = 1.5  # at most, in between
+
     def __init__(self, world, seconds):
         super().__init__(daemon=True)
         self.world, self.seconds, self.done, self.problem = world, seconds, [], None
@@ -39,6 +41,7 @@ class Lane(threading.Thread):
                     lasts_s = self.rng.uniform(0.3, 1.5)
                     self.done[-1] += f" {lasts_s:.2f}"
                     time.sleep(lasts_s)
+                time.sleep(self.rng.uniform(0, self.REST_S))
         except Exception as e:  # pylint: disable=broad-except
             self.problem = e
 
@@ -55,9 +58,12 @@ class Processes(Lane):
     def before(self):
         self.world.revive()
 
-    def faults(self):
+    def ordinary(self):
         return [self.provider_dies, self.provider_dies, self.holder_dies, self.provider_stops,
                 self.provider_is_late, self.database_stops, self.database_hangs, self.node_dies]
+
+    def faults(self):
+        return self.ordinary() * 2 + [self.database_is_older] * (not self.world.older_us)
 
     def provider_dies(self):
         number = self.rng.randrange(3)
@@ -100,6 +106,15 @@ class Processes(Lane):
         self.world.cluster.postgres.hang()
         yield
         self.world.cluster.postgres.hang(False)
+
+    def database_is_older(self):
+        """A backup takes its place, once."""
+        self.world.back_up()
+        for _ in range(3):
+            yield
+            yield from self.rng.choice(self.ordinary())()
+        self.world.restore()
+        yield "restored"
 
     def node_dies(self):
         node = self.rng.randrange(3)

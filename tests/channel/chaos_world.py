@@ -2,8 +2,10 @@
 proxies of ours; a swarm of simulated gateways; a few whole ones, each with a client that writes,
 reads and verifies all the time."""
 
+import contextlib
 import os
 import signal
+import time
 
 from clock import LIBRARY, moved_by
 from cluster import Cluster, skip
@@ -18,6 +20,7 @@ MIB = 1 << 20
 SIMULATED = 40
 CHANGED = 8     # of them have a volume
 FIRST = 64 * MIB
+ASK_S = 5       # then nothing was promised, and it may be done all the same
 SETTINGS = {"ping_interval_ms": 1000, "standby_spread_ms": 200, "drain_window_ms": 1000,
             "reconnects_per_minute": 0}
 
@@ -50,6 +53,8 @@ class World:
                                    faked_clock=True) for number in range(whole)]
         self.volumes, self.clients = [], []
         self.simulated = {}  # number of the volume: gateway
+        self.people = []
+        self.older_us = []  # from when until when the database forgot what happened
 
     def __enter__(self):
         self.cluster.__enter__()
@@ -64,7 +69,8 @@ class World:
         identities = self.folder + "/identities"
         prepare(self.cluster.postgres.url, self.cluster.signer.settings["run_dir"], SIMULATED,
                 self.seed, identities)
-        self.swarm = Swarm(self.folder + "/swarm", identities, [p.endpoint for p in self.proxies])
+        self.swarm = Swarm(self.folder + "/swarm", identities, [p.endpoint for p in self.proxies],
+                           "--standby")
         self.swarm.start()
         for gateway in self.whole:
             gateway.start_all()
@@ -118,12 +124,61 @@ class World:
                 self.end(number, signal.SIGKILL)
                 provider.start()
 
+    # ---- The database goes back
+
+    @contextlib.contextmanager
+    def silence(self):
+        """Nobody asks."""
+        for person in self.people:
+            person.asking.acquire()
+        try:
+            yield
+        finally:
+            for person in self.people:
+                person.asking.release()
+
+    def back_up(self):
+        with self.silence():
+            self.older_us = [time.time_ns() // 1000]
+            self.cluster.postgres.dump(self.folder + "/backup")
+            for person in self.people:
+                person.remember()
+
+    def restore(self):
+        """As docs/operations/provider.md says."""
+        first = self.cluster.providers[0]
+        with self.silence():
+            for number in range(len(self.cluster.providers)):
+                self.end(number, signal.SIGKILL)
+            self.cluster.postgres.stop(signal.SIGQUIT)
+            self.cluster.postgres.start()
+            self.cluster.postgres.restore(self.folder + "/backup")
+            while not self.incarnates(first):
+                self.end(0, signal.SIGKILL)
+            for provider in self.cluster.providers[1:]:
+                provider.start()
+            self.older_us.append(time.time_ns() // 1000)
+            for person in self.people:
+                person.go_back()
+
+    @staticmethod
+    def incarnates(provider):
+        """False: it ended, because the database was cut off."""
+        provider.start("--new-incarnation")
+        wait_until(f"a new incarnation; see {provider.log}",
+                   lambda: provider.process.poll() is not None or provider.ready())
+        return provider.process.poll() is None
+
+    def forgotten(self, time_us):
+        """Is what happened then unknown to the database that was restored?"""
+        return len(self.older_us) == 2 and self.older_us[0] <= time_us <= self.older_us[1]
+
     # ---- Asking
 
     def ask(self, number, *arguments):
         """The answer of that process, as the administrator gets it; None: it promised nothing."""
         try:
-            status, answer, _ = self.cluster.providers[number].ask(*arguments, timeout=20)
+            status, answer, _ = self.cluster.providers[number].ask(*arguments, timeout=ASK_S)
             return (answer or {}) if status == 0 else None
         except Exception:  # pylint: disable=broad-except
             return None  # it died over the question
@@ -133,8 +188,9 @@ class World:
         return all(endpoints) and endpoints[0] != endpoints[1]
 
     def wait_settled(self, deadline_s):
-        wait_until("all simulated gateways are held",
-                   lambda: self.swarm.status.get("held", 0) == SIMULATED, deadline_s)
+        wait_until("all simulated gateways are held and have a standby",
+                   lambda: [self.swarm.status.get(key) for key in ("held", "parked")] ==
+                   [SIMULATED, SIMULATED], deadline_s)
         for gateway in self.whole:
             wait_until(f"{gateway.name} is held and has a standby",
                        lambda g=gateway: self.settled(g), deadline_s)
