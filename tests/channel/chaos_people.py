@@ -109,6 +109,9 @@ class Operator(Person):
         answer = self.ask("gateway", "act", self.gateway.name, kind)
         if answer is not None:
             self.accepted[kind].append(answer["action_id"])
+        if self.rng.random() < 0.5:
+            self.stopping.wait(self.rng.uniform(0, 0.8))
+            self.gateway.kill("holdfast-agent")
 
     def grows(self):
         self.size += MIB

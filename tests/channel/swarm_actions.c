@@ -1,8 +1,9 @@
 /* One-shot actions of simulated gateways, with the agent's own journal, one in a folder for each
  * gateway that ever got one (ACTIONS/INDEX). What is restarted is a number in a file beside it, the
  * run of a process that does not exist: the effect of a restart is the next number, a while after
- * it was begun, so that kills come in between. The ledger has "acts" when one is begun and "acted"
- * with the new run when it had its effect; the run at a start is told as "ran". */
+ * it was begun and a while before it ends, so that kills come in between. The ledger has "acts"
+ * when one is begun and "acted" with the new run when it had its effect; the run at a start is told
+ * as "ran". */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -18,7 +19,7 @@
 
 #define OUTCOME(name) HOLDFAST__ACTION_OUTCOME__OUTCOME_##name
 #define KIND(name)    HOLDFAST__ACTION_KIND__ACTION_##name
-#define EFFECT_MS     200u /* at most, after the beginning */
+#define EFFECT_MS     200u /* at most, from the beginning to the effect, from there to the end */
 
 struct sim_actions {
 	char folder[PATH_MAX];
@@ -149,6 +150,14 @@ static void must(int err, const struct hf_errmsg *why)
 		die("a journal cannot be written: %s", why->text);
 }
 
+static uint64_t some_time(void)
+{
+	uint32_t random;
+
+	hf_random(&random, sizeof random);
+	return random % EFFECT_MS;
+}
+
 static void finish(struct sim_gateway *g, struct sim_actions *a)
 {
 	struct hf_journal_result result = {
@@ -170,8 +179,11 @@ void sim_actions_tick(struct sim_gateway *g, uint64_t now_ms)
 	if (!a || !a->running || now_ms < a->due_ms)
 		return;
 	/* Whoever has the effect looks which run is meant. */
-	if (a->run == a->mark)
+	if (a->run == a->mark) {
 		restart(g, a);
+		a->due_ms = now_ms + some_time();
+		return;
+	}
 	finish(g, a);
 }
 
@@ -196,10 +208,8 @@ static void begin(struct sim_path *path, struct hf_journal_action *action, uint6
 	struct sim_actions *a = g->actions;
 	struct hf_errmsg why = {""};
 	uint8_t mark[8];
-	uint32_t random;
 	char text[64];
 
-	hf_random(&random, sizeof random);
 	hf_put_le64(mark, a->run);
 	action->mark = mark;
 	action->mark_length = sizeof mark;
@@ -208,7 +218,7 @@ static void begin(struct sim_path *path, struct hf_journal_action *action, uint6
 	swarm_ledger(g, "acts", action->action, a->run, action->sequence, text);
 	a->running = action->action;
 	a->mark = a->run;
-	a->due_ms = uv_now(g->swarm->loop) + random % EFFECT_MS;
+	a->due_ms = uv_now(g->swarm->loop) + some_time();
 	a->request = request;
 	a->connection = path->connection;
 }
