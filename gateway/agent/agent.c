@@ -321,6 +321,7 @@ static int open_parts(struct hf_agent *agent, struct hf_errmsg *message)
 						  .portals = agent->config->portal,
 						  .kept = &agent->kept,
 						  .sealing = &agent->sealing,
+						  .deleted = &agent->desired.deleted,
 						  .changed = on_volumes_changed,
 						  .looked = on_volumes_looked,
 						  .context = agent};

@@ -8,16 +8,63 @@
 #include "base/log.h"
 #include "proto/delta.h"
 
-static void take(struct hf_desired *desired, struct hf_document *document)
+/* Takes both over. */
+static void take(struct hf_desired *desired, struct hf_document *document, Holdfast__Document *left)
 {
 	struct hf_document *old = desired->current;
+	Holdfast__Document *old_left = desired->left, joined = desired->joined;
 
 	desired->current = document;
-	hf_reconciler_set_document(desired->reconciler, desired->tenant, document->content);
+	desired->left = left;
+	hf_left_join(document->content, left, &desired->joined);
+	hf_reconciler_set_document(desired->reconciler, desired->tenant, &desired->joined);
 	if (desired->network)
 		hf_network_document(desired->network, document->content->incarnation,
 				    document->content->network);
+	hf_left_join_end(&joined);
+	holdfast__document__free_unpacked(old_left, NULL);
 	hf_document_free(old);
+}
+
+static int keep_deleted(struct hf_desired *desired, struct hf_errmsg *message)
+{
+	int err = 0;
+
+	if (desired->deleted_unkept)
+		err = hf_kept_set_deleted(desired->kept, &desired->deleted, message);
+	desired->deleted_unkept = err != 0;
+	return err;
+}
+
+/* After the document, whose tombstones say the same until another one follows; before that one this
+ * is tried again. */
+static void note_deleted(struct hf_desired *desired)
+{
+	struct hf_errmsg message;
+
+	desired->deleted_unkept |= hf_deleted_add(&desired->deleted, desired->current->content);
+	if (keep_deleted(desired, &message) != 0)
+		hf_error("%s", message.text);
+}
+
+/* Before the document that leaves them out. Within an incarnation the list can only shrink. */
+static int keep_left(struct hf_desired *desired, const struct hf_document *next,
+		     const Holdfast__Document *left, struct hf_errmsg *message)
+{
+	const struct hf_document *current = desired->current;
+	size_t count = left ? left->n_volumes : 0;
+	size_t before = desired->left ? desired->left->n_volumes : 0;
+
+	if (count + next->content->n_volumes + next->content->n_tombstones >
+	    HF_DOCUMENT_VOLUMES_MAX)
+		return hf_fail(message, HF_ETOOBIG,
+			       "with what it leaves out there are more than %u volumes",
+			       HF_DOCUMENT_VOLUMES_MAX);
+	if (count == before &&
+	    (count == 0 || next->content->incarnation == current->content->incarnation))
+		return 0;
+	hf_warn("%zu volumes stand in no document of the provider's and are served on", count);
+	return hf_kept_set_left(desired->kept, left, message);
 }
 
 /* Before the document itself: a crash between the two leaves one that comes again. */
@@ -58,6 +105,22 @@ void hf_desired_pin(struct hf_desired *desired, const uint8_t signer_key[HF_KEY_
 	memcpy(desired->signer_key, signer_key, HF_KEY_BYTES);
 }
 
+/* What is left beside this document. */
+static Holdfast__Document *load_left(struct hf_desired *desired, const struct hf_document *document)
+{
+	Holdfast__Document *kept, *left;
+	struct hf_errmsg message;
+	int err = hf_kept_left(desired->kept, &kept, &message);
+
+	if (err && err != HF_ENOENT)
+		hf_error("%s; volumes that the provider does not know are not served", message.text);
+	if (err)
+		return NULL;
+	left = hf_left_after(kept, NULL, document->content);
+	holdfast__document__free_unpacked(kept, NULL);
+	return left;
+}
+
 void hf_desired_load(struct hf_desired *desired)
 {
 	struct hf_document *document;
@@ -66,6 +129,7 @@ void hf_desired_load(struct hf_desired *desired)
 	int err = hf_kept_document(desired->kept, &packet, &message);
 
 	hf_kept_newest(desired->kept, &desired->newest);
+	hf_kept_deleted(desired->kept, &desired->deleted);
 	if (err == HF_ENOENT)
 		return;
 	if (!err) {
@@ -86,33 +150,63 @@ void hf_desired_load(struct hf_desired *desired)
 	if (hf_document_check_newest(&desired->newest, document, &message) == 0 &&
 	    keep_newest(desired, document, &message) != 0)
 		hf_warn("%s", message.text);
-	take(desired, document);
+	take(desired, document, load_left(desired, document));
+	note_deleted(desired);
+}
+
+/* May it follow, all rules together? As hf_document_check. */
+static int check(const struct hf_desired *desired, const struct hf_document *next,
+		 struct hf_errmsg *message)
+{
+	int err = hf_document_check(desired->current, next, message);
+
+	if (!err)
+		err = hf_document_check_newest(&desired->newest, next, message);
+	return err ? err
+		   : hf_document_check_deleted(&desired->deleted, desired->current, next, message);
+}
+
+/* Everything on disk before it counts. */
+static int keep(struct hf_desired *desired, const struct hf_document *next,
+		const Holdfast__Document *left, const Holdfast__Signed *packet,
+		struct hf_errmsg *message)
+{
+	int err = keep_deleted(desired, message);
+
+	if (!err)
+		err = keep_left(desired, next, left, message);
+	if (!err)
+		err = keep_newest(desired, next, message);
+	return err ? err : hf_kept_set_document(desired->kept, packet, message);
 }
 
 int hf_desired_apply(struct hf_desired *desired, const Holdfast__Signed *packet,
 		     struct hf_errmsg *message)
 {
+	Holdfast__Document *left = NULL;
 	struct hf_document *document;
 	int err = hf_document_open(desired->signer_key, desired->tenant, desired->gateway, packet,
 				   &document, message);
 
 	if (err)
 		return err;
-	err = hf_document_check(desired->current, document, message);
-	if (!err)
-		err = hf_document_check_newest(&desired->newest, document, message);
-	if (!err)
-		err = keep_newest(desired, document, message);
-	if (!err)
-		err = hf_kept_set_document(desired->kept, packet, message);
+	err = check(desired, document, message);
+	if (!err) {
+		left = hf_left_after(desired->left,
+				     desired->current ? desired->current->content : NULL,
+				     document->content);
+		err = keep(desired, document, left, packet, message);
+	}
 	if (err) {
+		holdfast__document__free_unpacked(left, NULL);
 		hf_document_free(document);
 		return err == HF_EEXIST ? 0 : err;
 	}
 	hf_info("document (%" PRIu64 ", %" PRIu64 ") is in force: %zu volumes, %zu tombstones",
 		document->content->incarnation, document->content->generation,
 		document->content->n_volumes, document->content->n_tombstones);
-	take(desired, document);
+	take(desired, document, left);
+	note_deleted(desired);
 	return 0;
 }
 
@@ -179,13 +273,11 @@ int hf_desired_check(const struct hf_desired *desired, const Holdfast__Document 
 	struct hf_document next = {.sequence = UINT64_MAX,
 				   .content = (Holdfast__Document *)(uintptr_t)document};
 	const struct hf_document *current = desired->current;
-	int err;
 
 	if (current && document->incarnation == current->content->incarnation &&
 	    document->generation == current->content->generation)
 		return 0;
-	err = hf_document_check(current, &next, message);
-	return err ? err : hf_document_check_newest(&desired->newest, &next, message);
+	return check(desired, &next, message);
 }
 
 void hf_desired_applied(const struct hf_desired *desired, Holdfast__Applied *applied)
@@ -201,6 +293,10 @@ void hf_desired_applied(const struct hf_desired *desired, Holdfast__Applied *app
 
 void hf_desired_end(struct hf_desired *desired)
 {
+	hf_left_join_end(&desired->joined);
+	holdfast__document__free_unpacked(desired->left, NULL);
 	hf_document_free(desired->current);
+	hf_deleted_end(&desired->deleted);
+	desired->left = NULL;
 	desired->current = NULL;
 }

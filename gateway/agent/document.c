@@ -196,30 +196,119 @@ int hf_document_check_newest(const struct hf_kept_newest *newest, const struct h
 	return err == HF_EEXIST ? 0 : err; /* the very same, which was lost here */
 }
 
-static int check_kept(const Holdfast__Document *current, const Holdfast__Document *next,
-		      struct hf_errmsg *message)
+/* What follows an entry of the document in force, in the same incarnation or the next. */
+static int check_entry_after(const Holdfast__Volume *old, const Holdfast__Volume *kept,
+			     bool restored, struct hf_errmsg *message)
 {
 	char id[HF_ID_TEXT_MAX];
 
-	for (size_t i = 0; i < current->n_volumes; i++) {
+	hf_id_format(HF_ID_VOLUME, old->volume, id);
+	if (block_size(kept) != block_size(old))
+		return hf_fail(message, HF_EINVAL, "the block size of %s changes", id);
+	/* A registry that was restored may not know the last ones. Its versions are those of its own
+	 * incarnation, and volumed refuses an attach epoch that goes back, of that volume alone. */
+	if (restored)
+		return 0;
+	if (kept->version < old->version)
+		return hf_fail(message, HF_EINVAL, "the version of %s goes back", id);
+	if (kept->attach_epoch < old->attach_epoch)
+		return hf_fail(message, HF_EINVAL, "the attach epoch of %s goes back", id);
+	return 0;
+}
+
+static int check_volumes_after(const Holdfast__Document *current, const Holdfast__Document *next,
+			       bool restored, struct hf_errmsg *message)
+{
+	char id[HF_ID_TEXT_MAX];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < current->n_volumes; i++) {
 		const Holdfast__Volume *old = current->volumes[i];
 		const Holdfast__Volume *kept = hf_document_volume(next, old->volume);
+		const Holdfast__Tombstone *tombstone = hf_document_tombstone(next, old->volume);
 
-		if (!kept && !hf_document_tombstone(next, old->volume))
-			return hf_fail(message, HF_EINVAL, "%s is left out without a tombstone",
+		if (kept)
+			err = check_entry_after(old, kept, restored, message);
+		else if (restored)
+			continue;
+		else if (tombstone && tombstone->version < old->version)
+			err = hf_fail(message, HF_EINVAL, "the version of %s goes back",
+				      hf_id_format(HF_ID_VOLUME, old->volume, id));
+		else if (!tombstone)
+			err = hf_fail(message, HF_EINVAL, "%s is left out without a tombstone",
+				      hf_id_format(HF_ID_VOLUME, old->volume, id));
+	}
+	return err;
+}
+
+static int check_tombstones_after(const Holdfast__Document *current, const Holdfast__Document *next,
+				  struct hf_errmsg *message)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	for (size_t i = 0; i < current->n_tombstones; i++) {
+		const Holdfast__Tombstone *old = current->tombstones[i];
+		const Holdfast__Tombstone *kept = hf_document_tombstone(next, old->volume);
+
+		if (kept && kept->version < old->version)
+			return hf_fail(message, HF_EINVAL, "the version of %s goes back",
 				       hf_id_format(HF_ID_VOLUME, old->volume, id));
-		if (kept && block_size(kept) != block_size(old))
-			return hf_fail(message, HF_EINVAL, "the block size of %s changes",
-				       hf_id_format(HF_ID_VOLUME, old->volume, id));
-		if (kept && kept->attach_epoch < old->attach_epoch)
-			return hf_fail(message, HF_EINVAL, "the attach epoch of %s goes back",
+		if (hf_document_volume(next, old->volume))
+			return hf_fail(message, HF_EINVAL, "%s was deleted and cannot come back",
 				       hf_id_format(HF_ID_VOLUME, old->volume, id));
 	}
-	for (size_t i = 0; i < current->n_tombstones; i++)
-		if (hf_document_volume(next, current->tombstones[i]->volume))
-			return hf_fail(
-				message, HF_EINVAL, "%s was deleted and cannot come back",
-				hf_id_format(HF_ID_VOLUME, current->tombstones[i]->volume, id));
+	return 0;
+}
+
+/* A volume that comes to this gateway does so in a generation after the one in force. */
+static int check_new_here(const Holdfast__Document *current, const Holdfast__Document *next,
+			  struct hf_errmsg *message)
+{
+	char id[HF_ID_TEXT_MAX];
+
+	for (size_t i = 0; i < next->n_volumes; i++) {
+		const Holdfast__Volume *entry = next->volumes[i];
+
+		if (entry->version <= current->generation &&
+		    !hf_document_volume(current, entry->volume))
+			return hf_fail(message, HF_EINVAL,
+				       "%s comes with version %" PRIu64
+				       ", which was before it was here",
+				       hf_id_format(HF_ID_VOLUME, entry->volume, id),
+				       entry->version);
+	}
+	return 0;
+}
+
+/* Another incarnation: somebody restored the provider's registry and said so. What it has forgotten
+ * must not stop the rest, so it is judged volume by volume (desired.h). */
+static int check_after(const Holdfast__Document *current, const Holdfast__Document *next,
+		       struct hf_errmsg *message)
+{
+	bool restored = next->incarnation > current->incarnation;
+	int err = check_volumes_after(current, next, restored, message);
+
+	if (err || restored)
+		return err;
+	err = check_tombstones_after(current, next, message);
+	return err ? err : check_new_here(current, next, message);
+}
+
+int hf_document_check_deleted(const struct hf_deleted *deleted, const struct hf_document *current,
+			      const struct hf_document *next, struct hf_errmsg *message)
+{
+	bool restored = current && next->content->incarnation > current->content->incarnation;
+	char id[HF_ID_TEXT_MAX];
+
+	for (size_t i = 0; !restored && i < next->content->n_volumes; i++) {
+		uint64_t volume = next->content->volumes[i]->volume;
+
+		/* One that a restored registry brought back stays as it is: refused by itself. */
+		if (hf_deleted_has(deleted, volume) &&
+		    !(current && hf_document_volume(current->content, volume)))
+			return hf_fail(message, HF_EINVAL, "%s was deleted and cannot come back",
+				       hf_id_format(HF_ID_VOLUME, volume, id));
+	}
 	return 0;
 }
 
@@ -231,7 +320,7 @@ int hf_document_check(const struct hf_document *current, const struct hf_documen
 	if (!err)
 		err = check_alone(next->content, message);
 	if (!err && current)
-		err = check_kept(current->content, next->content, message);
+		err = check_after(current->content, next->content, message);
 	return err;
 }
 

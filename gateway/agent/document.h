@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "gateway/agent/deleted.h"
 #include "net/sign.h"
 #include "proto/document.pb-c.h"
 
@@ -29,9 +30,15 @@ void hf_document_free(struct hf_document *document);
 /* May `next` follow `current` (NULL: none)? HF_OK: it is to be applied. HF_EEXIST: it is the one
  * in force, nothing changes. Refused: HF_ESTALE (older, or replayed), HF_EUNSUPPORTED (requires
  * what is not known here), HF_EINVAL (another document of the same generation, a volume left out
- * without a tombstone, a deleted one that comes back, entries that contradict each other). */
+ * without a tombstone, a deleted one that comes back, a version or an attach epoch that goes back,
+ * entries that contradict each other). A higher incarnation (of a registry that was restored)
+ * may do all of that but contradict itself: those volumes alone are held up, not the document. */
 int hf_document_check(const struct hf_document *current, const struct hf_document *next,
 		      struct hf_errmsg *message);
+
+/* Has it a volume that was deleted here before (and is not in force)? HF_EINVAL and why. */
+int hf_document_check_deleted(const struct hf_deleted *deleted, const struct hf_document *current,
+			      const struct hf_document *next, struct hf_errmsg *message);
 
 /* May `next` come after the newest that was ever taken, if all that is known of that one is this?
  * HF_ESTALE, HF_EINVAL and why. */

@@ -22,7 +22,8 @@ static const char *const names[] = {
 	[HF_KEPT_ACTIVATED] = "activated", [HF_KEPT_DOCUMENT] = "document",
 	[HF_KEPT_EPOCH] = "epoch",         [HF_KEPT_ACCESS] = "access",
 	[HF_KEPT_PLACES] = "places",       [HF_KEPT_NEWEST] = "newest",
-	[HF_KEPT_NETWORK] = "network",     [HF_KEPT_TOKEN] = "token",
+	[HF_KEPT_NETWORK] = "network",     [HF_KEPT_LEFT] = "left",
+	[HF_KEPT_DELETED] = "deleted",     [HF_KEPT_TOKEN] = "token",
 	[HF_KEPT_TIME] = "time",
 };
 
@@ -207,6 +208,24 @@ int hf_kept_set_network(const struct hf_kept *kept, const Holdfast__KeptNetwork 
 	return write_message(kept, HF_KEPT_NETWORK, &state->base, message);
 }
 
+int hf_kept_left(const struct hf_kept *kept, Holdfast__Document **left, struct hf_errmsg *message)
+{
+	ProtobufCMessage *out;
+	int err = read_message(kept, HF_KEPT_LEFT, &holdfast__document__descriptor, &out, message);
+
+	if (!err)
+		*left = (void *)out;
+	return err;
+}
+
+int hf_kept_set_left(const struct hf_kept *kept, const Holdfast__Document *left,
+		     struct hf_errmsg *message)
+{
+	Holdfast__Document none = HOLDFAST__DOCUMENT__INIT;
+
+	return write_message(kept, HF_KEPT_LEFT, left ? &left->base : &none.base, message);
+}
+
 /* ---- Numbers ---- */
 
 /* Exactly `size` bytes; false if there are none, or if the file is damaged, which is told. */
@@ -370,6 +389,42 @@ int hf_kept_set_places(const struct hf_kept *kept, const struct hf_kept_place *l
 		hf_put_le32(body + i * PLACE_ENTRY + 8, list[i].tgtd);
 	}
 	err = write_kept(kept, HF_KEPT_PLACES, body, count * PLACE_ENTRY, message);
+	free(body);
+	return err;
+}
+
+/* {u64 volume} …, oldest first */
+void hf_kept_deleted(const struct hf_kept *kept, struct hf_deleted *deleted)
+{
+	struct hf_errmsg message;
+	const uint8_t *body;
+	uint8_t *file;
+	size_t length;
+	int err = read_kept(kept, HF_KEPT_DELETED, &file, &body, &length, &message);
+
+	*deleted = (struct hf_deleted){NULL, 0};
+	if (err && err != HF_ENOENT)
+		hf_error("%s; deleted volumes are known by their versions only", message.text);
+	if (err)
+		return;
+	if (length / 8 <= HF_DELETED_MAX)
+		deleted->volumes = calloc(length / 8 + 1, sizeof *deleted->volumes);
+	for (size_t at = 0; deleted->volumes && at + 8 <= length; at += 8)
+		deleted->volumes[deleted->count++] = hf_get_le64(body + at);
+	free(file);
+}
+
+int hf_kept_set_deleted(const struct hf_kept *kept, const struct hf_deleted *deleted,
+			struct hf_errmsg *message)
+{
+	uint8_t *body = malloc(deleted->count * 8 + 1);
+	int err;
+
+	if (!body)
+		return hf_fail(message, HF_ENOMEM, "deleted: out of memory");
+	for (size_t i = 0; i < deleted->count; i++)
+		hf_put_le64(body + i * 8, deleted->volumes[i]);
+	err = write_kept(kept, HF_KEPT_DELETED, body, deleted->count * 8, message);
 	free(body);
 	return err;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "gateway/agent/deleted.h"
 #include "gateway/agent/plan.h"
 #include "net/seal.h"
 #include "net/sign.h"
@@ -77,6 +78,17 @@ int hf_kept_network(const struct hf_kept *kept, Holdfast__KeptNetwork **state,
 int hf_kept_set_network(const struct hf_kept *kept, const Holdfast__KeptNetwork *state,
 			struct hf_errmsg *message);
 
+/* Volumes that a restored registry left out (left.h), as a Document. HF_ENOENT, HF_ECORRUPT. */
+int hf_kept_left(const struct hf_kept *kept, Holdfast__Document **left, struct hf_errmsg *message);
+/* NULL: none. */
+int hf_kept_set_left(const struct hf_kept *kept, const Holdfast__Document *left,
+		     struct hf_errmsg *message);
+
+/* What was deleted here; empty if there is nothing, or if the file is damaged, which is told. */
+void hf_kept_deleted(const struct hf_kept *kept, struct hf_deleted *deleted);
+int hf_kept_set_deleted(const struct hf_kept *kept, const struct hf_deleted *deleted,
+			struct hf_errmsg *message);
+
 /* The ratchet token of the last Held; 0 bytes if there is none, or if the file is damaged. */
 #define HF_KEPT_TOKEN_BYTES 16u
 size_t hf_kept_token(const struct hf_kept *kept, uint8_t token[HF_KEPT_TOKEN_BYTES]);
@@ -96,6 +108,8 @@ enum hf_kept_kind {
 	HF_KEPT_PLACES = 5,
 	HF_KEPT_NEWEST = 6,
 	HF_KEPT_NETWORK = 7,
+	HF_KEPT_LEFT = 8,
+	HF_KEPT_DELETED = 9,
 	HF_KEPT_TOKEN = 20,
 	HF_KEPT_TIME = 21,
 };

@@ -95,6 +95,8 @@ static void keep_member(struct hf_reconciler *reconciler, const Holdfast__Volume
 	}
 	member->entry = entry;
 	member->tombstone = tombstone;
+	member->was_deleted = entry && reconciler->config.deleted &&
+			      hf_deleted_has(reconciler->config.deleted, volume);
 	if (member->version == version && member->is_tombstone == is_tombstone)
 		return;
 	member->version = version;
@@ -204,8 +206,11 @@ static bool entry_is_bad(struct hf_reconciler *reconciler, struct hf_member *mem
 {
 	struct hf_errmsg message;
 
-	if (!member->entry || hf_document_check_entry(member->entry, &message) == 0)
+	if (!member->entry ||
+	    (!member->was_deleted && hf_document_check_entry(member->entry, &message) == 0))
 		return false;
+	if (member->was_deleted)
+		hf_fail(&message, 0, "it was deleted here and cannot come back; delete it again");
 	if (!member->retry.error)
 		hf_retry_failed(reconciler, &member->retry, HF_EINVAL, message.text);
 	return true;

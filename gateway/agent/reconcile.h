@@ -29,6 +29,7 @@ struct hf_reconciler_config {
 			      * hf_broker_socket of the same number */
 	const struct hf_kept *kept;
 	const struct hf_seal_key *sealing;
+	const struct hf_deleted *deleted; /* entries of these fail; NULL: there are none */
 	/* What would be reported has changed. */
 	void (*changed)(void *context);
 	/* The answer to hf_reconciler_look: a report is of now. */

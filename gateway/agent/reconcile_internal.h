@@ -31,6 +31,7 @@ struct hf_member {
 	uint64_t volume;
 	uint64_t version; /* that `retry` is about */
 	bool is_tombstone;
+	bool was_deleted; /* and cannot come back: its entry fails */
 	/* Of the document in force; one of the two. */
 	const Holdfast__Volume *entry;
 	const Holdfast__Tombstone *tombstone;

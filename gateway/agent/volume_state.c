@@ -92,6 +92,7 @@ void hf_volume_state_of(const Holdfast__Volume *entry, const Holdfast__Tombstone
 	holdfast__volume_report__init(report);
 	report->volume = entry ? entry->volume : tombstone->volume;
 	report->version = entry ? entry->version : tombstone->version;
+	report->attach_epoch = entry ? entry->attach_epoch : 0;
 	volume = hf_actual_volume(actual, report->volume);
 	target = entry ? hf_actual_target(actual, entry->target)
 		       : hf_actual_target_of(actual, report->volume);

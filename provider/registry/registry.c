@@ -116,7 +116,9 @@ int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *info)
 			 "");
 }
 
-/* Far above what the gateways may have seen after the backup was made. */
+/* Far above what the gateways may have seen after the backup was made; and, when the same backup
+ * is restored twice, above what followed the first time: nobody changes a gateway a thousand times
+ * a second. */
 #define GENERATION_LEAP "1048576"
 
 int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
@@ -132,9 +134,10 @@ int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
 			"i", at_least);
 	if (!err)
 		err = hf_db_run(reg->db, NULL, NULL,
-				"UPDATE gateways SET generation = generation + " GENERATION_LEAP
-				" WHERE generation > 0",
-				"");
+				"UPDATE gateways SET generation = CASE WHEN generation "
+				"+ " GENERATION_LEAP " >= $1 THEN generation + " GENERATION_LEAP
+				" ELSE $1 END WHERE generation > 0",
+				"i", at_least);
 	if (!err)
 		err = hf_db_run(reg->db, NULL, NULL,
 				"UPDATE placements SET version = (SELECT generation FROM gateways "

@@ -283,7 +283,8 @@ int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *info);
 
 /* For a database restored from a backup: max(incarnation + 1, at_least), so that its documents are
  * newer than everything the gateways have seen; generations and the versions of all placements leap
- * ahead too, so that no older report is taken for an answer to what is desired now. */
+ * ahead too, at least to `at_least`, so that no older report is taken for an answer to what is
+ * desired now. The clock in milliseconds is a good `at_least`. */
 int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least);
 
 /* Small named texts, such as the fingerprint of the store's configuration. HF_ENOENT if never put.

@@ -70,4 +70,10 @@ WRAP(int, hf_kept_set_document,
 WRAP(int, hf_kept_set_network,
      (const struct hf_kept *kept, const Holdfast__KeptNetwork *state, struct hf_errmsg *message),
      (kept, state, message))
+WRAP(int, hf_kept_set_deleted,
+     (const struct hf_kept *kept, const struct hf_deleted *deleted, struct hf_errmsg *message),
+     (kept, deleted, message))
+WRAP(int, hf_kept_set_left,
+     (const struct hf_kept *kept, const Holdfast__Document *left, struct hf_errmsg *message),
+     (kept, left, message))
 WRAP(int, fdatasync, (int fd), (fd))

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "net/identity.h"
+#include "proto/delta.h"
 #include "tests/agent/fake_provider.h"
 
 static uint64_t now_ms(const struct fake_provider *provider)
@@ -183,6 +184,24 @@ static void keep_network(struct fake_provider *provider, const Holdfast__Network
 		 network ? network->reason : "");
 }
 
+static void keep_volumes(struct fake_provider *provider, const Holdfast__Report *report)
+{
+	if (report->n_volumes)
+		provider->reported_state = (int)report->volumes[0]->state;
+	provider->volume_count = 0;
+	for (size_t i = 0; i < report->n_volumes && i < 16; i++) {
+		const Holdfast__VolumeReport *from = report->volumes[i];
+
+		provider->volumes[i].volume = from->volume;
+		provider->volumes[i].version = from->version;
+		provider->volumes[i].attach_epoch = from->attach_epoch;
+		provider->volumes[i].state = (int)from->state;
+		snprintf(provider->volumes[i].reason, sizeof provider->volumes[i].reason, "%s",
+			 from->reason);
+		provider->volume_count++;
+	}
+}
+
 static void hold(struct fake_link *link)
 {
 	Holdfast__Held held = HOLDFAST__HELD__INIT;
@@ -210,8 +229,7 @@ static void on_management_event(void *context, const struct hf_session_event *ev
 	case HF_EVENT_REPORT:
 		provider->reports++;
 		keep_network(provider, event->report->network);
-		if (event->report->n_volumes)
-			provider->reported_state = (int)event->report->volumes[0]->state;
+		keep_volumes(provider, event->report);
 		break;
 	case HF_EVENT_ENDED:
 		link->ended++;
@@ -303,6 +321,47 @@ uint64_t fake_provider_apply(struct fake_provider *provider, const Holdfast__Doc
 	holdfast__signed__free_unpacked(request.apply, NULL);
 	free(signed_bytes);
 	free(bytes);
+	return number;
+}
+
+uint64_t fake_provider_apply_delta(struct fake_provider *provider, const Holdfast__Document *base,
+				   const Holdfast__Document *document, bool spoil)
+{
+	size_t base_length = holdfast__document__get_packed_size(base), length, signed_length;
+	Holdfast__ApplyDelta apply = HOLDFAST__APPLY_DELTA__INIT;
+	Holdfast__Change change = HOLDFAST__CHANGE__INIT;
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+	uint8_t *base_bytes = malloc(base_length + 1), *bytes, *signed_bytes, *delta;
+	uint8_t hash[HF_HASH_BYTES];
+	Holdfast__Document other = *document;
+	uint64_t number;
+
+	length = holdfast__document__get_packed_size(document);
+	bytes = malloc(length + 1);
+	hf_sha256(base_bytes, holdfast__document__pack(base, base_bytes), hash);
+	holdfast__document__pack(document, bytes);
+	change.tenant = FAKE_TENANT;
+	change.gateway = FAKE_GATEWAY;
+	change.sequence = ++provider->sequence;
+	change.kind_case = HOLDFAST__CHANGE__KIND_DOCUMENT;
+	change.document = (ProtobufCBinaryData){length, bytes};
+	assert_int_equal(hf_change_sign(&provider->signer, &change, &signed_bytes, &signed_length),
+			 0);
+	assert_int_equal(hf_change_without_document(signed_bytes, signed_length, &apply.change), 0);
+	if (spoil)
+		other.generation++;
+	length = holdfast__document__pack(&other, bytes);
+	assert_int_equal(
+		hf_delta_make(base, hash, &other, bytes, length, &delta, &apply.delta.len), 0);
+	apply.delta.data = delta;
+	request.kind_case = HOLDFAST__REQUEST__KIND_APPLY_DELTA;
+	request.apply_delta = &apply;
+	number = fake_provider_ask(provider, &request);
+	holdfast__signed__free_unpacked(apply.change, NULL);
+	free(signed_bytes);
+	free(base_bytes);
+	free(bytes);
+	free(delta);
 	return number;
 }
 

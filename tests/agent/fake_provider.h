@@ -50,6 +50,12 @@ struct fake_provider {
 	Holdfast__ActionResult *result; /* of the last action that was answered */
 	unsigned reports;
 	int reported_state; /* of the first volume */
+	struct {
+		uint64_t volume, version, attach_epoch;
+		int state;
+		char reason[100];
+	} volumes[16]; /* as last reported */
+	size_t volume_count;
 	int network_state;  /* as last reported; 0: not */
 	bool network_proved;
 	uint64_t network_version;
@@ -65,6 +71,9 @@ void fake_provider_issue(struct fake_provider *provider,
 			 void (*change)(Holdfast__ActivateIssued *issued));
 uint64_t fake_provider_apply(struct fake_provider *provider, const Holdfast__Document *document,
 			     const struct hf_sign_key *signer);
+/* The same as the difference to `base`; `spoil`: one that gives other bytes. */
+uint64_t fake_provider_apply_delta(struct fake_provider *provider, const Holdfast__Document *base,
+				   const Holdfast__Document *document, bool spoil);
 /* A Signed over any kind of change, with this sequence. */
 Holdfast__Signed *fake_provider_sign(struct fake_provider *provider, Holdfast__Change *change,
 				     uint64_t sequence, const struct hf_sign_key *signer);

@@ -11,6 +11,7 @@
 
 #include "gateway/agent/document.h"
 #include "gateway/agent/kept.h"
+#include "gateway/agent/left.h"
 
 #define TENANT  3u
 #define GATEWAY 4u
@@ -142,7 +143,7 @@ static void test_the_first_and_the_next(void **state)
 	assert_int_equal(check(NULL, &first, 1), 0);
 	draft_init(&next, 1, 2);
 	draft_volume(&next, 7);
-	draft_volume(&next, 8);
+	draft_volume(&next, 8)->version = 2;
 	assert_int_equal(check(&first, &next, 11), 0);
 	draft_init(&next, 2, 1); /* a restored database: a higher incarnation wins */
 	draft_volume(&next, 7);
@@ -212,8 +213,165 @@ static void test_a_deleted_volume_does_not_come_back(void **state)
 	draft_tombstone(&current, 7);
 	draft_init(&next, 1, 2);
 	assert_int_equal(check(&current, &next, 11), 0); /* the tombstone itself may go */
-	draft_volume(&next, 7);
+	draft_volume(&next, 7)->version = 2;
 	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+}
+
+static int check_deleted(const struct hf_deleted *deleted, const struct draft *current,
+			 const struct draft *next)
+{
+	struct hf_document *a = current ? open_draft(current, 10) : NULL;
+	struct hf_document *b = open_draft(next, 11);
+	struct hf_errmsg message = {""};
+	int err = hf_document_check_deleted(deleted, a, b, &message);
+
+	assert_true(err == 0 || message.text[0]);
+	hf_document_free(a);
+	hf_document_free(b);
+	return err;
+}
+
+/* … also not when the tombstone has left the document long ago. */
+static void test_what_was_deleted_is_remembered(void **state)
+{
+	struct hf_deleted deleted = {NULL, 0};
+	struct draft current, next;
+
+	(void)state;
+	draft_init(&current, 1, 1);
+	draft_tombstone(&current, 7);
+	assert_true(hf_deleted_add(&deleted, &current.document));
+	assert_false(hf_deleted_add(&deleted, &current.document));
+	draft_init(&current, 1, 2);
+	draft_init(&next, 1, 3);
+	draft_volume(&next, 7)->version = 3;
+	assert_int_equal(check_deleted(&deleted, &current, &next), HF_EINVAL);
+	assert_int_equal(check_deleted(&deleted, NULL, &next), HF_EINVAL);
+	/* A restored registry may have forgotten it: that volume alone fails (reconcile.h). */
+	draft_init(&next, 2, 3);
+	draft_volume(&next, 7)->version = 3;
+	assert_int_equal(check_deleted(&deleted, &current, &next), 0);
+	hf_deleted_end(&deleted);
+}
+
+/* The list is bounded; what no longer stands in it is held off by its version. */
+static void test_the_list_of_deleted_is_bounded(void **state)
+{
+	struct hf_deleted deleted = {NULL, 0};
+	struct draft draft;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 20; i++) {
+		draft_init(&draft, 1, i);
+		draft_tombstone(&draft, i);
+		hf_deleted_add(&deleted, &draft.document);
+	}
+	deleted.volumes = reallocarray(deleted.volumes, HF_DELETED_MAX, sizeof(uint64_t));
+	assert_non_null(deleted.volumes);
+	while (deleted.count < HF_DELETED_MAX) {
+		deleted.volumes[deleted.count] = 1000 + deleted.count;
+		deleted.count++;
+	}
+	draft_init(&draft, 1, 21);
+	draft_tombstone(&draft, 21);
+	assert_true(hf_deleted_add(&deleted, &draft.document));
+	assert_int_equal(deleted.count, HF_DELETED_MAX);
+	assert_false(hf_deleted_has(&deleted, 1)); /* the oldest */
+	assert_true(hf_deleted_has(&deleted, 2));
+	assert_true(hf_deleted_has(&deleted, 21));
+	hf_deleted_end(&deleted);
+}
+
+/* Each entry has a version of its own, which only rises: an entry of before is not taken, whatever
+ * document it stands in. */
+static void test_a_version_does_not_go_back(void **state)
+{
+	struct draft current, next;
+
+	(void)state;
+	draft_init(&current, 1, 5);
+	draft_volume(&current, 7)->version = 4;
+	draft_init(&next, 1, 6);
+	draft_volume(&next, 7)->version = 3;
+	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+	next.volumes[0].version = 4;
+	assert_int_equal(check(&current, &next, 11), 0);
+	/* entry to tombstone */
+	draft_init(&next, 1, 6);
+	draft_tombstone(&next, 7); /* version 2 */
+	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+	next.tombstones[0].version = 6;
+	assert_int_equal(check(&current, &next, 11), 0);
+	/* tombstone to tombstone */
+	draft_init(&current, 1, 6);
+	draft_tombstone(&current, 7);
+	draft_init(&next, 1, 7);
+	draft_tombstone(&next, 7);
+	next.tombstones[0].version = 1;
+	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+}
+
+/* A volume that was not here comes in a generation after the one in force, and says so. */
+static void test_what_comes_anew_is_newer(void **state)
+{
+	struct draft current, next;
+
+	(void)state;
+	draft_init(&current, 1, 5);
+	draft_init(&next, 1, 8);
+	draft_volume(&next, 7)->version = 5;
+	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+	next.volumes[0].version = 6;
+	assert_int_equal(check(&current, &next, 11), 0);
+}
+
+/* A restored registry has forgotten: that is no reason to refuse all of what it says (a document
+ * of its own incarnation would be). */
+static void test_a_restored_registry_bricks_nothing(void **state)
+{
+	struct draft current, next;
+
+	(void)state;
+	draft_init(&current, 1, 5);
+	draft_volume(&current, 7);
+	draft_volume(&current, 8);
+	draft_tombstone(&current, 9);
+	draft_init(&next, 2, 1000);
+	draft_volume(&next, 7)->attach_epoch = 4; /* was attached once more since */
+	next.volumes[0].version = 1000;
+	draft_volume(&next, 9)->version = 1000; /* was deleted since; 8 was made since */
+	assert_int_equal(check(&current, &next, 11), 0);
+	next.document.incarnation = 1;
+	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
+}
+
+static void test_what_a_restored_registry_leaves_out_stays(void **state)
+{
+	struct draft current, next;
+	Holdfast__Document *left, *later, joined;
+
+	(void)state;
+	draft_init(&current, 1, 5);
+	draft_volume(&current, 7);
+	draft_volume(&current, 8);
+	draft_init(&next, 2, 1000);
+	draft_volume(&next, 7);
+	left = hf_left_after(NULL, &current.document, &next.document);
+	assert_non_null(left);
+	assert_int_equal(left->n_volumes, 1);
+	assert_int_equal(left->volumes[0]->volume, 8);
+	hf_left_join(&next.document, left, &joined);
+	assert_int_equal(joined.n_volumes, 2);
+	assert_true(joined.generation == 1000);
+	hf_left_join_end(&joined);
+	/* The next document leaves it out again; then one names it. */
+	later = hf_left_after(left, &next.document, &next.document);
+	assert_non_null(later);
+	assert_int_equal(later->n_volumes, 1);
+	draft_tombstone(&next, 8);
+	assert_null(hf_left_after(later, NULL, &next.document));
+	holdfast__document__free_unpacked(left, NULL);
+	holdfast__document__free_unpacked(later, NULL);
 }
 
 static void test_attach_epoch_does_not_go_back(void **state)
@@ -442,6 +600,12 @@ int main(void)
 		cmocka_unit_test(test_equal_generation),
 		cmocka_unit_test(test_a_volume_leaves_by_a_tombstone_only),
 		cmocka_unit_test(test_a_deleted_volume_does_not_come_back),
+		cmocka_unit_test(test_what_was_deleted_is_remembered),
+		cmocka_unit_test(test_the_list_of_deleted_is_bounded),
+		cmocka_unit_test(test_a_version_does_not_go_back),
+		cmocka_unit_test(test_what_comes_anew_is_newer),
+		cmocka_unit_test(test_a_restored_registry_bricks_nothing),
+		cmocka_unit_test(test_what_a_restored_registry_leaves_out_stays),
 		cmocka_unit_test(test_attach_epoch_does_not_go_back),
 		cmocka_unit_test(test_block_size_is_for_good),
 		cmocka_unit_test(test_the_newest_is_known_apart),
