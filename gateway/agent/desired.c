@@ -113,7 +113,8 @@ static Holdfast__Document *load_left(struct hf_desired *desired, const struct hf
 	int err = hf_kept_left(desired->kept, &kept, &message);
 
 	if (err && err != HF_ENOENT)
-		hf_error("%s; volumes that the provider does not know are not served", message.text);
+		hf_error("%s; volumes that the provider does not know are not served",
+			 message.text);
 	if (err)
 		return NULL;
 	left = hf_left_after(kept, NULL, document->content);

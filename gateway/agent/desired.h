@@ -19,10 +19,10 @@ struct hf_desired {
 	struct hf_network *network;  /* NULL: not yet */
 	struct hf_document *current; /* NULL: none yet */
 	struct hf_kept_newest newest;
-	Holdfast__Document *left;   /* that a restored registry does not know; NULL: none */
-	Holdfast__Document joined;  /* `current` with what is left, as it is carried out */
-	struct hf_deleted deleted;  /* so that nothing of it comes back */
-	bool deleted_unkept;        /* it grew, and that could not be written */
+	Holdfast__Document *left;  /* that a restored registry does not know; NULL: none */
+	Holdfast__Document joined; /* `current` with what is left, as it is carried out */
+	struct hf_deleted deleted; /* so that nothing of it comes back */
+	bool deleted_unkept;       /* it grew, and that could not be written */
 };
 
 /* Takes up the document that was kept, if there is one. A damaged one is told and left out: the

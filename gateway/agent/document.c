@@ -205,8 +205,9 @@ static int check_entry_after(const Holdfast__Volume *old, const Holdfast__Volume
 	hf_id_format(HF_ID_VOLUME, old->volume, id);
 	if (block_size(kept) != block_size(old))
 		return hf_fail(message, HF_EINVAL, "the block size of %s changes", id);
-	/* A registry that was restored may not know the last ones. Its versions are those of its own
-	 * incarnation, and volumed refuses an attach epoch that goes back, of that volume alone. */
+	/* A registry that was restored may not know the last ones. Its versions are those of its
+	 * own incarnation, and volumed refuses an attach epoch that goes back, of that volume
+	 * alone. */
 	if (restored)
 		return 0;
 	if (kept->version < old->version)
@@ -271,11 +272,10 @@ static int check_new_here(const Holdfast__Document *current, const Holdfast__Doc
 
 		if (entry->version <= current->generation &&
 		    !hf_document_volume(current, entry->volume))
-			return hf_fail(message, HF_EINVAL,
-				       "%s comes with version %" PRIu64
-				       ", which was before it was here",
-				       hf_id_format(HF_ID_VOLUME, entry->volume, id),
-				       entry->version);
+			return hf_fail(
+				message, HF_EINVAL,
+				"%s comes with version %" PRIu64 ", which was before it was here",
+				hf_id_format(HF_ID_VOLUME, entry->volume, id), entry->version);
 	}
 	return 0;
 }

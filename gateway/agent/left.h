@@ -1,6 +1,6 @@
 /* Volumes that a restored registry does not know: a document of a higher incarnation leaves them
- * out, but a volume leaves only through a tombstone (invariant 4), so they are served on as the last
- * document that named them said, until another names them or has their tombstone. Pure. */
+ * out, but a volume leaves only through a tombstone (invariant 4), so they are served on as the
+ * last document that named them said, until another names them or has their tombstone. Pure. */
 #ifndef HF_GATEWAY_AGENT_LEFT_H
 #define HF_GATEWAY_AGENT_LEFT_H
 

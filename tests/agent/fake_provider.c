@@ -351,8 +351,8 @@ uint64_t fake_provider_apply_delta(struct fake_provider *provider, const Holdfas
 	if (spoil)
 		other.generation++;
 	length = holdfast__document__pack(&other, bytes);
-	assert_int_equal(
-		hf_delta_make(base, hash, &other, bytes, length, &delta, &apply.delta.len), 0);
+	assert_int_equal(hf_delta_make(base, hash, &other, bytes, length, &delta, &apply.delta.len),
+			 0);
 	apply.delta.data = delta;
 	request.kind_case = HOLDFAST__REQUEST__KIND_APPLY_DELTA;
 	request.apply_delta = &apply;

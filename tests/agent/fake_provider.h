@@ -56,7 +56,7 @@ struct fake_provider {
 		char reason[100];
 	} volumes[16]; /* as last reported */
 	size_t volume_count;
-	int network_state;  /* as last reported; 0: not */
+	int network_state; /* as last reported; 0: not */
 	bool network_proved;
 	uint64_t network_version;
 	char network_reason[100];

@@ -1,7 +1,7 @@
 /* Promises of desired state (invariant 4), on the real agent in a process of its own: no version
- * goes back, a deleted volume does not return, a document that comes as a difference is the one that
- * was signed or is asked for whole, a restored registry stops no more than what it forgot, and a
- * kill at any write leaves the document before or the one after, each change made once. */
+ * goes back, a deleted volume does not return, a document that comes as a difference is the one
+ * that was signed or is asked for whole, a restored registry stops no more than what it forgot, and
+ * a kill at any write leaves the document before or the one after, each change made once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -11,7 +11,6 @@
 
 #include "gateway/agent/document.h"
 #include "gateway/agent/kept.h"
-#include "gateway/agent/left.h"
 
 #define TENANT  3u
 #define GATEWAY 4u
@@ -254,34 +253,6 @@ static void test_what_was_deleted_is_remembered(void **state)
 	hf_deleted_end(&deleted);
 }
 
-/* The list is bounded; what no longer stands in it is held off by its version. */
-static void test_the_list_of_deleted_is_bounded(void **state)
-{
-	struct hf_deleted deleted = {NULL, 0};
-	struct draft draft;
-
-	(void)state;
-	for (uint64_t i = 1; i <= 20; i++) {
-		draft_init(&draft, 1, i);
-		draft_tombstone(&draft, i);
-		hf_deleted_add(&deleted, &draft.document);
-	}
-	deleted.volumes = reallocarray(deleted.volumes, HF_DELETED_MAX, sizeof(uint64_t));
-	assert_non_null(deleted.volumes);
-	while (deleted.count < HF_DELETED_MAX) {
-		deleted.volumes[deleted.count] = 1000 + deleted.count;
-		deleted.count++;
-	}
-	draft_init(&draft, 1, 21);
-	draft_tombstone(&draft, 21);
-	assert_true(hf_deleted_add(&deleted, &draft.document));
-	assert_int_equal(deleted.count, HF_DELETED_MAX);
-	assert_false(hf_deleted_has(&deleted, 1)); /* the oldest */
-	assert_true(hf_deleted_has(&deleted, 2));
-	assert_true(hf_deleted_has(&deleted, 21));
-	hf_deleted_end(&deleted);
-}
-
 /* Each entry has a version of its own, which only rises: an entry of before is not taken, whatever
  * document it stands in. */
 static void test_a_version_does_not_go_back(void **state)
@@ -343,35 +314,6 @@ static void test_a_restored_registry_bricks_nothing(void **state)
 	assert_int_equal(check(&current, &next, 11), 0);
 	next.document.incarnation = 1;
 	assert_int_equal(check(&current, &next, 11), HF_EINVAL);
-}
-
-static void test_what_a_restored_registry_leaves_out_stays(void **state)
-{
-	struct draft current, next;
-	Holdfast__Document *left, *later, joined;
-
-	(void)state;
-	draft_init(&current, 1, 5);
-	draft_volume(&current, 7);
-	draft_volume(&current, 8);
-	draft_init(&next, 2, 1000);
-	draft_volume(&next, 7);
-	left = hf_left_after(NULL, &current.document, &next.document);
-	assert_non_null(left);
-	assert_int_equal(left->n_volumes, 1);
-	assert_int_equal(left->volumes[0]->volume, 8);
-	hf_left_join(&next.document, left, &joined);
-	assert_int_equal(joined.n_volumes, 2);
-	assert_true(joined.generation == 1000);
-	hf_left_join_end(&joined);
-	/* The next document leaves it out again; then one names it. */
-	later = hf_left_after(left, &next.document, &next.document);
-	assert_non_null(later);
-	assert_int_equal(later->n_volumes, 1);
-	draft_tombstone(&next, 8);
-	assert_null(hf_left_after(later, NULL, &next.document));
-	holdfast__document__free_unpacked(left, NULL);
-	holdfast__document__free_unpacked(later, NULL);
 }
 
 static void test_attach_epoch_does_not_go_back(void **state)
@@ -601,11 +543,9 @@ int main(void)
 		cmocka_unit_test(test_a_volume_leaves_by_a_tombstone_only),
 		cmocka_unit_test(test_a_deleted_volume_does_not_come_back),
 		cmocka_unit_test(test_what_was_deleted_is_remembered),
-		cmocka_unit_test(test_the_list_of_deleted_is_bounded),
 		cmocka_unit_test(test_a_version_does_not_go_back),
 		cmocka_unit_test(test_what_comes_anew_is_newer),
 		cmocka_unit_test(test_a_restored_registry_bricks_nothing),
-		cmocka_unit_test(test_what_a_restored_registry_leaves_out_stays),
 		cmocka_unit_test(test_attach_epoch_does_not_go_back),
 		cmocka_unit_test(test_block_size_is_for_good),
 		cmocka_unit_test(test_the_newest_is_known_apart),
