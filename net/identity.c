@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "net/tls_internal.h"
 
 #define NAMES_TEXT_MAX  2048u
 #define SERIAL_BYTES    16
@@ -338,25 +339,32 @@ static int64_t seconds_of(const ASN1_TIME *when)
 	return ASN1_TIME_to_tm(when, &utc) == 1 ? (int64_t)timegm(&utc) : 0;
 }
 
+int hf_certificate_read(X509 *certificate, struct hf_certificate_info *info)
+{
+	uint32_t usage = X509_get_extended_key_usage(certificate);
+	int err;
+
+	memset(info, 0, sizeof *info);
+	info->server = usage != UINT32_MAX && (usage & XKU_SSL_SERVER);
+	info->not_before_s = seconds_of(X509_get0_notBefore(certificate));
+	info->not_after_s = seconds_of(X509_get0_notAfter(certificate));
+	err = public_bytes(X509_get0_pubkey(certificate), info->public_key);
+	return err ? err : read_names(certificate, info);
+}
+
 int hf_certificate_parse(const uint8_t *der, size_t der_length, struct hf_certificate_info *info)
 {
 	X509 *certificate = decode(der, der_length);
 	uint8_t hash[HF_HASH_BYTES];
-	uint32_t usage;
 	int err;
 
-	memset(info, 0, sizeof *info);
-	if (!certificate)
+	if (!certificate) {
+		memset(info, 0, sizeof *info);
 		return HF_EINVAL;
-	usage = X509_get_extended_key_usage(certificate);
-	info->server = usage != UINT32_MAX && (usage & XKU_SSL_SERVER);
-	info->not_before_s = seconds_of(X509_get0_notBefore(certificate));
-	info->not_after_s = seconds_of(X509_get0_notAfter(certificate));
+	}
+	err = hf_certificate_read(certificate, info);
 	hf_sha256(der, der_length, hash);
 	hf_hex_encode(info->fingerprint, hash, sizeof hash);
-	err = public_bytes(X509_get0_pubkey(certificate), info->public_key);
-	if (!err)
-		err = read_names(certificate, info);
 	X509_free(certificate);
 	return err;
 }

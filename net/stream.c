@@ -21,7 +21,6 @@
 
 #include "base/assert.h"
 #include "net/explain.h"
-#include "net/identity.h"
 #include "net/tls_internal.h"
 
 #define STREAM_MAGIC  0x5354524du
@@ -160,19 +159,14 @@ static void format_address(int fd, char *text, size_t size)
 
 static int learn_peer(struct hf_stream *stream)
 {
-	X509 *certificate = SSL_get1_peer_certificate(stream->ssl);
+	X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
 	struct hf_certificate_info info;
-	uint8_t *der = NULL;
-	int length = certificate ? i2d_X509(certificate, &der) : 0;
-	int err = 0;
 
 	if (!hf_tls_judges(stream->tls))
-		goto out;
-	if (length <= 0 || hf_certificate_parse(der, (size_t)length, &info) != 0 ||
-	    info.server == hf_tls_is_server(stream->tls)) {
-		err = HF_EAUTH;
-		goto out;
-	}
+		return 0;
+	if (!certificate || hf_certificate_read(certificate, &info) != 0 ||
+	    info.server == hf_tls_is_server(stream->tls))
+		return HF_EAUTH;
 	stream->peer.certified = true;
 	stream->peer.server = info.server;
 	stream->peer.tenant = info.tenant;
@@ -181,10 +175,7 @@ static int learn_peer(struct hf_stream *stream)
 	stream->peer.not_after_s = info.not_after_s;
 	stream->peer.expired = info.not_after_s < (int64_t)time(NULL);
 	memcpy(stream->peer.public_key, info.public_key, HF_KEY_BYTES);
-out:
-	OPENSSL_free(der);
-	X509_free(certificate);
-	return err;
+	return 0;
 }
 
 /* ---- Progress ---- */

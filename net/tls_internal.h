@@ -1,9 +1,10 @@
-/* What tls.c gives to stream.c. */
+/* What tls.c and identity.c give to stream.c. */
 #ifndef HF_NET_TLS_INTERNAL_H
 #define HF_NET_TLS_INTERNAL_H
 
 #include <openssl/ssl.h>
 
+#include "net/identity.h"
 #include "net/tls.h"
 
 struct hf_tls *hf_tls_hold(struct hf_tls *tls); /* one more user; ended by hf_tls_destroy */
@@ -16,5 +17,8 @@ bool hf_tls_judges(const struct hf_tls *tls);
  * still be asked for. */
 void hf_tls_forget_handshake(struct hf_tls *tls, SSL *ssl);
 bool hf_tls_alpn_agreed(const struct hf_tls *tls, const SSL *ssl);
+/* As hf_certificate_parse, of a certificate that is decoded already: to decode one takes longer
+ * than to verify it. Its fingerprint is left empty. */
+int hf_certificate_read(X509 *certificate, struct hf_certificate_info *info);
 
 #endif
