@@ -40,26 +40,12 @@ static int note_claimant(struct hf_channel *channel)
 
 /* A registry that was restored from a backup knows older tokens than the gateway, and has forgotten
  * epochs that the gateway was given: that is no copy. */
-static int is_ahead_of_registry(struct hf_channel *channel, bool *ahead)
+void hf_claimants_check(struct hf_channel *channel, const struct hf_reg_grant *grant)
 {
-	struct hf_reg_gateway row;
-	int err = hf_registry_gateway_get(channel->control->reg, channel->gateway, &row);
+	enum hf_reg_shown shown = hf_reg_grant_shown(grant, channel->token, channel->token_length);
+	bool ahead = shown == HF_REG_SHOWN_OTHER && channel->named_epoch > grant->epoch;
 
-	*ahead = !err && channel->named_epoch > row.epoch;
-	return err;
-}
-
-int hf_claimants_check(struct hf_channel *channel)
-{
-	enum hf_reg_shown shown;
-	bool ahead = false;
-	int err = hf_registry_token_check(channel->control->reg, channel->gateway, channel->token,
-					  channel->token_length, &shown);
-
-	if (!err && shown == HF_REG_SHOWN_OTHER)
-		err = is_ahead_of_registry(channel, &ahead);
-	channel->suspect = !err && shown != HF_REG_SHOWN_RIGHT && !ahead;
-	return err;
+	channel->suspect = shown != HF_REG_SHOWN_RIGHT && !ahead;
 }
 
 bool hf_claimants_answered(struct hf_channel *channel, const struct hf_session_event *event)

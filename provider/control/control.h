@@ -130,6 +130,7 @@ struct hf_control {
 	uv_timer_t seen_timer;
 	struct hf_list granting; /* grants.c: channels that wait for an epoch or to be parked */
 	uv_idle_t grant_turn;
+	uv_timer_t grant_timer;
 	struct hf_flaps *flaps; /* flaps.c */
 	struct hf_fleet *fleet; /* fleet.c */
 

@@ -1,6 +1,7 @@
 /* Epochs for those who connected and for standbys whose other connection is lost. Whoever comes in
  * one turn of the loop is answered in the next one, all from one transaction: a storm costs a sync
- * for many, a single gateway waits for nobody.
+ * for many, a single gateway waits for nobody. While the listener lets others wait for admission,
+ * those whose handshake is done wait for each other a little, too; promotions never do.
  *
  * A promotion is a compare-and-swap: the registry's epoch must not be above the one that the
  * gateway knew when it lost the other connection. So of two standbys, or of a standby and a gateway
@@ -18,6 +19,7 @@
 #include "provider/control/fleet.h"
 
 #define GRANTS_AT_ONCE    256u
+#define GATHER_MS         30u /* while others wait for admission */
 #define RETRY_UNKNOWN_MS  300000u
 #define RETRY_REGISTRY_MS 5000u
 #define RETRY_BEATEN_MS   500u
@@ -28,44 +30,30 @@
 
 /* ---- Within the transaction ---- */
 
-static int check_gateway(struct hf_channel *channel, uint64_t *epoch, struct hf_errmsg *why)
+static int check_gateway(const struct hf_channel *channel, const struct hf_reg_grant *grant,
+			 struct hf_errmsg *why)
 {
 	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
-	struct hf_reg_gateway gateway;
-	int err = hf_registry_gateway_get(channel->control->reg, channel->gateway, &gateway);
 
-	if (err && err != HF_ENOENT)
-		return hf_fail(why, err, "the registry does not answer");
-	if (err || gateway.tenant != channel->tenant)
+	if (grant->err || grant->tenant != channel->tenant)
 		return hf_fail(why, HF_EACCES, "this gateway is not known here");
-	if (gateway.state != HF_REG_GATEWAY_ACTIVE)
+	if (grant->state != HF_REG_GATEWAY_ACTIVE)
 		return hf_fail(why, HF_EACCES,
-			       gateway.state == HF_REG_GATEWAY_REVOKED
+			       grant->state == HF_REG_GATEWAY_REVOKED
 				       ? "this gateway was revoked"
 				       : "this gateway is not active");
-	if (memcmp(peer->public_key, gateway.identity_key, HF_KEY_BYTES) != 0)
+	if (memcmp(peer->public_key, grant->identity_key, HF_KEY_BYTES) != 0)
 		return hf_fail(why, HF_EACCES,
 			       "the certificate is for a key that this gateway does not have");
-	*epoch = gateway.epoch;
 	return 0;
-}
-
-static int give_token(struct hf_channel *channel)
-{
-	if (!channel->signer_key_known)
-		return 0;
-	hf_random(channel->next_token, sizeof channel->next_token);
-	return hf_registry_token_next(channel->control->reg, channel->gateway, channel->next_token);
 }
 
 /* Is it the machine that kept the last token? Asked before each epoch that is given, whichever way
  * it is asked for. */
-static int check_token(struct hf_channel *channel, struct hf_errmsg *why)
+static int check_token(struct hf_channel *channel, const struct hf_reg_grant *grant,
+		       struct hf_errmsg *why)
 {
-	int err = hf_claimants_check(channel);
-
-	if (err)
-		return hf_fail(why, err, "the registry does not answer");
+	hf_claimants_check(channel, grant);
 	if (!channel->suspect || channel->wanted == HF_WANTED_ACTIVE || channel->token_told)
 		return 0;
 	/* What its Connect showed may be of before its other connection's last Held, so nothing
@@ -74,42 +62,34 @@ static int check_token(struct hf_channel *channel, struct hf_errmsg *why)
 	return hf_fail(why, HF_EFENCED, "a standby has to show its token; connect anew");
 }
 
-/* HF_EACCES, HF_EFENCED, HF_ERANGE: of this gateway; any other error is the registry's.
- */
-static int grant(struct hf_channel *channel, struct hf_errmsg *why)
+/* Decides what it is given; HF_EACCES, HF_EFENCED, HF_ERANGE: nothing. */
+static int decide(struct hf_channel *channel, struct hf_reg_grant *grant, struct hf_errmsg *why)
 {
-	struct hf_registry *reg = channel->control->reg;
-	uint64_t now_ms = hf_control_wall_ms(), epoch;
-	int err = check_gateway(channel, &epoch, why);
+	bool promotion = channel->wanted == HF_WANTED_PROMOTION;
+	int err = check_gateway(channel, grant, why);
 
-	if (err || channel->wanted == HF_WANTED_PARKED)
+	if (err || channel->wanted == HF_WANTED_PARKED || channel->renewal_only)
 		return err;
-	if (channel->renewal_only)
-		return 0;
 	/* Before its token: who was overtaken knows an older one. */
-	if (channel->wanted == HF_WANTED_PROMOTION && epoch > channel->named_epoch)
+	if (promotion && grant->epoch > channel->named_epoch)
 		return hf_fail(why, HF_EFENCED, BEATEN);
-	err = check_token(channel, why);
+	err = check_token(channel, grant, why);
 	if (err || channel->suspect)
 		return err;
-	if (channel->wanted == HF_WANTED_PROMOTION)
-		err = hf_registry_gateway_promote(reg, channel->gateway, channel->named_epoch,
-						  now_ms, channel->version,
-						  &channel->granted_epoch);
-	else
-		err = hf_registry_gateway_grant(reg, channel->gateway, channel->named_epoch, now_ms,
-						channel->version, &channel->granted_epoch);
+	err = hf_reg_grant_next(grant, channel->named_epoch, promotion);
 	if (err == HF_EFENCED)
 		return hf_fail(why, err, BEATEN);
-	if (err == HF_ERANGE)
+	if (err)
 		return hf_fail(why, err, "the last epoch is beyond all bounds");
-	if (!err)
-		err = hf_registry_gateway_seen(reg, channel->gateway, channel->granted_epoch,
-					       now_ms, channel->applied_incarnation,
-					       channel->applied_generation);
-	if (!err)
-		err = give_token(channel);
-	return err ? hf_fail(why, err, "the registry does not answer") : 0;
+	channel->granted_epoch = grant->next_epoch;
+	grant->version = channel->version;
+	grant->applied_incarnation = channel->applied_incarnation;
+	grant->applied_generation = channel->applied_generation;
+	if (channel->signer_key_known) {
+		hf_random(channel->next_token, sizeof channel->next_token);
+		grant->next_token = channel->next_token;
+	}
+	return 0;
 }
 
 static bool is_gateways(int err)
@@ -224,10 +204,20 @@ static void finish(struct hf_channel *channel, int err, const char *reason)
 
 struct turn {
 	struct hf_channel *channels[GRANTS_AT_ONCE];
+	struct hf_reg_grant grants[GRANTS_AT_ONCE];
 	int errors[GRANTS_AT_ONCE];
 	struct hf_errmsg reasons[GRANTS_AT_ONCE];
 	unsigned count;
 };
+
+/* Each gateway once: of two connections the second finds what the first was given. */
+static bool has_gateway(const struct turn *turn, uint64_t gateway)
+{
+	for (unsigned i = 0; i < turn->count; i++)
+		if (turn->grants[i].gateway == gateway)
+			return true;
+	return false;
+}
 
 static void gather(struct hf_control *control, struct turn *turn)
 {
@@ -237,9 +227,13 @@ static void gather(struct hf_control *control, struct turn *turn)
 			hf_container_of(control->granting.next, struct hf_channel, granting);
 
 		HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+		if (has_gateway(turn, channel->gateway))
+			return;
 		hf_list_remove(&channel->granting);
-		if (!channel->link.ended)
-			turn->channels[turn->count++] = channel;
+		if (channel->link.ended)
+			continue;
+		turn->grants[turn->count].gateway = channel->gateway;
+		turn->channels[turn->count++] = channel;
 	}
 }
 
@@ -249,11 +243,12 @@ static int grant_all(struct hf_control *control, struct turn *turn)
 
 	if (err)
 		return err;
-	for (unsigned i = 0; !err && i < turn->count; i++) {
-		turn->errors[i] = grant(turn->channels[i], &turn->reasons[i]);
-		if (turn->errors[i] && !is_gateways(turn->errors[i]))
-			err = turn->errors[i];
-	}
+	err = hf_registry_grants_look(control->reg, turn->grants, turn->count);
+	for (unsigned i = 0; !err && i < turn->count; i++)
+		turn->errors[i] = decide(turn->channels[i], &turn->grants[i], &turn->reasons[i]);
+	if (!err)
+		err = hf_registry_grants_give(control->reg, turn->grants, turn->count,
+					      hf_control_wall_ms());
 	return hf_registry_end(control->reg, err);
 }
 
@@ -277,9 +272,19 @@ static void flush(uv_idle_t *idle)
 
 /* ---- The public face ---- */
 
+/* In a storm handshakes end one by one, as they are admitted, and a commit is a sync. */
+static void gathered(uv_timer_t *timer)
+{
+	struct hf_control *control = timer->data;
+
+	uv_idle_start(&control->grant_turn, flush);
+}
+
 void hf_grants_open(struct hf_control *control)
 {
 	hf_list_init(&control->granting);
+	uv_timer_init(control->loop, &control->grant_timer);
+	control->grant_timer.data = control;
 	uv_idle_init(control->loop, &control->grant_turn);
 	control->grant_turn.data = control;
 }
@@ -287,6 +292,7 @@ void hf_grants_open(struct hf_control *control)
 void hf_grants_close(struct hf_control *control)
 {
 	uv_close((uv_handle_t *)&control->grant_turn, NULL);
+	uv_close((uv_handle_t *)&control->grant_timer, NULL);
 }
 
 static void ask(struct hf_channel *channel, enum hf_channel_wanted what, uint64_t named_epoch)
@@ -298,7 +304,10 @@ static void ask(struct hf_channel *channel, enum hf_channel_wanted what, uint64_
 	channel->wanted = what;
 	channel->named_epoch = named_epoch;
 	hf_list_push_back(&control->granting, &channel->granting);
-	uv_idle_start(&control->grant_turn, flush);
+	if (what == HF_WANTED_PROMOTION || !hf_listener_busy(control->channel_listener))
+		uv_idle_start(&control->grant_turn, flush);
+	else if (!uv_is_active((uv_handle_t *)&control->grant_timer))
+		uv_timer_start(&control->grant_timer, gathered, GATHER_MS, 0);
 }
 
 /* Full, draining, or a gateway that comes too often: it is told when and where to come instead. */

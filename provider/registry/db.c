@@ -144,6 +144,47 @@ int hf_db_change(struct hf_db *db, const char *sql, const char *types, ...)
 	return err ? err : rows > 0 ? 0 : HF_ENOENT;
 }
 
+void hf_db_each_values(const struct hf_db_each *each, unsigned index, struct hf_db_value *values,
+		       unsigned *count)
+{
+	*count = 0;
+	for (; each->types[*count] != '\0'; ++*count) {
+		HF_ASSERT(*count < HF_DB_VALUES_MAX);
+		values[*count] = (struct hf_db_value){.type = each->types[*count]};
+	}
+	each->fill(each->context, index, values);
+}
+
+struct indexed {
+	const struct hf_db_each *each;
+	unsigned index;
+};
+
+static int visit_indexed(void *context, struct hf_db_row *row)
+{
+	const struct indexed *at = context;
+
+	return at->each->visit(at->each->context, at->index, row);
+}
+
+int hf_db_each(struct hf_db *db, const struct hf_db_each *each)
+{
+	struct hf_db_value values[HF_DB_VALUES_MAX];
+	unsigned count;
+	uint64_t rows;
+	int err = 0;
+
+	HF_ASSERT(db->in_transaction);
+	if (db->driver->each)
+		return counted(db, each->count ? db->driver->each(db, each) : 0);
+	for (struct indexed at = {each, 0}; at.index < each->count && !err; at.index++) {
+		hf_db_each_values(each, at.index, values, &count);
+		err = db->driver->run(db, each->sql, values, count,
+				      each->visit ? visit_indexed : NULL, &at, &rows);
+	}
+	return counted(db, err);
+}
+
 /* ---- Columns --------------------------------------------------------------------------------- */
 
 uint64_t hf_db_u64(struct hf_db_row *row)

@@ -42,6 +42,18 @@ struct hf_db_row {
  * but not write. */
 typedef int (*hf_db_visit)(void *context, struct hf_db_row *row);
 
+/* One statement for many sets of parameters, in a transaction. */
+struct hf_db_each {
+	const char *sql;
+	const char *types; /* as in hf_db_run */
+	unsigned count;
+	/* Sets the values of one: number, or bytes and length. Pointers stay valid to the end. */
+	void (*fill)(void *context, unsigned index, struct hf_db_value *values);
+	/* A row that it gave; NULL ignores rows. */
+	int (*visit)(void *context, unsigned index, struct hf_db_row *row);
+	void *context;
+};
+
 /* What `{int}`, `{bytes}`, `{counter}` and `{strict}` stand for in the schema. */
 struct hf_db_dialect {
 	const char *integer, *bytes, *counter, *strict;
@@ -62,6 +74,8 @@ struct hf_db_driver {
 	/* *rows gets how many rows the statement gave or, if it gives none, changed. */
 	int (*run)(struct hf_db *db, const char *sql, const struct hf_db_value *values,
 		   unsigned count, hf_db_visit visit, void *context, uint64_t *rows);
+	/* hf_db_each in one go; NULL: one after the other is as good. */
+	int (*each)(struct hf_db *db, const struct hf_db_each *each);
 	/* Several statements without parameters. */
 	int (*script)(struct hf_db *db, const char *sql);
 	/* The next column. Bytes are valid during the visit. */
@@ -110,6 +124,12 @@ int hf_db_one(struct hf_db *db, hf_db_visit visit, void *context, const char *sq
 	      const char *types, ...);
 /* HF_ENOENT if no row was changed. */
 int hf_db_change(struct hf_db *db, const char *sql, const char *types, ...);
+/* Each of them as hf_db_run does, in order, but without a journey to the database for every one.
+ * The first error, or what `visit` returned, ends it; no visit may ask further. */
+int hf_db_each(struct hf_db *db, const struct hf_db_each *each);
+/* For drivers: the values of one of them. */
+void hf_db_each_values(const struct hf_db_each *each, unsigned index, struct hf_db_value *values,
+		       unsigned *count);
 
 /* ---- Columns --------------------------------------------------------------------------------- */
 

@@ -23,6 +23,8 @@
 #define POSTGRES_MAGIC 0x72656770u
 #define PREPARED_SIZE  256u /* well above the statements there are */
 #define NAME_MAX_BYTES 16
+#define PIPELINE_MAX                                                                               \
+	32u /* statements on their way: they and their answers fit a socket's buffers */
 
 /* Types of parameters, from PostgreSQL's pg_type.dat: they never change. */
 #define OID_INT8  20u
@@ -252,6 +254,90 @@ static int postgres_run(struct hf_db *db, const char *sql, const struct hf_db_va
 	return err;
 }
 
+/* ---- Many at once ---------------------------------------------------------------------------- */
+
+static int visit_answer(struct postgres_db *p, const struct hf_db_each *each, unsigned index,
+			PGresult *result)
+{
+	int err = 0;
+
+	for (int i = 0; each->visit && i < PQntuples(result) && !err; i++) {
+		struct hf_db_row row = {.db = &p->base, .result = result, .index = i};
+
+		err = each->visit(each->context, index, &row);
+		if (!err && row.err)
+			err = hf_fail(&p->base.why, row.err, "%.60s: a value is out of bounds",
+				      each->sql);
+	}
+	return err;
+}
+
+/* The answers to what was sent; behind the first error they say only that nothing was done. The
+ * connection may be gone afterwards. */
+static int take_answers(struct postgres_db *p, const struct hf_db_each *each, unsigned from,
+			unsigned count)
+{
+	PGresult *result;
+	int err = 0;
+
+	for (unsigned i = 0; i < count && p->conn; i++) {
+		if (err) {
+			if (hf_pg_await(p->conn, &result) != 0)
+				return lost(p, HF_ECONN, true);
+			PQclear(result);
+			continue;
+		}
+		err = answer(p, 1, each->sql, true, &result);
+		if (!err) {
+			err = visit_answer(p, each, from + i, result);
+			PQclear(result);
+		}
+	}
+	return err;
+}
+
+static int run_some(struct postgres_db *p, const struct hf_db_each *each, unsigned from,
+		    unsigned until)
+{
+	struct hf_db_value values[HF_DB_VALUES_MAX];
+	char name[NAME_MAX_BYTES];
+	PGresult *result = NULL;
+	unsigned count;
+	int err, sent;
+
+	hf_db_each_values(each, from, values, &count);
+	err = prepare(p, each->sql, values, count, name);
+	if (err)
+		return err;
+	sent = PQenterPipelineMode(p->conn);
+	for (unsigned i = from; i < until && sent; i++) {
+		hf_db_each_values(each, i, values, &count);
+		sent = send_prepared(p, name, values, count);
+	}
+	if (!sent || !PQpipelineSync(p->conn))
+		return lost(p, HF_ECONN, true);
+	err = take_answers(p, each, from, until - from);
+	if (!p->conn)
+		return err;
+	if (hf_pg_await(p->conn, &result) != 0 || PQresultStatus(result) != PGRES_PIPELINE_SYNC ||
+	    !PQexitPipelineMode(p->conn))
+		err = lost(p, HF_ECONN, true);
+	PQclear(result);
+	return err;
+}
+
+static int postgres_each(struct hf_db *db, const struct hf_db_each *each)
+{
+	struct postgres_db *p = postgres_of(db);
+	int err = have_connection(p);
+
+	for (unsigned from = 0; from < each->count && !err; from += PIPELINE_MAX)
+		err = run_some(p, each, from,
+			       each->count - from > PIPELINE_MAX ? from + PIPELINE_MAX
+								 : each->count);
+	return err;
+}
+
 static int postgres_script(struct hf_db *db, const char *sql)
 {
 	return simple(postgres_of(db), sql, true);
@@ -356,6 +442,7 @@ static const struct hf_db_driver postgres_driver = {
 	.commit = postgres_commit,
 	.rollback = postgres_rollback,
 	.run = postgres_run,
+	.each = postgres_each,
 	.script = postgres_script,
 	.number = postgres_number,
 	.bytes = postgres_bytes,

@@ -96,45 +96,6 @@ int hf_registry_gateway_set_state(struct hf_registry *reg, uint64_t id,
 			    "iti", (uint64_t)state, reason, id);
 }
 
-int hf_registry_gateway_grant(struct hf_registry *reg, uint64_t id, uint64_t at_least,
-			      uint64_t now_ms, const char *version, uint64_t *epoch)
-{
-	struct hf_reg_gateway gateway;
-	int err;
-
-	/* Epochs are kept in a signed column; nobody gets there by counting connections. Nor does
-	 * a database that was restored lack more than 2^32 of them: whoever holds a copy of the
-	 * gateway's key cannot use them up. */
-	if (at_least >= (uint64_t)INT64_MAX)
-		return HF_ERANGE;
-	err = hf_db_one(reg->db, hf_db_read_u64, epoch,
-			"UPDATE gateways SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $1 END "
-			"+ 1, last_seen_ms = $2, version = $3, process = $4, work_done = work "
-			"WHERE id = $5 AND $1 - 4294967296 < epoch RETURNING epoch",
-			"iitii", at_least, now_ms, version, reg->process, id);
-	if (err == HF_ENOENT && hf_registry_gateway_get(reg, id, &gateway) == 0)
-		return HF_ERANGE;
-	return err;
-}
-
-int hf_registry_gateway_promote(struct hf_registry *reg, uint64_t id, uint64_t known,
-				uint64_t now_ms, const char *version, uint64_t *epoch)
-{
-	struct hf_reg_gateway gateway;
-	int err;
-
-	if (known >= (uint64_t)INT64_MAX)
-		return HF_ERANGE;
-	err = hf_db_one(reg->db, hf_db_read_u64, epoch,
-			"UPDATE gateways SET epoch = $1 + 1, last_seen_ms = $2, version = $3, "
-			"process = $4, work_done = work WHERE id = $5 AND epoch <= $1 "
-			"AND $1 - 4294967296 < epoch RETURNING epoch",
-			"iitii", known, now_ms, version, reg->process, id);
-	if (err == HF_ENOENT && hf_registry_gateway_get(reg, id, &gateway) == 0)
-		return gateway.epoch > known ? HF_EFENCED : HF_ERANGE;
-	return err;
-}
-
 static int matches(void *context, struct hf_db_row *row)
 {
 	return hf_db_u64(row) == *(const uint64_t *)context ? 0 : HF_EFENCED;

@@ -51,29 +51,21 @@ int hf_registry_barred_visit(struct hf_registry *reg, uint64_t since_ms,
 
 /* ---- Tokens ---- */
 
-/* Every token that was given since one was known to be kept, and that one, may be the last that the
- * gateway kept: it may have crashed at any moment, and what an earlier run of it said may be heard
- * late. In the row they stand behind each other, the newest apart; a single byte at the end says
- * that the gateway may have none. */
-#define CANDIDATES_MAX 8u
-
-struct ratchet {
-	uint8_t token[HF_REG_TOKEN_SIZE], others[CANDIDATES_MAX * HF_REG_TOKEN_SIZE + 1];
-	size_t token_length, others_length;
-	bool contested;
-};
-
-static int read_ratchet(void *context, struct hf_db_row *row)
+int hf_registry_ratchet_read(struct hf_db_row *row, struct hf_reg_ratchet *r)
 {
-	struct ratchet *r = context;
-
 	hf_db_blob(row, r->token, sizeof r->token, &r->token_length);
 	hf_db_blob(row, r->others, sizeof r->others, &r->others_length);
 	r->contested = hf_db_u64(row) != 0;
+	r->known = true;
 	return 0;
 }
 
-static int get_ratchet(struct hf_registry *reg, uint64_t gateway, struct ratchet *r)
+static int read_ratchet(void *context, struct hf_db_row *row)
+{
+	return hf_registry_ratchet_read(row, context);
+}
+
+static int get_ratchet(struct hf_registry *reg, uint64_t gateway, struct hf_reg_ratchet *r)
 {
 	return hf_db_one(reg->db, read_ratchet, r,
 			 "SELECT token, previous, contested FROM ratchets WHERE gateway = $1", "i",
@@ -85,7 +77,7 @@ static bool same(const uint8_t *a, size_t a_length, const uint8_t *b, size_t b_l
 	return a_length == b_length && (a_length == 0 || memcmp(a, b, a_length) == 0);
 }
 
-static bool is_candidate(const struct ratchet *r, const uint8_t *token, size_t length)
+static bool is_candidate(const struct hf_reg_ratchet *r, const uint8_t *token, size_t length)
 {
 	if (same(token, length, r->token, r->token_length))
 		return true;
@@ -97,31 +89,33 @@ static bool is_candidate(const struct ratchet *r, const uint8_t *token, size_t l
 	return false;
 }
 
+enum hf_reg_shown hf_registry_ratchet_judge(const struct hf_reg_ratchet *r, const uint8_t *token,
+					    size_t length)
+{
+	if (!r->known)
+		return HF_REG_SHOWN_RIGHT;
+	if (r->contested)
+		return HF_REG_SHOWN_CONTESTED;
+	return is_candidate(r, token, length) ? HF_REG_SHOWN_RIGHT : HF_REG_SHOWN_OTHER;
+}
+
 int hf_registry_token_check(struct hf_registry *reg, uint64_t gateway, const uint8_t *token,
 			    size_t length, enum hf_reg_shown *shown)
 {
-	struct ratchet r;
+	struct hf_reg_ratchet r = {.known = false};
 	int err = get_ratchet(reg, gateway, &r);
 
-	*shown = HF_REG_SHOWN_RIGHT;
-	if (err == HF_ENOENT)
-		return 0;
-	if (err)
-		return err;
-	if (r.contested)
-		*shown = HF_REG_SHOWN_CONTESTED;
-	else if (!is_candidate(&r, token, length))
-		*shown = HF_REG_SHOWN_OTHER;
-	return 0;
+	*shown = hf_registry_ratchet_judge(&r, token, length);
+	return err == HF_ENOENT ? 0 : err;
 }
 
 /* The newest becomes one of the others; beyond the bound the oldest but one goes: the oldest is the
  * one that was known to be kept. */
-static void push(struct ratchet *r)
+static void push(struct hf_reg_ratchet *r)
 {
 	size_t none = r->others_length % HF_REG_TOKEN_SIZE, tokens = r->others_length - none;
 
-	if (tokens == CANDIDATES_MAX * HF_REG_TOKEN_SIZE) {
+	if (tokens == HF_REG_TOKENS_MAX * HF_REG_TOKEN_SIZE) {
 		memmove(r->others + HF_REG_TOKEN_SIZE, r->others + 2 * HF_REG_TOKEN_SIZE,
 			tokens - 2 * HF_REG_TOKEN_SIZE);
 		tokens -= HF_REG_TOKEN_SIZE;
@@ -132,22 +126,30 @@ static void push(struct ratchet *r)
 	r->others_length = tokens + none;
 }
 
+void hf_registry_ratchet_turn(struct hf_reg_ratchet *r, const uint8_t next[HF_REG_TOKEN_SIZE])
+{
+	if (r->known) {
+		push(r);
+	} else {
+		r->others[0] = 0;
+		r->others_length = 1;
+	}
+	r->known = true;
+	memcpy(r->token, next, HF_REG_TOKEN_SIZE);
+	r->token_length = HF_REG_TOKEN_SIZE;
+}
+
 int hf_registry_token_next(struct hf_registry *reg, uint64_t gateway,
 			   const uint8_t next[HF_REG_TOKEN_SIZE])
 {
-	struct ratchet r = {.others_length = 1};
+	struct hf_reg_ratchet r = {.known = false};
 	int err = get_ratchet(reg, gateway, &r);
 
 	if (err && err != HF_ENOENT)
 		return err;
-	if (!err)
-		push(&r);
-	return hf_db_run(reg->db, NULL, NULL,
-			 "INSERT INTO ratchets (gateway, token, previous, contested) "
-			 "VALUES ($1, $2, $3, 0) ON CONFLICT (gateway) DO UPDATE SET "
-			 "token = excluded.token, previous = excluded.previous",
-			 "ibb", gateway, next, (size_t)HF_REG_TOKEN_SIZE, r.others,
-			 r.others_length);
+	hf_registry_ratchet_turn(&r, next);
+	return hf_db_run(reg->db, NULL, NULL, HF_REGISTRY_RATCHET_PUT, "ibb", gateway, r.token,
+			 r.token_length, r.others, r.others_length);
 }
 
 int hf_registry_token_kept(struct hf_registry *reg, uint64_t gateway, uint64_t epoch)

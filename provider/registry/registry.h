@@ -93,6 +93,15 @@ struct hf_reg_work {
 	uint64_t work;
 };
 
+/* The token that tells a gateway from a copy of its disk. Each Held brings a new one; the gateway
+ * shows the last that it kept. */
+#define HF_REG_TOKEN_SIZE 16u
+enum hf_reg_shown {
+	HF_REG_SHOWN_RIGHT,     /* the last that was known to be kept, or one given since */
+	HF_REG_SHOWN_OTHER,     /* somebody else has gone on from a token that this one had */
+	HF_REG_SHOWN_CONTESTED, /* that was seen before, and nobody has decided yet */
+};
+
 enum hf_reg_activation_state {
 	HF_REG_ACTIVATION_OFFERED = 1,
 	HF_REG_ACTIVATION_CLAIMED = 2,
@@ -374,14 +383,7 @@ int hf_registry_gateway_revoke(struct hf_registry *reg, uint64_t id, const char 
 int hf_registry_barred_visit(struct hf_registry *reg, uint64_t since_ms,
 			     int (*visit)(void *context, uint64_t gateway), void *context);
 
-/* The token that tells a gateway from a copy of its disk. Each Held brings a new one; the gateway
- * shows the last that it kept. */
-#define HF_REG_TOKEN_SIZE 16u
-enum hf_reg_shown {
-	HF_REG_SHOWN_RIGHT,     /* the last that was known to be kept, or one given since */
-	HF_REG_SHOWN_OTHER,     /* somebody else has gone on from a token that this one had */
-	HF_REG_SHOWN_CONTESTED, /* that was seen before, and nobody has decided yet */
-};
+/* What this token, shown by the gateway, says of it. */
 int hf_registry_token_check(struct hf_registry *reg, uint64_t gateway, const uint8_t *token,
 			    size_t length, enum hf_reg_shown *shown);
 /* The next one, given with Held; goes into the transaction of its epoch. Those that were right stay
