@@ -123,18 +123,63 @@ static int turn(const char *root, struct hf_errmsg *message)
 	return chdir("/") == 0 ? 0 : failed(message, "entering", "the box");
 }
 
+/* Up to where no folder is above; bounded, since nobody promises that the machine's tree ends. */
+static int climb(struct hf_errmsg *message)
+{
+	struct stat here, above;
+
+	for (unsigned i = 0; i < PATH_MAX / 2; i++) {
+		if (stat(".", &here) != 0 || stat("..", &above) != 0 || chdir("..") != 0)
+			return failed(message, "leaving", "the folder above /");
+		if (here.st_dev == above.st_dev && here.st_ino == above.st_ino)
+			return 0;
+	}
+	return hf_fail(message, HF_EINVAL, "the tree above / has no end");
+}
+
+/* In a plain chroot / is a folder, no mount point, and the kernel makes only mount points private.
+ * The one that holds it lies above, out of sight: from a root below the working folder the way up
+ * is open. All in the child's own namespace, and back to the same / again. */
+static int make_private_above(const char *below, struct hf_errmsg *message)
+{
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), err;
+
+	if (root < 0 || chdir("/") != 0 || chroot(below) != 0) {
+		err = failed(message, "/ is no mount point, and cannot be left;", below);
+	} else {
+		err = climb(message);
+		if (!err && mount("", ".", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+			err = failed(message, "a mount namespace of its own is needed;",
+				     "making the tree above / private");
+		if ((fchdir(root) != 0 || chroot(".") != 0) && !err)
+			err = failed(message, "going back to", "/");
+	}
+	if (root >= 0)
+		close(root);
+	return err;
+}
+
+static int make_private(const char *below, struct hf_errmsg *message)
+{
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+		return 0;
+	if (errno == EINVAL)
+		return make_private_above(below, message);
+	return failed(message, "a mount namespace of its own is needed;", "making / private");
+}
+
 int hf_box_root_enter(const struct hf_box_config *config, const struct hf_box_needs *needs,
 		      struct hf_errmsg *message)
 {
 	char root[PATH_MAX];
 	int err;
 
-	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-		return failed(message, "a mount namespace of its own is needed;",
-			      "making / private");
 	snprintf(root, sizeof root, "%s.root", config->folder);
 	if (mkdir(root, 0700) != 0 && errno != EEXIST)
 		return failed(message, "making", root);
+	err = make_private(root, message);
+	if (err)
+		return err;
 	if (mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0)
 		return failed(message, "mounting a tmpfs at", root);
 	err = fill(config, needs, root, message);

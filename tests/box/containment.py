@@ -8,6 +8,7 @@ tree of what it needs. A launcher that is killed takes its tgtd along; tgtd that
 again at once. What the kernel or the configuration lacks is said, not passed over.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -21,13 +22,14 @@ from story import (BIN, BUILD, TGT_UID, box_config, check, free_ports,  # noqa: 
                    process_in, write_config)
 
 PROBE = os.path.join(BUILD, "tests", "box_probe")
+CLONE_NEWNS, MNT_DETACH = 0x20000, 2
+MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x1000, 0x4000, 1 << 18, 1 << 20
 BOX = os.path.join(BIN, "holdfast-tgtd-box")
 # Only the kernel's Landlock of this version denies it; before, the journal says that it is open.
 NEEDS_LANDLOCK = {"connect_tcp": 4, "listen_elsewhere": 4, "connect_abstract": 6}
 
 
 def landlock_version():
-    import ctypes
     libc = ctypes.CDLL(None)
     return max(0, libc.syscall(444, None, 0, 1))
 
@@ -102,20 +104,20 @@ def without_box(outside):
     return said(done.stdout)
 
 
-def run_box(outside, **config):
+def run_box(outside, through=(), **config):
     path = os.path.join(outside.folder, "box.conf")
     write_config(path, {**box_config(outside.own, outside.ring, outside.plugins, 7,
                                      f"127.0.0.1:{outside.boot}"),
                         "portals": f"127.0.0.1:{outside.boot}", "program": PROBE, **config})
-    return subprocess.run([BOX, "--config", path], capture_output=True, text=True, timeout=60,
-                          check=False)
+    return subprocess.run([*through, BOX, "--config", path], capture_output=True, text=True,
+                          timeout=60, check=False)
 
 
-def in_box(outside):
+def in_box(outside, through=()):
     outside.prepare()
     inside = "/usr/lib/tgt/backing-store"
     outside.write_targets(os.path.join(outside.plugins, "targets"), inside, "/ring", "/run")
-    done = run_box(outside)
+    done = run_box(outside, through)
     check(done.returncode == 0, f"the box: {done.stderr}")
     return said(done.stderr)
 
@@ -130,6 +132,54 @@ def check_attempts(outside):
         if version >= NEEDS_LANDLOCK.get(name, 0):
             check(result[0] == "denied", f"{name} succeeds in the box")
     print(f"{len(boxed)} attempts work without the box, none in it (Landlock {version})")
+
+
+def in_chroot(command):
+    """Runs the command where / is a folder of a tmpfs and no mount point, in a mount namespace whose
+    mounts are shared, as a machine's are."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = f"/holdfast-chroot-{os.getpid()}"
+    root = os.path.join(place, "root")
+
+    def mount(source, target, kind, flags):
+        if libc.mount(source.encode(), target.encode(), kind.encode(), flags, None) != 0:
+            raise OSError(ctypes.get_errno(), f"mount {source} {target}")
+
+    def enter():
+        os.chroot(root)
+        os.chdir("/")
+
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    mount("none", "/", "", MS_REC | MS_PRIVATE)
+    os.mkdir(place)
+    try:
+        mount("tmpfs", place, "tmpfs", 0)
+        mount("none", place, "", MS_SHARED)
+        os.mkdir(root)
+        for name in os.listdir("/"):
+            here = os.path.join(root, name)
+            if os.path.islink(f"/{name}"):
+                os.symlink(os.readlink(f"/{name}"), here)
+            elif os.path.isdir(f"/{name}") and f"/{name}" != place:
+                os.mkdir(here)
+                mount(f"/{name}", here, "", MS_BIND | MS_REC)
+        done = subprocess.run(command, preexec_fn=enter, check=False)
+        with open("/proc/self/mountinfo", encoding="utf-8") as f:
+            check("own.root" not in f.read(), "the box's mounts show outside")
+    finally:
+        libc.umount2(place.encode(), MNT_DETACH)
+        os.rmdir(place)
+    return done.returncode
+
+
+def check_chroot(outside):
+    boxed = in_box(outside, [sys.executable, "-B", os.path.realpath(__file__), "--in-chroot"])
+    check(boxed.pop("write_own_folder")[0] == "done", "its own folder is tgtd's")
+    for name, result in boxed.items():
+        if landlock_version() >= NEEDS_LANDLOCK.get(name, 0):
+            check(result[0] == "denied", f"{name} succeeds in the box from a chroot")
+    print("from a plain chroot the box is the same")
 
 
 def check_refusals(outside):
@@ -196,10 +246,13 @@ def check_deaths(lab):
 
 
 def main():
+    if sys.argv[1:2] == ["--in-chroot"]:
+        return in_chroot(sys.argv[2:])
     with holdfast() as lab:
         outside = Outside(lab, lab.layout.path("probe"))
         check_tgtd(lab)
         check_attempts(outside)
+        check_chroot(outside)
         check_refusals(outside)
         check_deaths(lab)
     return 0
