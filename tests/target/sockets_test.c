@@ -24,6 +24,13 @@
 #define HEADER      48u
 #define DATA_MAX    (300u << 10)
 #define ANSWERS_MAX 4096u
+#ifdef __SANITIZE_THREAD__ /* looks at every byte of every call */
+#define ROUNDS     60u
+#define PATIENCE_S 300u
+#else
+#define ROUNDS     300u
+#define PATIENCE_S 60u
+#endif
 
 static int epoll_fd = -1;
 
@@ -280,7 +287,7 @@ static void *client_run(void *argument)
 static void every_byte_arrives_in_order(void **state)
 {
 	static const int buffers[] = {0, 4096, 65536};
-	struct client client = {.rounds = 300};
+	struct client client = {.rounds = ROUNDS};
 	static struct server server;
 	pthread_t thread;
 
@@ -518,7 +525,7 @@ int main(void)
 	struct epoll_event none[1];
 
 	signal(SIGPIPE, SIG_IGN);
-	alarm(60); /* for a loop that waits for ever */
+	alarm(PATIENCE_S); /* for a loop that waits for ever */
 	epoll_fd = epoll_create1(0);
 	hf_sockets_epoll_wait(epoll_fd, none, 1, 0); /* who waits first is the loop */
 	return cmocka_run_group_tests(tests, NULL, NULL);
