@@ -56,6 +56,7 @@ struct question {
 	Holdfast__AdminVolumeName volume_name;
 	Holdfast__AdminAttach attach;
 	Holdfast__AdminGrow grow;
+	Holdfast__AdminChap chap;
 	Holdfast__AdminInfo info;
 	Holdfast__AdminAccept accept;
 	Holdfast__AdminAct act;
@@ -70,11 +71,34 @@ static char *text(const char *value)
 	return (char *)(uintptr_t)(value ? value : "");
 }
 
-static int build_create(struct question *q, const struct hf_cli_args *args,
+static int read_secrets(struct question *q, const struct hf_cli_args *args,
 			struct hf_errmsg *message)
 {
 	int err = 0;
 
+	if (args->chap_secret_file)
+		err = read_secret(args->chap_secret_file, q->chap_secret, message);
+	if (!err && args->mutual_secret_file)
+		err = read_secret(args->mutual_secret_file, q->mutual_secret, message);
+	return err;
+}
+
+static int build_chap(struct question *q, const struct hf_cli_args *args, struct hf_errmsg *message)
+{
+	holdfast__admin_chap__init(&q->chap);
+	q->chap.volume = text(args->operand);
+	q->chap.chap_user = text(args->chap_user);
+	q->chap.mutual_user = text(args->mutual_user);
+	q->chap.chap_secret = q->chap_secret;
+	q->chap.mutual_secret = q->mutual_secret;
+	q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CHAP;
+	q->request.volume_chap = &q->chap;
+	return read_secrets(q, args, message);
+}
+
+static int build_create(struct question *q, const struct hf_cli_args *args,
+			struct hf_errmsg *message)
+{
 	holdfast__admin_volume_create__init(&q->create);
 	q->create.gateway = text(args->gateway);
 	q->create.name = text(args->name);
@@ -85,15 +109,11 @@ static int build_create(struct question *q, const struct hf_cli_args *args,
 	q->create.mutual_user = text(args->mutual_user);
 	q->create.n_initiators = args->initiator_count;
 	q->create.initiators = (char **)(uintptr_t)args->initiators;
-	if (args->chap_secret_file)
-		err = read_secret(args->chap_secret_file, q->chap_secret, message);
-	if (!err && args->mutual_secret_file)
-		err = read_secret(args->mutual_secret_file, q->mutual_secret, message);
 	q->create.chap_secret = q->chap_secret;
 	q->create.mutual_secret = q->mutual_secret;
 	q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE;
 	q->request.volume_create = &q->create;
-	return err;
+	return read_secrets(q, args, message);
 }
 
 static void build_gateway(struct question *q, const struct hf_cli_args *args)
@@ -229,6 +249,8 @@ static int build(struct question *q, const struct hf_cli_args *args, struct hf_e
 	q->request.dry_run = (args->given & HF_OPT_DRY_RUN) != 0;
 	if (args->verb->number == HF_VERB_VOLUME_CREATE)
 		return build_create(q, args, message);
+	if (args->verb->number == HF_VERB_VOLUME_CHAP)
+		return build_chap(q, args, message);
 	if (args->verb->number == HF_VERB_GATEWAY_ACT) {
 		build_act(q, args);
 	} else if (args->verb->number == HF_VERB_GATEWAY_NETWORK) {

@@ -311,6 +311,9 @@ static void dispatch(struct hf_control *control, struct hf_local_request *reques
 		else
 			hf_create_volume(control, request, admin->volume_create, admin->wait_ms);
 		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CHAP:
+		hf_change_chap(control, request, admin->volume_chap, admin->wait_ms);
+		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_ACT:
 		hf_admin_act(control, request, admin->act, admin->wait_ms);
 		break;
@@ -332,14 +335,20 @@ static void dispatch(struct hf_control *control, struct hf_local_request *reques
 	}
 }
 
+static void wipe_text(char *text)
+{
+	explicit_bzero(text, strlen(text));
+}
+
 static void wipe_secrets(Holdfast__AdminRequest *admin)
 {
-	if (admin->kind_case != HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE)
-		return;
-	explicit_bzero(admin->volume_create->chap_secret,
-		       strlen(admin->volume_create->chap_secret));
-	explicit_bzero(admin->volume_create->mutual_secret,
-		       strlen(admin->volume_create->mutual_secret));
+	if (admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE) {
+		wipe_text(admin->volume_create->chap_secret);
+		wipe_text(admin->volume_create->mutual_secret);
+	} else if (admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CHAP) {
+		wipe_text(admin->volume_chap->chap_secret);
+		wipe_text(admin->volume_chap->mutual_secret);
+	}
 }
 
 static void asked(void *context, struct hf_local_request *request, const uint8_t *bytes,

@@ -66,6 +66,9 @@ void hf_create_volume_row(struct hf_control *control, const Holdfast__AdminVolum
 /* Creates a volume whose request was validated: first the signer makes and encrypts its secrets. */
 void hf_create_volume(struct hf_control *control, struct hf_local_request *request,
 		      const Holdfast__AdminVolumeCreate *create, uint32_t wait_ms);
+/* The same for other CHAP secrets of one that exists. */
+void hf_change_chap(struct hf_control *control, struct hf_local_request *request,
+		    const Holdfast__AdminChap *chap, uint32_t wait_ms);
 void hf_creating_tick(struct hf_control *control);
 void hf_creating_close(struct hf_control *control);
 

@@ -202,6 +202,17 @@ static int check_reference(const char *what, const char *text, struct hf_errmsg 
 	return 0;
 }
 
+static int validate_chap(const Holdfast__AdminChap *chap, struct hf_errmsg *message)
+{
+	int err = check_reference("volume", chap->volume, message);
+
+	if (!err && !chap->chap_user[0])
+		err = hf_fail(message, HF_EINVAL, "a CHAP user is missing");
+	return err ? err
+		   : hf_validate_chap(chap->chap_user, chap->chap_secret, chap->mutual_user,
+				      chap->mutual_secret, message);
+}
+
 static int validate_act(const Holdfast__AdminAct *act, struct hf_errmsg *message)
 {
 	if (act->kind == 0 || act->kind == HOLDFAST__ACTION_KIND__ACTION_PLAN ||
@@ -295,6 +306,8 @@ int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg 
 		return hf_validate_name("gateway", request->activate->name, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE:
 		return validate_create(request->volume_create, message);
+	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CHAP:
+		return validate_chap(request->volume_chap, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_SHOW:
 		return check_reference("volume", request->volume_show->volume, message);
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH:

@@ -300,6 +300,46 @@ int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_vo
 	return finish(control, err, who, "volume grow", volume, volume->gateway, message);
 }
 
+static int check_chap(const struct hf_reg_volume *volume, const struct hf_reg_placement *p,
+		      const struct hf_volume_chap *chap, struct hf_errmsg *message)
+{
+	if (p->desired == HF_REG_DELETED)
+		return hf_fail(message, HF_EBUSY, "%s is being deleted", volume->name);
+	if (volume->secrets_length != chap->from_length ||
+	    memcmp(volume->secrets, chap->from, chap->from_length) != 0)
+		return hf_fail(message, HF_EBUSY,
+			       "the secrets of %s were changed meanwhile; try again", volume->name);
+	if (chap->secrets_length == 0 || chap->secrets_length > sizeof volume->secrets)
+		return hf_fail(message, HF_EPROTO, "the signer's secret is unfit");
+	return 0;
+}
+
+int hf_volume_chap(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		   const struct hf_volume_chap *chap, bool *attached, struct hf_errmsg *message)
+{
+	struct hf_reg_placement p;
+	int err = start(control, volume, message);
+
+	if (err)
+		return err;
+	err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+	if (!err)
+		err = check_chap(volume, &p, chap, message);
+	*attached = !err && p.desired == HF_REG_ATTACHED;
+	if (!err) {
+		snprintf(volume->chap_user, sizeof volume->chap_user, "%s", chap->user);
+		if (chap->mutual_user[0])
+			snprintf(volume->mutual_user, sizeof volume->mutual_user, "%s",
+				 chap->mutual_user);
+		memcpy(volume->secrets, chap->secrets, chap->secrets_length);
+		volume->secrets_length = chap->secrets_length;
+		err = hf_registry_volume_update(control->reg, volume);
+	}
+	if (!err)
+		err = place(control, volume->id, volume->gateway, p.desired, p.attach_epoch);
+	return finish(control, err, who, "volume chap", volume, volume->gateway, message);
+}
+
 /* ---- Delete ---- */
 
 #define PLACEMENTS_MAX 64u

@@ -34,6 +34,15 @@ int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_
  * `attached`: initiators will see it. */
 int hf_volume_grow(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		   uint64_t size_bytes, bool *attached, struct hf_errmsg *message);
+/* Other CHAP secrets, made from `from`, which the volume still has (HF_EBUSY: not any more).
+ * An empty mutual_user stays what it is. `attached`: a gateway will be told. */
+struct hf_volume_chap {
+	const char *user, *mutual_user;
+	const uint8_t *from, *secrets;
+	size_t from_length, secrets_length;
+};
+int hf_volume_chap(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
+		   const struct hf_volume_chap *chap, bool *attached, struct hf_errmsg *message);
 /* HF_EBUSY while initiators are logged in, unless forced. */
 int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		     bool force, struct hf_errmsg *message);

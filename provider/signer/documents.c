@@ -249,42 +249,113 @@ int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument 
 	return err;
 }
 
+/* ---- Secrets for keeping ---- */
+
+static int set_wrap_key(Holdfast__VolumeSecrets *secrets, const uint8_t *key, size_t length)
+{
+	uint8_t *copy = malloc(length + 1);
+
+	if (!copy)
+		return HF_ENOMEM;
+	memcpy(copy, key, length);
+	hf_wipe_free(secrets->wrap_key.data, secrets->wrap_key.len);
+	secrets->wrap_key.data = copy;
+	secrets->wrap_key.len = length;
+	return 0;
+}
+
+static int make_wrap_key(Holdfast__VolumeSecrets *secrets)
+{
+	uint8_t key[HF_KEY_BYTES];
+	int err;
+
+	hf_random(key, sizeof key);
+	err = set_wrap_key(secrets, key, sizeof key);
+	explicit_bzero(key, sizeof key);
+	return err;
+}
+
+static void wipe_volume_secrets(Holdfast__VolumeSecrets *secrets)
+{
+	explicit_bzero(secrets->wrap_key.data, secrets->wrap_key.len);
+	explicit_bzero(secrets->chap_secret, strlen(secrets->chap_secret));
+	explicit_bzero(secrets->mutual_secret, strlen(secrets->mutual_secret));
+	holdfast__volume_secrets__free_unpacked(secrets, NULL);
+}
+
+/* Exchanges the two texts if the first is empty. */
+static void keep_text(char **text, char **kept)
+{
+	char *other = *kept;
+
+	if ((*text)[0])
+		return;
+	*kept = *text;
+	*text = other;
+}
+
+static int keep_volume_secrets(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
+			       Holdfast__VolumeSecrets *secrets, struct hf_errmsg *message)
+{
+	Holdfast__VolumeSecrets *kept;
+	size_t length = 0;
+	uint8_t *plain = NULL;
+	int err = hf_unseal(&signer->secrets_key, order->purpose, order->keeps.data,
+			    order->keeps.len, &plain, &length);
+
+	if (err)
+		return hf_fail(message, err, "what is to be kept is no secret of this volume");
+	kept = holdfast__volume_secrets__unpack(NULL, length, plain);
+	hf_wipe_free(plain, length);
+	if (!kept)
+		return hf_fail(message, HF_EPROTO, "what is to be kept are no volume's secrets");
+	err = set_wrap_key(secrets, kept->wrap_key.data, kept->wrap_key.len);
+	keep_text(&secrets->chap_secret, &kept->chap_secret);
+	keep_text(&secrets->mutual_secret, &kept->mutual_secret);
+	wipe_volume_secrets(kept);
+	if (!err && secrets->mutual_secret[0] &&
+	    strcmp(secrets->chap_secret, secrets->mutual_secret) == 0)
+		err = hf_fail(message, HF_EINVAL, "the two CHAP secrets must differ");
+	return err;
+}
+
+static int seal_volume_secrets(struct hf_signer *signer, const char *purpose,
+			       const Holdfast__VolumeSecrets *secrets,
+			       struct hf_signer_result *result)
+{
+	size_t length = holdfast__volume_secrets__get_packed_size(secrets);
+	uint8_t *plain = malloc(length + 1);
+	int err;
+
+	if (!plain)
+		return HF_ENOMEM;
+	holdfast__volume_secrets__pack(secrets, plain);
+	err = hf_seal(signer->secrets_key.public_key, purpose, plain, length, &result->secret,
+		      &result->secret_length);
+	hf_wipe_free(plain, length);
+	return err;
+}
+
 int hf_signer_new_secret(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
 			 struct hf_signer_result *result)
 {
 	Holdfast__VolumeSecrets *secrets;
-	uint8_t wrap_key[HF_KEY_BYTES], *plain = order->plain.data;
-	size_t length = order->plain.len;
 	int err;
 
 	if (strlen(order->purpose) == 0 || strlen(order->purpose) >= HF_PURPOSE_MAX)
 		return hf_fail(&result->reason, HF_EINVAL, "a secret needs a purpose");
-	if (!order->make_wrap_key)
-		return hf_seal(signer->secrets_key.public_key, order->purpose, plain, length,
-			       &result->secret, &result->secret_length);
-	secrets = holdfast__volume_secrets__unpack(NULL, length, plain);
+	if (!order->make_wrap_key && order->keeps.len == 0)
+		return hf_seal(signer->secrets_key.public_key, order->purpose, order->plain.data,
+			       order->plain.len, &result->secret, &result->secret_length);
+	if (order->make_wrap_key && order->keeps.len > 0)
+		return hf_fail(&result->reason, HF_EINVAL, "a wrap key is kept or made");
+	secrets = holdfast__volume_secrets__unpack(NULL, order->plain.len, order->plain.data);
 	if (!secrets)
 		return hf_fail(&result->reason, HF_EPROTO, "not the secrets of a volume");
-	hf_random(wrap_key, sizeof wrap_key);
-	free(secrets->wrap_key.data);
-	secrets->wrap_key.data = malloc(sizeof wrap_key);
-	plain = NULL;
-	err = HF_ENOMEM;
-	if (secrets->wrap_key.data) {
-		memcpy(secrets->wrap_key.data, wrap_key, sizeof wrap_key);
-		secrets->wrap_key.len = sizeof wrap_key;
-		length = holdfast__volume_secrets__get_packed_size(secrets);
-		plain = malloc(length);
-	}
-	if (plain) {
-		holdfast__volume_secrets__pack(secrets, plain);
-		err = hf_seal(signer->secrets_key.public_key, order->purpose, plain, length,
-			      &result->secret, &result->secret_length);
-		hf_wipe_free(plain, length);
-	}
-	explicit_bzero(wrap_key, sizeof wrap_key);
-	if (secrets->wrap_key.data)
-		explicit_bzero(secrets->wrap_key.data, secrets->wrap_key.len);
-	holdfast__volume_secrets__free_unpacked(secrets, NULL);
+	err = order->make_wrap_key ? make_wrap_key(secrets)
+				   : keep_volume_secrets(signer, order, secrets, &result->reason);
+	if (!err)
+		err = seal_volume_secrets(signer, order->purpose, secrets, result);
+	wipe_volume_secrets(secrets);
 	return err;
 }

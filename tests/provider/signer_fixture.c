@@ -112,16 +112,24 @@ void sf_certify(void)
 /* Encrypts CHAP secrets for a volume, as the provider keeps them. */
 Holdfast__SignerAnswer *sf_new_secret(uint64_t tenant, uint64_t volume)
 {
+	return sf_change_secret(tenant, volume, "fourteen-chars", NULL);
+}
+
+Holdfast__SignerAnswer *sf_change_secret(uint64_t tenant, uint64_t volume, const char *chap,
+					 const ProtobufCBinaryData *keeps)
+{
 	Holdfast__SignerRequest request = HOLDFAST__SIGNER_REQUEST__INIT;
 	Holdfast__SignerNewSecret order = HOLDFAST__SIGNER_NEW_SECRET__INIT;
 	Holdfast__VolumeSecrets secrets = HOLDFAST__VOLUME_SECRETS__INIT;
-	char purpose[HF_PURPOSE_MAX], chap[] = "fourteen-chars";
+	char purpose[HF_PURPOSE_MAX];
 	uint8_t plain[256];
 
 	hf_signer_purpose_volume(tenant, volume, purpose);
-	secrets.chap_secret = chap;
+	secrets.chap_secret = (char *)(uintptr_t)chap;
 	order.plain = sf_binary(plain, holdfast__volume_secrets__pack(&secrets, plain));
-	order.make_wrap_key = true;
+	order.make_wrap_key = !keeps;
+	if (keeps)
+		order.keeps = *keeps;
 	order.purpose = purpose;
 	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET;
 	request.new_secret = &order;

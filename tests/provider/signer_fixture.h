@@ -29,6 +29,9 @@ Holdfast__SignerAnswer *sf_certify_gateway(uint64_t tenant, uint64_t gateway,
 void sf_certify(void);
 /* Encrypts CHAP secrets for a volume, as the provider keeps them. */
 Holdfast__SignerAnswer *sf_new_secret(uint64_t tenant, uint64_t volume);
+/* Another CHAP secret for what was kept (NULL: a wrap key is made). */
+Holdfast__SignerAnswer *sf_change_secret(uint64_t tenant, uint64_t volume, const char *chap,
+					 const ProtobufCBinaryData *keeps);
 Holdfast__SignerAnswer *sf_sign_for(uint64_t tenant, uint64_t incarnation, uint64_t generation,
 				    const char *url, const uint8_t *sealing_key,
 				    const ProtobufCBinaryData *secret);

@@ -241,6 +241,66 @@ static void test_secrets_are_resealed(void **state)
 	sf_drop(secret);
 }
 
+/* The volume's secrets as its gateway gets them. */
+static Holdfast__VolumeSecrets *secrets_at_gateway(uint64_t generation,
+						   const ProtobufCBinaryData *kept)
+{
+	Holdfast__SignerAnswer *answer =
+		sf_sign_for(TENANT, 1, generation, "dir:/a", sf_sealing.public_key, kept);
+	Holdfast__VolumeSecrets *secrets;
+	Holdfast__Document *document;
+	Holdfast__Change *change;
+	char purpose[HF_PURPOSE_MAX];
+	uint8_t *plain;
+	size_t length;
+
+	assert_int_equal(answer->error, 0);
+	change = sf_change_of(answer);
+	document = holdfast__document__unpack(NULL, change->document.len, change->document.data);
+	hf_purpose_volume(VOLUME, generation, purpose);
+	assert_int_equal(hf_unseal(&sf_sealing, purpose, document->volumes[0]->sealed.data,
+				   document->volumes[0]->sealed.len, &plain, &length),
+			 0);
+	secrets = holdfast__volume_secrets__unpack(NULL, length, plain);
+	hf_wipe_free(plain, length);
+	holdfast__document__free_unpacked(document, NULL);
+	holdfast__change__free_unpacked(change, NULL);
+	sf_drop(answer);
+	return secrets;
+}
+
+/* Another CHAP secret leaves the volume's key as it is, and takes nothing from another volume,
+ * another tenant or a damaged row (invariants 2 and 7). */
+static void test_another_chap_secret_keeps_the_key(void **state)
+{
+	Holdfast__SignerAnswer *first, *second, *wrong[3];
+	Holdfast__VolumeSecrets *before, *after;
+
+	(void)state;
+	sf_certify();
+	first = sf_new_secret(TENANT, VOLUME);
+	before = secrets_at_gateway(1, &first->secret);
+	second = sf_change_secret(TENANT, VOLUME, "another-secret", &first->secret);
+	assert_int_equal(second->error, 0);
+	after = secrets_at_gateway(2, &second->secret);
+	assert_string_equal(after->chap_secret, "another-secret");
+	assert_true(after->wrap_key.len == 32 && before->wrap_key.len == 32);
+	assert_memory_equal(after->wrap_key.data, before->wrap_key.data, 32);
+	wrong[0] = sf_change_secret(TENANT, VOLUME + 1, "another-secret", &first->secret);
+	wrong[1] = sf_change_secret(TENANT + 1, VOLUME, "another-secret", &first->secret);
+	first->secret.data[first->secret.len / 2] ^= 1;
+	wrong[2] = sf_change_secret(TENANT, VOLUME, "another-secret", &first->secret);
+	for (int i = 0; i < 3; i++) {
+		assert_int_not_equal(wrong[i]->error, 0);
+		assert_int_equal(wrong[i]->secret.len, 0);
+		sf_drop(wrong[i]);
+	}
+	holdfast__volume_secrets__free_unpacked(before, NULL);
+	holdfast__volume_secrets__free_unpacked(after, NULL);
+	sf_drop(first);
+	sf_drop(second);
+}
+
 /* A secret that was moved to another volume's row, another tenant's, or damaged does not open, and
  * the document is not signed. */
 static void test_moved_secret_is_refused(void **state)
@@ -296,6 +356,7 @@ int main(void)
 		SIGNER_TEST(test_sequence_counts),
 		SIGNER_TEST(test_foreign_sealing_key_is_refused),
 		SIGNER_TEST(test_secrets_are_resealed),
+		SIGNER_TEST(test_another_chap_secret_keeps_the_key),
 		SIGNER_TEST(test_moved_secret_is_refused),
 		SIGNER_TEST(test_nonsense_is_answered),
 	};
