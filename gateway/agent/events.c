@@ -165,12 +165,13 @@ bool hf_events_waiting(const struct hf_events *events)
 
 void hf_events_fill(struct hf_events *events, Holdfast__Report *report)
 {
+	uint64_t next = events->told;
 	size_t count = 0;
 
 	report->events_run = events->run;
 	report->events_lost = events->lost;
-	while (events->told < events->last && count < HF_EVENTS_AT_ONCE) {
-		struct hf_event *event = &events->ring[++events->told % HF_EVENTS_MAX];
+	while (next < events->last && count < HF_EVENTS_AT_ONCE) {
+		struct hf_event *event = &events->ring[++next % HF_EVENTS_MAX];
 		Holdfast__Event *message = &events->messages[count];
 
 		holdfast__event__init(message);
@@ -183,4 +184,9 @@ void hf_events_fill(struct hf_events *events, Holdfast__Report *report)
 	}
 	report->events = events->pointers;
 	report->n_events = count;
+}
+
+void hf_events_told(struct hf_events *events, const Holdfast__Report *report)
+{
+	events->told += report->n_events;
 }

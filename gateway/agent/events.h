@@ -53,8 +53,10 @@ bool hf_events_look(struct hf_events *events, const Holdfast__Report *report, ui
 void hf_events_subscribed(struct hf_events *events, const Holdfast__Subscribe *subscribe);
 /* Is there something that was not told? */
 bool hf_events_waiting(const struct hf_events *events);
-/* Puts what was not told into the report, oldest first, as much as fits, and takes it for told. The
- * report borrows from `events` until the next call. */
+/* Puts what was not told into the report, oldest first, as much as fits. The report borrows from
+ * `events` until the next call. */
 void hf_events_fill(struct hf_events *events, Holdfast__Report *report);
+/* This report, the last that was filled, was sent: what is in it counts as told. */
+void hf_events_told(struct hf_events *events, const Holdfast__Report *report);
 
 #endif

@@ -43,7 +43,9 @@ static void send_report(struct hf_uplink *uplink)
 	report.network = fill_network(uplink, &network) ? &network : NULL;
 	hf_events_fill(uplink->config.events, &report);
 	err = hf_session_report(hf_wire_session(path->wire), &report);
-	if (err && path->wire)
+	if (!err)
+		hf_events_told(uplink->config.events, &report);
+	else if (path->wire)
 		hf_warn("a report cannot be sent: %s", hf_err_text(err));
 	hf_reconciler_report_free(&report);
 	if (path->wire)

@@ -39,12 +39,19 @@ static void subscribe(uint64_t run, uint64_t after)
 	hf_events_subscribed(&events, &message);
 }
 
+/* Fills a report, which is sent. */
+static void fill(Holdfast__Report *filled)
+{
+	hf_events_fill(&events, filled);
+	hf_events_told(&events, filled);
+}
+
 /* Fills a report; checks that it has exactly this event. */
 static void expect_one(uint64_t number, const char *kind, const char *text)
 {
 	Holdfast__Report filled = HOLDFAST__REPORT__INIT;
 
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_false(hf_events_waiting(&events));
 	assert_int_equal(filled.n_events, 1);
 	assert_int_equal(filled.events[0]->number, number);
@@ -93,19 +100,35 @@ static void test_only_what_is_missing_is_told(void **state)
 	hf_events_look(&events, &report, 0, 1000);
 	report.target_running = true;
 	hf_events_look(&events, &report, 0, 1000);
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_int_equal(filled.n_events, 3);
 	subscribe(events.run, 2); /* the connection was lost before the third */
 	expect_one(3, "target.back", "the iSCSI target answers");
 	subscribe(events.run, 3);
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_int_equal(filled.n_events, 0);
 	subscribe(events.run + 1, 3); /* of an earlier run */
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_int_equal(filled.n_events, 3);
 	subscribe(events.run, 99); /* that cannot be */
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_int_equal(filled.n_events, 3);
+}
+
+/* A report that finds no room on the connection has told nothing. */
+static void test_what_was_not_sent_is_told_by_the_next_report(void **state)
+{
+	Holdfast__Report filled = HOLDFAST__REPORT__INIT;
+
+	(void)state;
+	hf_events_look(&events, &report, 0, 1000);
+	hf_events_fill(&events, &filled);
+	assert_int_equal(filled.n_events, 1);
+	assert_true(hf_events_waiting(&events));
+	fill(&filled);
+	assert_int_equal(filled.n_events, 1);
+	assert_int_equal(filled.events[0]->number, 1);
+	assert_false(hf_events_waiting(&events));
 }
 
 static void test_what_finds_no_room_is_counted(void **state)
@@ -118,16 +141,16 @@ static void test_what_finds_no_room_is_counted(void **state)
 		hf_events_look(&events, &report, 0, 1000);
 	}
 	assert_int_equal(events.last, HF_EVENTS_MAX + 10);
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_true(hf_events_waiting(&events));
 	assert_int_equal(filled.n_events, HF_EVENTS_AT_ONCE);
 	assert_int_equal(filled.events_lost, 10);
 	assert_int_equal(filled.events[0]->number, 11);
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_false(hf_events_waiting(&events));
 	assert_int_equal(filled.events[filled.n_events - 1]->number, HF_EVENTS_MAX + 10);
 	subscribe(0, 0);
-	hf_events_fill(&events, &filled);
+	fill(&filled);
 	assert_true(hf_events_waiting(&events));
 	assert_int_equal(filled.events[0]->number, 11);
 }
@@ -138,6 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_each_change_is_one_event),
 		T(test_only_what_is_missing_is_told),
+		T(test_what_was_not_sent_is_told_by_the_next_report),
 		T(test_what_finds_no_room_is_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
