@@ -6,6 +6,7 @@
 
 #define HF_REASON_UNKNOWN    "this gateway is not known here"
 #define HF_REASON_NOT_ACTIVE "this gateway is not active"
+#define HF_REASON_REVOKED    "this gateway was revoked"
 #define HF_REASON_WRONG_KEY  "the certificate is for a key that this gateway does not have"
 
 #endif

@@ -31,6 +31,16 @@ struct hf_channel *hf_channel_find(struct hf_control *control, uint64_t gateway)
 	return NULL;
 }
 
+int hf_channel_retry(struct hf_channel *channel, uint32_t after_ms, const char *reason,
+		     const char *endpoint)
+{
+	int err = hf_session_retry(channel->link.session, after_ms, reason, endpoint);
+
+	if (!err)
+		channel->control->counts.turned_away++;
+	return err;
+}
+
 void hf_channel_fenced(struct hf_channel *channel)
 {
 	hf_link_end(&channel->link, HF_EFENCED, "another connection of this gateway is active");
@@ -62,7 +72,7 @@ void hf_channel_drop_all(struct hf_control *control, uint64_t gateway, uint32_t 
 		if (channel->gateway != gateway || channel->link.ended)
 			continue;
 		/* One that has said nothing yet cannot be told. */
-		if (hf_session_retry(channel->link.session, after_ms, reason, "") != 0)
+		if (hf_channel_retry(channel, after_ms, reason, "") != 0)
 			hf_link_end(&channel->link, HF_EACCES, reason);
 	}
 }

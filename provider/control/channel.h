@@ -46,7 +46,9 @@ struct hf_channel {
 	uint64_t events_run, events_last, events_lost;
 
 	/* lookers.c */
+	uint64_t looks;            /* through other processes, as the registry counts them */
 	uint64_t watched_until_ms; /* loop's clock; 0: nobody looks */
+	uint64_t shared_until_ms;  /* so long somebody looks through another process */
 	struct hf_list watch_link;
 
 	/* grants.c: what it waits for */
@@ -127,6 +129,9 @@ struct hf_channel {
 int hf_channel_listen(struct hf_control *control, struct hf_tls *tls, struct hf_errmsg *message);
 /* The one that holds this gateway now; NULL: it is away. */
 struct hf_channel *hf_channel_find(struct hf_control *control, uint64_t gateway);
+/* Sends it away, with the word when and where to come instead (hf_session_retry). */
+int hf_channel_retry(struct hf_channel *channel, uint32_t after_ms, const char *reason,
+		     const char *endpoint);
 /* A registry's HF_EFENCED: somebody else holds this gateway by now. */
 void hf_channel_fenced(struct hf_channel *channel);
 /* The gateway may not connect any more. */

@@ -66,7 +66,7 @@ bool hf_claimants_answered(struct hf_channel *channel, const struct hf_session_e
 		reason = "the registry does not answer";
 	hf_error("%s at %s: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 		 channel->address, reason);
-	hf_session_retry(channel->link.session, AGAIN_MS, reason, "");
+	hf_channel_retry(channel, AGAIN_MS, reason, "");
 	return true;
 }
 

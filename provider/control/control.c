@@ -214,9 +214,8 @@ static void prepare(struct hf_control *control, uv_loop_t *loop)
 	hf_list_init(&control->waiters);
 	hf_list_init(&control->missing);
 	hf_list_init(&control->watched);
-	control->started_wall_ms = hf_control_wall_ms();
-	control->unseen_due_ms = uv_now(loop);
-	control->unseen_after = HF_REG_BEFORE_ALL;
+	control->watching_ms = uv_now(loop);
+	control->reclaim_next = HF_CHANNEL_BUCKETS;
 	hf_list_init(&control->creating);
 	hf_grants_open(control);
 	control->offers = (struct hf_bucket){60, 60, 120, uv_now(loop)};

@@ -49,6 +49,7 @@
 #define HF_ACTIVATIONS_PER_HOST_MAX 16u   /* of one address */
 #define HF_OFFERS_MAX               1000u /* keys that nobody has entered yet */
 #define HF_WAITERS_MAX              256u
+#define HF_TOLD_LOOKS               64u
 #define HF_VOLUMES_PER_GATEWAY_MAX  512u /* so that any document fits a message */
 
 /* Who may do how much: a bucket that holds `burst` and gains `per_minute` a minute. */
@@ -77,6 +78,8 @@ struct hf_control {
 	size_t peer_count;
 	uint64_t peers_read_ms; /* loop's clock */
 	uint64_t peers_seen_ms; /* when all of them were read last */
+	uint64_t watching_ms;   /* since when the registry has been there */
+	unsigned reclaim_next;  /* bucket of channels; HF_CHANNEL_BUCKETS: nothing to say again */
 
 	struct hf_signer_client *signer;
 	struct hf_route *route;
@@ -85,14 +88,16 @@ struct hf_control {
 	bool stopping, new_incarnation;
 	int failed; /* why it stopped by itself; 0: it was told to */
 
-	struct hf_list watched; /* lookers.c: channels that somebody looks at */
+	/* lookers.c */
+	struct hf_list watched; /* channels that somebody looks at */
+	struct hf_told_look {
+		uint64_t gateway, until_ms; /* loop's clock; its holder knows so long */
+	} told_looks[HF_TOLD_LOOKS];
 
 	/* lost.c, webhook.c */
 	struct hf_list missing; /* gateways whose connection ended a moment ago */
-	uint64_t started_wall_ms;
-	uint64_t unseen_due_ms; /* loop's clock */
-	uint64_t unseen_after;
 	unsigned lost_ticks;
+	bool more_unheld; /* than one look took */
 	struct hf_webhook *webhook;
 
 	/* metrics.c */

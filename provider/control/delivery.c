@@ -319,8 +319,10 @@ static bool look_for_work(struct hf_control *control)
 		return false;
 	for (unsigned i = 0; i < found.count; i++) {
 		channel = hf_channel_find(control, found.work[i].gateway);
-		if (channel && channel->epoch == found.work[i].epoch)
-			channel->look_again = channel->act_again = true;
+		if (!channel || channel->epoch != found.work[i].epoch)
+			continue;
+		channel->look_again = channel->act_again = true;
+		hf_lookers_counted(channel, found.work[i].looks);
 	}
 	return found.count == WORK_AT_ONCE;
 }

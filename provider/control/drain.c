@@ -72,8 +72,7 @@ void hf_drain_dismiss_all(struct hf_control *control, const char *reason)
 
 			if (channel->link.ended)
 				continue;
-			if (hf_session_retry(channel->link.session,
-					     DISMISS_MS + random_below(spread_ms), reason,
+			if (hf_channel_retry(channel, DISMISS_MS + random_below(spread_ms), reason,
 					     to ? to : "") != 0)
 				hf_link_end(&channel->link, HF_ECANCELED, reason);
 		}

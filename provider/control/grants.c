@@ -17,6 +17,7 @@
 #include "provider/control/claimants.h"
 #include "provider/control/flaps.h"
 #include "provider/control/fleet.h"
+#include "proto/reasons.h"
 
 #define GRANTS_AT_ONCE    256u
 #define GATHER_MS         30u /* while others wait for admission */
@@ -36,15 +37,13 @@ static int check_gateway(const struct hf_channel *channel, const struct hf_reg_g
 	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
 
 	if (grant->err || grant->tenant != channel->tenant)
-		return hf_fail(why, HF_EACCES, "this gateway is not known here");
+		return hf_fail(why, HF_EACCES, HF_REASON_UNKNOWN);
 	if (grant->state != HF_REG_GATEWAY_ACTIVE)
 		return hf_fail(why, HF_EACCES,
-			       grant->state == HF_REG_GATEWAY_REVOKED
-				       ? "this gateway was revoked"
-				       : "this gateway is not active");
+			       grant->state == HF_REG_GATEWAY_REVOKED ? HF_REASON_REVOKED
+								      : HF_REASON_NOT_ACTIVE);
 	if (memcmp(peer->public_key, grant->identity_key, HF_KEY_BYTES) != 0)
-		return hf_fail(why, HF_EACCES,
-			       "the certificate is for a key that this gateway does not have");
+		return hf_fail(why, HF_EACCES, HF_REASON_WRONG_KEY);
 	return 0;
 }
 
@@ -114,7 +113,7 @@ static void turn_away(struct hf_channel *channel, int err, const char *reason)
 	else if (err == HF_EFENCED)
 		wait_ms = RETRY_BEATEN_MS;
 	hf_warn("%s turned away: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id), reason);
-	hf_session_retry(channel->link.session, wait_ms, reason, "");
+	hf_channel_retry(channel, wait_ms, reason, "");
 }
 
 /* The new epoch is durable; whoever held the gateway before has no effect from now on. */
@@ -331,7 +330,7 @@ static bool refused(struct hf_channel *channel)
 		return false;
 	hf_warn("%s has to wait %u ms: %s", hf_id_format(HF_ID_GATEWAY, channel->gateway, id),
 		wait_ms, reason);
-	hf_session_retry(channel->link.session, wait_ms, reason, to ? to : "");
+	hf_channel_retry(channel, wait_ms, reason, to ? to : "");
 	return true;
 }
 

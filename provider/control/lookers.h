@@ -4,15 +4,22 @@
 #ifndef HF_PROVIDER_CONTROL_LOOKERS_H
 #define HF_PROVIDER_CONTROL_LOOKERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#define HF_LOOKER_MS 10000u
+#define HF_LOOKER_MS    10000u
+#define HF_TELL_LOOK_MS 4000u /* its holder is told again at most so often */
 
 struct hf_channel;
 struct hf_control;
 
-/* Somebody looks at this gateway; nothing happens if it is not held here. */
+/* Somebody looks at this gateway, wherever it is held; its holder stores then at once what is
+ * reported. */
 void hf_lookers_add(struct hf_control *control, uint64_t gateway);
+/* So often the registry says that somebody looked through another process. */
+void hf_lookers_counted(struct hf_channel *channel, uint64_t looks);
+/* Must what is reported be stored for somebody at another process? */
+bool hf_lookers_elsewhere(const struct hf_channel *channel);
 /* The interval of a subscription that is made now. */
 uint32_t hf_lookers_interval_ms(const struct hf_channel *channel);
 /* The channel goes. */

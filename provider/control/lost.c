@@ -11,10 +11,9 @@
 #include "provider/control/channel.h"
 #include "provider/control/watch.h"
 
-#define SILENT_LOOK_TICKS 5u
-#define FOUND_AT_ONCE     64u
-#define LOST_AT_ONCE      256u
-#define UNSEEN_AGAIN_MS   60000u
+#define LOOK_TICKS    5u
+#define FOUND_AT_ONCE 64u
+#define LOST_AT_ONCE  256u
 
 /* A gateway whose connection ended, until it is known to be lost or elsewhere. */
 struct missing {
@@ -28,7 +27,7 @@ static bool is_silent(struct hf_control *control, struct hf_channel *channel)
 	uint64_t heard_ms = hf_session_heard_ms(channel->link.session);
 	uint64_t now_ms = uv_now(control->loop);
 
-	return now_ms > heard_ms && now_ms - heard_ms > control->config.ping_interval_ms * 9 / 4;
+	return now_ms > heard_ms && now_ms - heard_ms > hf_watch_patience_ms(control);
 }
 
 static struct hf_channel *find_hearing(struct hf_control *control, uint64_t gateway)
@@ -190,53 +189,60 @@ static void look_for_found(struct hf_control *control)
 	}
 }
 
-/* ---- Gateways of which nobody has said a word: their holder died, or they did not come back ----
- */
+/* ---- Gateways that nobody holds: their holder died or stopped, and they came to nobody ---- */
 
-struct unseen {
+struct unheld {
 	struct hf_control *control;
-	uint64_t last;
-	bool any;
+	unsigned count;
+	char why[80];
 };
 
-static int note_unseen(void *context, uint64_t gateway, uint64_t epoch)
+static int note_unheld(void *context, uint64_t gateway, uint64_t epoch)
 {
-	struct unseen *unseen = context;
+	struct unheld *unheld = context;
+	struct hf_control *control = unheld->control;
 
-	unseen->any = true;
-	unseen->last = gateway;
-	if (!find_hearing(unseen->control, gateway))
-		hf_lost_gone(unseen->control, gateway, epoch, "nobody holds it any more");
-	return 0;
+	if (find_hearing(control, gateway))
+		return 0;
+	add_missing(control, gateway, epoch, uv_now(control->loop), unheld->why);
+	return ++unheld->count == LOST_AT_ONCE;
 }
 
-/* In a registry of our own nobody else has words to say, so those from before our start do not
- * count; else what was not seen for longer than any holder is silent. One page a second, and all
- * again after a minute. */
-static void look_for_unseen(struct hf_control *control)
+static bool any_due(struct hf_control *control)
 {
-	struct unseen unseen = {.control = control, .last = control->unseen_after};
-	uint64_t grace_ms = control->config.ping_interval_ms * 9 / 4;
-	uint64_t before_ms = strcmp(control->config.registry, "sqlite") != 0
-				     ? hf_control_wall_ms() - HF_HOLDERS_WORD_MS
-				     : control->started_wall_ms;
+	hf_list_for_each (at, &control->missing)
+		if (uv_now(control->loop) >= hf_container_of(at, struct missing, link)->due_ms)
+			return true;
+	return false;
+}
 
-	if (uv_now(control->loop) < control->unseen_due_ms + grace_ms ||
-	    hf_registry_unseen_visit(control->reg, before_ms, unseen.last, note_unseen, &unseen) <
-		    0)
+/* Whoever ended the connection tells it, if it lives; what it did not tell, every other process
+ * finds here, and the registry takes it from one. */
+static void look_for_unheld(struct hf_control *control)
+{
+	uint64_t patience_ms = hf_watch_patience_ms(control);
+	struct unheld unheld = {.control = control};
+
+	if (!hf_watch_settled(control) || any_due(control))
 		return;
-	control->unseen_after = unseen.any ? unseen.last : HF_REG_BEFORE_ALL;
-	if (!unseen.any)
-		control->unseen_due_ms = uv_now(control->loop) + UNSEEN_AGAIN_MS;
+	snprintf(unheld.why, sizeof unheld.why, "no process has held it for %" PRIu64 " s",
+		 patience_ms / 1000);
+	control->more_unheld =
+		hf_registry_unheld_visit(control->reg, hf_control_wall_ms() - patience_ms,
+					 note_unheld, &unheld) == 1;
 }
 
 void hf_lost_tick(struct hf_control *control)
 {
+	bool due = control->lost_ticks % LOOK_TICKS == 0;
+
 	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
 	if (!control->trusted || !hf_registry_ready(control->reg))
 		return;
-	look_for_unseen(control);
-	if (control->lost_ticks++ % SILENT_LOOK_TICKS == 0)
+	control->lost_ticks++;
+	if (due || control->more_unheld)
+		look_for_unheld(control);
+	if (due)
 		look_for_silent(control);
 	look_at_missing(control);
 	look_for_found(control);

@@ -3,7 +3,8 @@
  *
  * Lost is an active gateway whose connection ended `lost_after_ms` ago without another one
  * anywhere, or that has been silent for two pings and a quarter: both within a minute at the usual
- * settings. What is lost stands in the registry, so that several processes tell it once, and a
+ * settings. The gateways of a process that died are watched by the others, from its last beat on
+ * (watch.h). What is lost stands in the registry, so that several processes tell it once, and a
  * restart forgets nothing. */
 #ifndef HF_PROVIDER_CONTROL_LOST_H
 #define HF_PROVIDER_CONTROL_LOST_H

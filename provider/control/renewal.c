@@ -115,7 +115,7 @@ void hf_renewal_done(struct hf_channel *channel)
 	channel->renew_s = channel->next_renew_s;
 	hf_info("%s has a new certificate", hf_id_format(HF_ID_GATEWAY, channel->gateway, id));
 	if (channel->renewal_only)
-		hf_session_retry(channel->link.session, COME_BACK_MS,
+		hf_channel_retry(channel, COME_BACK_MS,
 				 "the certificate was renewed; connect with it", "");
 }
 

@@ -11,9 +11,11 @@
 #include "base/log.h"
 #include "provider/control/admin.h"
 #include "provider/control/events.h"
+#include "provider/control/lookers.h"
 #include "provider/control/publish.h"
 
 #define STORE_MS   30000u
+#define SHARE_MS   900u /* while somebody looks through another process */
 #define ALARMS_MAX 16u
 
 /* A gateway's text may hold anything; what is kept is printable ASCII. */
@@ -82,9 +84,11 @@ static bool is_news(const struct hf_live_volume *live)
 	       (live->report.sessions > 0) != live->stored_used;
 }
 
-static bool worth_storing(const struct hf_live_volume *live)
+static bool worth_storing(const struct hf_channel *channel, const struct hf_live_volume *live)
 {
-	return is_news(live) || live->report.reported_ms >= live->stored_ms + STORE_MS;
+	uint64_t store_ms = hf_lookers_elsewhere(channel) ? SHARE_MS : STORE_MS;
+
+	return is_news(live) || live->report.reported_ms >= live->stored_ms + store_ms;
 }
 
 /* Gone at this gateway: forget the placement; the volume goes with its last one. */
@@ -161,7 +165,7 @@ static int store_all(struct hf_channel *channel)
 	if (err)
 		return err;
 	for (size_t i = 0; err >= 0 && i < channel->live_count; i++) {
-		if (!worth_storing(&channel->live[i]))
+		if (!worth_storing(channel, &channel->live[i]))
 			continue;
 		err = store_report(channel, &channel->live[i]);
 		changed |= err == 1;
@@ -177,7 +181,7 @@ static void mark_stored(struct hf_channel *channel)
 	for (size_t i = 0; i < channel->live_count; i++) {
 		struct hf_live_volume *live = &channel->live[i];
 
-		if (!worth_storing(live))
+		if (!worth_storing(channel, live))
 			continue;
 		news |= is_news(live);
 		live->stored_state = live->report.state;
@@ -194,7 +198,7 @@ static void mark_stored(struct hf_channel *channel)
 static bool anything_to_store(const struct hf_channel *channel)
 {
 	for (size_t i = 0; i < channel->live_count; i++)
-		if (worth_storing(&channel->live[i]))
+		if (worth_storing(channel, &channel->live[i]))
 			return true;
 	return false;
 }

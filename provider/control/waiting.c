@@ -208,6 +208,7 @@ static void wait_fresh(struct hf_control *control, struct hf_local_request *requ
 	struct hf_channel *channel = hf_channel_find(control, volume->gateway);
 	struct waiter *w;
 
+	hf_lookers_add(control, volume->gateway);
 	if (!channel || channel->epoch == 0 || control->waiter_count >= HF_WAITERS_MAX) {
 		hf_admin_reply(request, 0, "", hf_status_volume_json(control, volume));
 		return;
@@ -215,7 +216,6 @@ static void wait_fresh(struct hf_control *control, struct hf_local_request *requ
 	w = add(control, request, HF_GOAL_FRESH, LOOK_MS);
 	w->volume = volume->id;
 	w->gateway = volume->gateway;
-	hf_lookers_add(control, volume->gateway);
 	w->subscription = hf_delivery_look(channel);
 }
 

@@ -12,13 +12,14 @@
 #include "base/log.h"
 #include "provider/control/admin.h"
 #include "provider/control/channel.h"
+#include "provider/control/lookers.h"
 
-#define LEFT_MAX       HF_CHANNELS_MAX
-#define LEFT_AT_ONCE   512u
-#define PEERS_MAX      256u
-#define PEER_SILENT_MS 5000u
-#define PEER_FORGET_MS 86400000u
-#define PEERS_AGAIN_MS 100u
+#define LEFT_MAX        HF_CHANNELS_MAX
+#define LEFT_AT_ONCE    512u
+#define PEERS_MAX       256u
+#define PEER_SILENT_MS  5000u
+#define RECLAIM_AT_ONCE 2000u
+#define PEERS_AGAIN_MS  100u
 
 struct hf_left {
 	uint64_t gateway, epoch, at_ms;
@@ -44,15 +45,28 @@ static void note_away(struct hf_control *control)
 
 static void note_there(struct hf_control *control, const struct hf_reg_info *info)
 {
-	if (control->registry_away_since_ms != 0)
+	if (control->registry_away_since_ms != 0) {
 		hf_info("the registry answers again after %" PRIu64 " s",
 			(hf_control_wall_ms() - control->registry_away_since_ms) / 1000);
+		control->watching_ms = uv_now(control->loop);
+	}
 	control->registry_away_since_ms = 0;
 	if (info->incarnation == control->info.incarnation)
 		return;
 	hf_warn("the registry has incarnation %" PRIu64 " now", info->incarnation);
 	control->info = *info;
 	hf_delivery_look_at_all(control);
+}
+
+uint64_t hf_watch_patience_ms(const struct hf_control *control)
+{
+	return control->config.ping_interval_ms * 9 / 4;
+}
+
+bool hf_watch_settled(struct hf_control *control)
+{
+	return control->registry_away_since_ms == 0 &&
+	       uv_now(control->loop) >= control->watching_ms + hf_watch_patience_ms(control);
 }
 
 /* ---- Connections that ended ---- */
@@ -135,18 +149,64 @@ static int see_peer(void *context, const struct hf_reg_process *row)
 
 static void forget_dead_peers(struct hf_control *control)
 {
-	for (size_t i = control->peer_count; i-- > 0;) {
+	uint64_t patience_ms = hf_watch_patience_ms(control);
+
+	if (patience_ms < 2 * PEER_SILENT_MS)
+		patience_ms = 2 * PEER_SILENT_MS;
+	for (size_t i = control->peer_count; hf_watch_settled(control) && i-- > 0;) {
 		struct hf_peer_process *peer = &control->peers[i];
 
-		if (uv_now(control->loop) < peer->changed_ms + PEER_FORGET_MS ||
-		    hf_registry_process_forget(control->reg, peer->row.id) != 0)
+		if (uv_now(control->loop) < peer->changed_ms + patience_ms ||
+		    hf_registry_process_forget(control->reg, peer->row.id, 0) != 0)
 			continue;
+		hf_warn("process %s at %s has been silent for %" PRIu64 " s: it holds nothing",
+			peer->row.name, peer->row.endpoint,
+			(uv_now(control->loop) - peer->changed_ms) / 1000);
 		*peer = control->peers[--control->peer_count];
 	}
 }
 
+/* ---- Forgotten ourselves ---- */
+
+static int reclaim_bucket(struct hf_control *control, struct hf_list *bucket, unsigned *said)
+{
+	hf_list_for_each_safe (cursor, bucket) {
+		struct hf_channel *channel = hf_container_of(cursor, struct hf_channel, entry);
+		int err = 0;
+
+		HF_CHECK_MAGIC(channel, HF_CHANNEL_MAGIC);
+		if (channel->epoch == 0 || channel->link.ended)
+			continue;
+		++*said;
+		err = hf_registry_gateway_held(control->reg, channel->gateway, channel->epoch);
+		/* Somebody else's by now: the next hint or write ends the channel. */
+		if (err && err != HF_EFENCED && err != HF_ENOENT)
+			return err;
+	}
+	return 0;
+}
+
+/* The others took this process for dead: the registry has to know again what it holds. A part at a
+ * time, so that thousands do not keep the loop. */
+static void reclaim(struct hf_control *control)
+{
+	unsigned next = control->reclaim_next, said = 0;
+	int err;
+
+	if (next == HF_CHANNEL_BUCKETS || hf_registry_begin(control->reg) != 0)
+		return;
+	for (err = 0; !err && next < HF_CHANNEL_BUCKETS && said < RECLAIM_AT_ONCE; next++)
+		err = reclaim_bucket(control, &control->channels[next], &said);
+	if (hf_registry_end(control->reg, err) != 0)
+		return;
+	control->reclaim_next = next;
+	if (said)
+		hf_info("the registry knows again that %u gateways are held here", said);
+}
+
 static void beat(struct hf_control *control)
 {
+	bool fresh = false;
 	struct hf_reg_process self = {.beat_ms = hf_control_wall_ms(),
 				      .held = control->held_count,
 				      .parked = control->channel_count - control->held_count,
@@ -158,8 +218,12 @@ static void beat(struct hf_control *control)
 	else
 		gethostname(self.name, sizeof self.name - 1);
 	hf_control_own_endpoint(control, self.endpoint, sizeof self.endpoint);
-	if (hf_registry_process_beat(control->reg, &self) == 0 &&
-	    hf_registry_process_visit(control->reg, see_peer, control) == 0) {
+	if (hf_registry_process_beat(control->reg, &self, &fresh) != 0)
+		return;
+	if (fresh && control->held_count > 0)
+		control->reclaim_next = 0;
+	reclaim(control);
+	if (hf_registry_process_visit(control->reg, see_peer, control) == 0) {
 		control->peers_seen_ms = uv_now(control->loop);
 		forget_dead_peers(control);
 	}
@@ -221,7 +285,8 @@ int hf_watch_open(struct hf_control *control, struct hf_errmsg *message)
 
 void hf_watch_close(struct hf_control *control)
 {
-	if (control->reg && hf_registry_process_forget(control->reg, control->process) != 0)
+	if (control->reg &&
+	    hf_registry_process_forget(control->reg, control->process, hf_control_wall_ms()) != 0)
 		hf_warn("that this process stops is not stored: %s", hf_registry_why(control->reg));
 	free(control->left);
 	free(control->peers);
@@ -238,9 +303,12 @@ static bool is_overtaken(struct hf_channel *channel)
 {
 	struct hf_reg_gateway row;
 
-	if (hf_registry_gateway_get(channel->control->reg, channel->gateway, &row) != 0 ||
-	    row.epoch <= channel->epoch)
+	if (hf_registry_gateway_get(channel->control->reg, channel->gateway, &row) != 0)
 		return false;
+	if (row.epoch <= channel->epoch) {
+		hf_lookers_counted(channel, row.looks);
+		return false;
+	}
 	hf_session_raise_floor(channel->link.session, row.epoch);
 	hf_channel_fenced(channel);
 	return true;

@@ -5,9 +5,6 @@
 
 #include "provider/control/control.h"
 
-/* A holder says at least once a minute that it holds (reports.c); twice that, and a little. */
-#define HF_HOLDERS_WORD_MS 130000u
-
 /* Before the first connection is taken: this process is there. */
 int hf_watch_open(struct hf_control *control, struct hf_errmsg *message);
 /* Once a second, before everything else: is the registry there, is it still the same incarnation;
@@ -26,6 +23,13 @@ bool hf_watch_connected(struct hf_control *control, const struct hf_reg_gateway 
 /* The other processes that were seen to beat within the last 5 s. */
 void hf_watch_peers(struct hf_control *control,
 		    void (*visit)(void *context, const struct hf_reg_process *row), void *context);
+/* How long nothing may be heard of a gateway, or of a process, until it is taken to be lost: two
+ * pings and a quarter. A process is then forgotten, and its gateways are held by nobody as far as
+ * the registry knows; should it live after all, it says again what it holds. */
+uint64_t hf_watch_patience_ms(const struct hf_control *control);
+/* Has the registry been there for so long? Else who was not heard may have had nowhere to say it.
+ */
+bool hf_watch_settled(struct hf_control *control);
 /* Where gateways reach this process; "": unknown. Valid until the loop turns. */
 const char *hf_watch_endpoint(struct hf_control *control, uint64_t process);
 

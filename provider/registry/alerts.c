@@ -7,22 +7,21 @@ static const char raise_sql[] =
 	"INSERT INTO alerts (gateway, kind, at_ms, detail, attempts, due_ms) "
 	"VALUES ($1, $2, $3, $4, 0, $3)";
 
-/* The oldest go when there are more than HF_REG_ALERTS_MAX. */
+/* The oldest goes when there are more than HF_REG_ALERTS_MAX. Counted by what waits: numbers say
+ * nothing of that, since those that were taken leave gaps. */
 static int put_alert(struct hf_registry *reg, uint64_t gateway, enum hf_reg_alert_kind kind,
 		     uint64_t now_ms, const char *detail, bool *dropped)
 {
-	uint64_t newest = 0;
 	int err = hf_db_run(reg->db, NULL, NULL, raise_sql, "iiit", gateway, (uint64_t)kind, now_ms,
 			    detail);
 
-	if (!err)
-		err = hf_db_one(reg->db, hf_db_read_u64, &newest, "SELECT MAX(number) FROM alerts",
-				"");
 	*dropped = false;
-	if (err || newest <= HF_REG_ALERTS_MAX)
+	if (err)
 		return err;
-	err = hf_db_change(reg->db, "DELETE FROM alerts WHERE number <= $1", "i",
-			   newest - HF_REG_ALERTS_MAX);
+	err = hf_db_change(reg->db,
+			   "DELETE FROM alerts WHERE number <= "
+			   "(SELECT number FROM alerts ORDER BY number DESC LIMIT 1 OFFSET $1)",
+			   "i", (uint64_t)HF_REG_ALERTS_MAX);
 	*dropped = err == 0;
 	return err == HF_ENOENT ? 0 : err;
 }
@@ -143,29 +142,28 @@ int hf_registry_alert_count(struct hf_registry *reg, uint64_t *count)
 	return hf_db_one(reg->db, hf_db_read_u64, count, "SELECT COUNT(*) FROM alerts", "");
 }
 
-struct unseen_visit {
+struct unheld_visit {
 	int (*visit)(void *context, uint64_t gateway, uint64_t epoch);
 	void *context;
 };
 
-static int visit_unseen(void *context, struct hf_db_row *row)
+static int visit_unheld(void *context, struct hf_db_row *row)
 {
-	const struct unseen_visit *visit = context;
+	const struct unheld_visit *visit = context;
 	uint64_t gateway = hf_db_u64(row), epoch = hf_db_u64(row);
 
 	return row->err ? row->err : visit->visit(visit->context, gateway, epoch);
 }
 
-int hf_registry_unseen_visit(struct hf_registry *reg, uint64_t before_ms, uint64_t after,
+int hf_registry_unheld_visit(struct hf_registry *reg, uint64_t before_ms,
 			     int (*visit)(void *context, uint64_t gateway, uint64_t epoch),
 			     void *context)
 {
-	struct unseen_visit wrapped = {visit, context};
+	struct unheld_visit wrapped = {visit, context};
 
-	return hf_db_run(reg->db, visit_unseen, &wrapped,
-			 "SELECT id, epoch FROM gateways WHERE state = $1 AND epoch > 0 AND "
-			 "last_seen_ms < $2 AND id > $3 AND NOT EXISTS "
-			 "(SELECT 1 FROM lost WHERE lost.gateway = gateways.id) "
-			 "ORDER BY id LIMIT 1000",
-			 "iii", (uint64_t)HF_REG_GATEWAY_ACTIVE, before_ms, after);
+	return hf_db_run(reg->db, visit_unheld, &wrapped,
+			 "SELECT id, epoch FROM gateways WHERE process = 0 AND state = $1 AND "
+			 "epoch > 0 AND last_seen_ms < $2 AND NOT EXISTS "
+			 "(SELECT 1 FROM lost WHERE lost.gateway = gateways.id) ORDER BY id",
+			 "ii", (uint64_t)HF_REG_GATEWAY_ACTIVE, before_ms);
 }

@@ -6,7 +6,7 @@
 #define COLUMNS                                                                                    \
 	"id, tenant, name, state, reason, identity_key, sealing_key, epoch, generation, "          \
 	"applied_incarnation, applied_generation, last_seen_ms, host, version, portal, process, "  \
-	"work, work_done"
+	"work, work_done, looks"
 
 static void read_row(struct hf_db_row *row, struct hf_reg_gateway *gateway)
 {
@@ -29,6 +29,7 @@ static void read_row(struct hf_db_row *row, struct hf_reg_gateway *gateway)
 	gateway->process = hf_db_u64(row);
 	gateway->work = hf_db_u64(row);
 	gateway->work_done = hf_db_u64(row);
+	gateway->looks = hf_db_u64(row);
 }
 
 static int read_one(void *context, struct hf_db_row *row)
@@ -57,13 +58,14 @@ int hf_registry_gateway_insert(struct hf_registry *reg, const struct hf_reg_gate
 		reg->db, NULL, NULL,
 		"INSERT INTO gateways (" COLUMNS
 		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-		"$16, $17, $18)",
-		"iititbbiiiiitttiii", gateway->id, gateway->tenant, gateway->name,
+		"$16, $17, $18, $19)",
+		"iititbbiiiiitttiiii", gateway->id, gateway->tenant, gateway->name,
 		(uint64_t)gateway->state, gateway->reason, gateway->identity_key,
 		sizeof gateway->identity_key, gateway->sealing_key, sizeof gateway->sealing_key,
 		gateway->epoch, gateway->generation, gateway->applied_incarnation,
 		gateway->applied_generation, gateway->last_seen_ms, gateway->host, gateway->version,
-		gateway->portal, gateway->process, gateway->work, gateway->work_done);
+		gateway->portal, gateway->process, gateway->work, gateway->work_done,
+		gateway->looks);
 }
 
 int hf_registry_gateway_get(struct hf_registry *reg, uint64_t id, struct hf_reg_gateway *gateway)
@@ -143,6 +145,15 @@ int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoc
 	return absent_or_fenced(reg, id, err);
 }
 
+int hf_registry_gateway_held(struct hf_registry *reg, uint64_t id, uint64_t epoch)
+{
+	int err = hf_db_change(reg->db,
+			       "UPDATE gateways SET process = $1 WHERE id = $2 AND epoch = $3",
+			       "iii", reg->process, id, epoch);
+
+	return absent_or_fenced(reg, id, err);
+}
+
 int hf_registry_forget_holders(struct hf_registry *reg)
 {
 	return hf_db_run(reg->db, NULL, NULL, "UPDATE gateways SET process = 0 WHERE process != 0",
@@ -179,6 +190,14 @@ int hf_registry_work_add(struct hf_registry *reg, uint64_t gateway)
 			    gateway);
 }
 
+int hf_registry_gateway_look(struct hf_registry *reg, uint64_t gateway)
+{
+	return hf_db_change(reg->db,
+			    "UPDATE gateways SET looks = looks + 1, work = work + 1 "
+			    "WHERE id = $1 AND process != 0 AND process != $2",
+			    "ii", gateway, reg->process);
+}
+
 struct work_visitor {
 	hf_reg_work_visit visit;
 	void *context;
@@ -192,6 +211,7 @@ static int read_work(void *context, struct hf_db_row *row)
 	work.gateway = hf_db_u64(row);
 	work.epoch = hf_db_u64(row);
 	work.work = hf_db_u64(row);
+	work.looks = hf_db_u64(row);
 	return visitor->visit(visitor->context, &work);
 }
 
@@ -201,7 +221,7 @@ int hf_registry_work_visit(struct hf_registry *reg, hf_reg_work_visit visit, voi
 
 	/* The last term is that of the index gateways_work. */
 	return hf_db_run(reg->db, read_work, &visitor,
-			 "SELECT id, epoch, work FROM gateways WHERE process = $1 "
+			 "SELECT id, epoch, work, looks FROM gateways WHERE process = $1 "
 			 "AND work > work_done",
 			 "i", reg->process);
 }

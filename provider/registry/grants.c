@@ -126,7 +126,7 @@ static int give_epochs(struct hf_registry *reg, struct giving *giving)
 	struct hf_db_each each = {
 		.sql = "UPDATE gateways SET epoch = $1, last_seen_ms = $2, version = $3, "
 		       "process = $4, applied_incarnation = $5, applied_generation = $6, "
-		       "work_done = work WHERE id = $7",
+		       "work_done = work, looks = 0 WHERE id = $7",
 		.types = "iitiiii",
 		.count = giving->count,
 		.fill = fill_epoch,

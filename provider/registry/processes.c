@@ -8,16 +8,21 @@
 
 #define COLUMNS "id, name, endpoint, beat_ms, held, parked, capacity, draining"
 
-int hf_registry_process_beat(struct hf_registry *reg, const struct hf_reg_process *p)
+int hf_registry_process_beat(struct hf_registry *reg, const struct hf_reg_process *p, bool *fresh)
 {
-	return hf_db_run(reg->db, NULL, NULL,
-			 "INSERT INTO processes (" COLUMNS
-			 ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
-			 "ON CONFLICT (id) DO UPDATE SET beat_ms = excluded.beat_ms, "
-			 "held = excluded.held, parked = excluded.parked, "
-			 "capacity = excluded.capacity, draining = excluded.draining",
-			 "ittiiiii", reg->process, p->name, p->endpoint, p->beat_ms, p->held,
-			 p->parked, p->capacity, (uint64_t)p->draining);
+	int err = hf_db_change(reg->db,
+			       "UPDATE processes SET beat_ms = $1, held = $2, parked = $3, "
+			       "capacity = $4, draining = $5 WHERE id = $6",
+			       "iiiiii", p->beat_ms, p->held, p->parked, p->capacity,
+			       (uint64_t)p->draining, reg->process);
+
+	*fresh = err == HF_ENOENT;
+	return *fresh ? hf_db_run(reg->db, NULL, NULL,
+				  "INSERT INTO processes (" COLUMNS
+				  ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+				  "ittiiiii", reg->process, p->name, p->endpoint, p->beat_ms,
+				  p->held, p->parked, p->capacity, (uint64_t)p->draining)
+		      : err;
 }
 
 struct visitor {
@@ -50,7 +55,7 @@ int hf_registry_process_visit(struct hf_registry *reg, hf_reg_process_visit visi
 			 "SELECT " COLUMNS " FROM processes ORDER BY endpoint, id", "");
 }
 
-int hf_registry_process_forget(struct hf_registry *reg, uint64_t id)
+int hf_registry_process_forget(struct hf_registry *reg, uint64_t id, uint64_t seen_ms)
 {
 	bool own;
 	int err = hf_db_enter(reg->db, &own);
@@ -60,6 +65,9 @@ int hf_registry_process_forget(struct hf_registry *reg, uint64_t id)
 	err = hf_db_run(reg->db, NULL, NULL, "DELETE FROM processes WHERE id = $1", "i", id);
 	if (!err)
 		err = hf_db_run(reg->db, NULL, NULL,
-				"UPDATE gateways SET process = 0 WHERE process = $1", "i", id);
+				"UPDATE gateways SET process = 0, last_seen_ms = CASE WHEN "
+				"last_seen_ms > $1 THEN last_seen_ms ELSE $1 END "
+				"WHERE process = $2",
+				"ii", seen_ms, id);
 	return hf_db_leave(reg->db, own, err);
 }

@@ -73,6 +73,7 @@ struct hf_reg_gateway {
 	uint64_t process;   /* that `epoch` was granted to; 0: none, or its connection ended */
 	uint64_t work;      /* counts up with everything that its holder has to look at */
 	uint64_t work_done; /* how far the holder of `epoch` has looked */
+	uint64_t looks;     /* through other processes, since `epoch` was granted */
 };
 
 /* A process of the provider, as it describes itself. */
@@ -91,6 +92,7 @@ struct hf_reg_work {
 	uint64_t gateway;
 	uint64_t epoch;
 	uint64_t work;
+	uint64_t looks;
 };
 
 /* The token that tells a gateway from a copy of its disk. Each Held brings a new one; the gateway
@@ -334,14 +336,20 @@ int hf_registry_gateway_seen(struct hf_registry *reg, uint64_t id, uint64_t epoc
 /* The connection of this epoch ended; HF_EFENCED if a higher one was granted since. */
 int hf_registry_gateway_left(struct hf_registry *reg, uint64_t id, uint64_t epoch, uint64_t now_ms);
 
-/* Writes this process's row; `id` is that of hf_registry_set_process. */
-int hf_registry_process_beat(struct hf_registry *reg, const struct hf_reg_process *process);
+/* The connection of this epoch is held by this process, which had been forgotten; HF_EFENCED. */
+int hf_registry_gateway_held(struct hf_registry *reg, uint64_t id, uint64_t epoch);
+
+/* Writes this process's row; `id` is that of hf_registry_set_process. `*fresh`: there was none, so
+ * it begins, or was forgotten, and with it what it held. */
+int hf_registry_process_beat(struct hf_registry *reg, const struct hf_reg_process *process,
+			     bool *fresh);
 
 /* All, also those that died; by endpoint. */
 int hf_registry_process_visit(struct hf_registry *reg, hf_reg_process_visit visit, void *context);
 
-/* It stops, or died long ago: it holds nothing any more. */
-int hf_registry_process_forget(struct hf_registry *reg, uint64_t id);
+/* It stops, or died: it holds nothing any more. Its gateways were seen at `seen_ms`; 0: when it
+ * said so last. */
+int hf_registry_process_forget(struct hf_registry *reg, uint64_t id, uint64_t seen_ms);
 
 /* There is no other process than this one, which begins: nobody holds anything. */
 int hf_registry_forget_holders(struct hf_registry *reg);
@@ -357,6 +365,10 @@ int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit v
 /* Something for the holder to look at, whichever process that is; goes into the transaction that
  * stores it. A new document adds it by itself. */
 int hf_registry_work_add(struct hf_registry *reg, uint64_t gateway);
+
+/* Somebody looks at it through this process: work for the other process that holds it. HF_ENOENT:
+ * no other one does. */
+int hf_registry_gateway_look(struct hf_registry *reg, uint64_t gateway);
 
 /* What this process holds and has not looked at. Costs nothing where there is nothing to do. */
 int hf_registry_work_visit(struct hf_registry *reg, hf_reg_work_visit visit, void *context);
@@ -568,11 +580,9 @@ int hf_registry_alert_later(struct hf_registry *reg, uint64_t number, uint64_t d
 /* Delivered, or given up. */
 int hf_registry_alert_done(struct hf_registry *reg, uint64_t number);
 int hf_registry_alert_count(struct hf_registry *reg, uint64_t *count);
-/* Active gateways that were connected once and of which no holder has said a word since
- * `before_ms`, with their epochs, and that are not noted as lost: at most 1000 that follow `after`
- * in the order of the visit; HF_REG_BEFORE_ALL to begin. */
-#define HF_REG_BEFORE_ALL (1ull << 63) /* ids are ordered as signed numbers */
-int hf_registry_unseen_visit(struct hf_registry *reg, uint64_t before_ms, uint64_t after,
+/* Active gateways that were connected once, are held by no process and were last seen before
+ * `before_ms`, with their epochs; without those that are noted as lost. */
+int hf_registry_unheld_visit(struct hf_registry *reg, uint64_t before_ms,
 			     int (*visit)(void *context, uint64_t gateway, uint64_t epoch),
 			     void *context);
 

@@ -30,6 +30,7 @@ static int set_up(void **state)
 	memset(g.identity_key, 1, sizeof g.identity_key);
 	memset(g.sealing_key, 2, sizeof g.sealing_key);
 	assert_int_equal(hf_registry_gateway_insert(reg, &g), 0);
+	hf_registry_set_process(reg, 77);
 	assert_int_equal(hf_registry_gateway_grant(reg, GATEWAY, 0, 1000, "v", &epoch), 0);
 	assert_int_equal(epoch, 1);
 	return 0;
@@ -50,26 +51,32 @@ static int count_one(void *context, uint64_t gateway)
 	return 0;
 }
 
-static int count_unseen(void *context, uint64_t gateway, uint64_t epoch)
+static int count_unheld(void *context, uint64_t gateway, uint64_t epoch)
 {
 	assert_true(gateway == GATEWAY && epoch == 1);
 	++*(unsigned *)context;
 	return 0;
 }
 
+static unsigned unheld_since(uint64_t before_ms)
+{
+	unsigned count = 0;
+
+	assert_int_equal(hf_registry_unheld_visit(reg, before_ms, count_unheld, &count), 0);
+	return count;
+}
+
 static void test_lost_once_and_found_once(void **state)
 {
-	unsigned lost = 0, unseen = 0;
+	unsigned lost = 0;
 	uint64_t at_ms, count;
 	bool dropped;
 
 	(void)state;
-	assert_int_equal(
-		hf_registry_unseen_visit(reg, 1001, HF_REG_BEFORE_ALL, count_unseen, &unseen), 0);
-	assert_int_equal(unseen, 1);
-	assert_int_equal(
-		hf_registry_unseen_visit(reg, 1000, HF_REG_BEFORE_ALL, count_unseen, &unseen), 0);
-	assert_int_equal(unseen, 1);
+	assert_int_equal(unheld_since(1001), 0);
+	assert_int_equal(hf_registry_process_forget(reg, 77, 0), 0);
+	assert_int_equal(unheld_since(1001), 1);
+	assert_int_equal(unheld_since(1000), 0);
 	assert_int_equal(hf_registry_lost_since(reg, GATEWAY, &at_ms), HF_ENOENT);
 	assert_int_equal(hf_registry_gateway_found(reg, GATEWAY, 4000, "", &dropped), HF_ENOENT);
 	assert_int_equal(hf_registry_gateway_lost(reg, GATEWAY, 1, 5000, "silent", &dropped), 0);
@@ -79,10 +86,7 @@ static void test_lost_once_and_found_once(void **state)
 	assert_int_equal(at_ms, 5000);
 	assert_int_equal(hf_registry_lost_visit(reg, count_one, &lost), 0);
 	assert_int_equal(lost, 1);
-	unseen = 0;
-	assert_int_equal(
-		hf_registry_unseen_visit(reg, 1001, HF_REG_BEFORE_ALL, count_unseen, &unseen), 0);
-	assert_int_equal(unseen, 0);
+	assert_int_equal(unheld_since(1001), 0);
 	assert_int_equal(hf_registry_gateway_found(reg, GATEWAY, 7000, "back", &dropped), 0);
 	assert_int_equal(hf_registry_gateway_found(reg, GATEWAY, 7000, "back", &dropped),
 			 HF_ENOENT);
@@ -155,6 +159,33 @@ static void test_what_waits_is_bounded(void **state)
 	assert_int_equal(oldest.at_ms, 1005);
 }
 
+/* An alert that nobody takes for long makes room only when too many wait, not because many others
+ * came and went. */
+static void test_an_old_alert_outlasts_those_that_were_taken(void **state)
+{
+	struct hf_reg_alert alert;
+	uint64_t count;
+	bool dropped;
+
+	(void)state;
+	assert_int_equal(hf_registry_begin(reg), 0);
+	assert_int_equal(hf_registry_gateway_lost(reg, GATEWAY, 1, 1, "old", &dropped), 0);
+	assert_int_equal(hf_registry_alert_take(reg, 1, 1000000, &alert), 0);
+	for (unsigned i = 0; i < HF_REG_ALERTS_MAX + 5; i++) {
+		assert_int_equal(i % 2 ? hf_registry_gateway_lost(reg, GATEWAY, 1, 2, "x", &dropped)
+				       : hf_registry_gateway_found(reg, GATEWAY, 2, "y", &dropped),
+				 0);
+		assert_false(dropped);
+		assert_int_equal(hf_registry_alert_take(reg, 2, 9, &alert), 0);
+		assert_int_equal(hf_registry_alert_done(reg, alert.number), 0);
+	}
+	assert_int_equal(hf_registry_end(reg, 0), 0);
+	assert_int_equal(hf_registry_alert_count(reg, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(hf_registry_alert_take(reg, 1000000, 1000001, &alert), 0);
+	assert_string_equal(alert.detail, "old");
+}
+
 int registry_contract_alerts(const struct registry_implementation *implementation)
 {
 #define CONTRACT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -163,6 +194,7 @@ int registry_contract_alerts(const struct registry_implementation *implementatio
 		CONTRACT_TEST(test_only_the_holder_loses_it),
 		CONTRACT_TEST(test_an_alert_is_taken_until_it_is_done),
 		CONTRACT_TEST(test_what_waits_is_bounded),
+		CONTRACT_TEST(test_an_old_alert_outlasts_those_that_were_taken),
 	};
 
 	impl = implementation;
