@@ -24,7 +24,7 @@ static const char *const names[] = {
 	[HF_KEPT_PLACES] = "places",       [HF_KEPT_NEWEST] = "newest",
 	[HF_KEPT_NETWORK] = "network",     [HF_KEPT_LEFT] = "left",
 	[HF_KEPT_DELETED] = "deleted",     [HF_KEPT_TOKEN] = "token",
-	[HF_KEPT_TIME] = "time",
+	[HF_KEPT_TIME] = "time",           [HF_KEPT_ENDPOINTS] = "endpoints",
 };
 
 static uint32_t checksum(const uint8_t *header, const uint8_t *body, size_t length)
@@ -427,6 +427,53 @@ int hf_kept_set_deleted(const struct hf_kept *kept, const struct hf_deleted *del
 	err = write_kept(kept, HF_KEPT_DELETED, body, deleted->count * 8, message);
 	free(body);
 	return err;
+}
+
+/* A line each. */
+static void take_endpoint(struct hf_endpoints *endpoints, const char *line, size_t length)
+{
+	char *text = endpoints->text[endpoints->count], host[256];
+	uint16_t port;
+
+	if (length == 0 || length >= HF_ENDPOINT_MAX || memchr(line, '\0', length))
+		return;
+	memcpy(text, line, length);
+	text[length] = '\0';
+	if (hf_endpoint_parse(text, host, sizeof host, &port) == 0)
+		endpoints->count++;
+}
+
+void hf_kept_endpoints(const struct hf_kept *kept, struct hf_endpoints *endpoints)
+{
+	struct hf_errmsg message;
+	const uint8_t *body;
+	uint8_t *file;
+	size_t length, begin = 0;
+	int err = read_kept(kept, HF_KEPT_ENDPOINTS, &file, &body, &length, &message);
+
+	endpoints->count = 0;
+	if (err && err != HF_ENOENT)
+		hf_warn("%s", message.text);
+	if (err)
+		return;
+	for (size_t at = 0; at < length && endpoints->count < HF_DIAL_ENDPOINTS_MAX; at++)
+		if (body[at] == '\n') {
+			take_endpoint(endpoints, (const char *)body + begin, at - begin);
+			begin = at + 1;
+		}
+	free(file);
+}
+
+int hf_kept_set_endpoints(const struct hf_kept *kept, const struct hf_endpoints *endpoints,
+			  struct hf_errmsg *message)
+{
+	char body[HF_DIAL_ENDPOINTS_MAX * (HF_ENDPOINT_MAX + 1)];
+	size_t length = 0;
+
+	for (size_t i = 0; i < endpoints->count; i++)
+		length += (size_t)snprintf(body + length, sizeof body - length, "%s\n",
+					   endpoints->text[i]);
+	return write_kept(kept, HF_KEPT_ENDPOINTS, (const uint8_t *)body, length, message);
 }
 
 /* ---- The newest document ---- */

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "gateway/agent/deleted.h"
 #include "gateway/agent/plan.h"
+#include "net/dial.h"
 #include "net/seal.h"
 #include "net/sign.h"
 #include "proto/channel.pb-c.h"
@@ -99,6 +100,11 @@ int hf_kept_set_token(const struct hf_kept *kept, const uint8_t token[HF_KEPT_TO
 int64_t hf_kept_time(const struct hf_kept *kept);
 int hf_kept_set_time(const struct hf_kept *kept, int64_t time_s, struct hf_errmsg *message);
 
+/* Where the provider's processes were when the holder said so last; what is damaged is left out. */
+void hf_kept_endpoints(const struct hf_kept *kept, struct hf_endpoints *endpoints);
+int hf_kept_set_endpoints(const struct hf_kept *kept, const struct hf_endpoints *endpoints,
+			  struct hf_errmsg *message);
+
 /* The file format, for tests and the fuzzer: checks and gives the body inside `bytes`. */
 enum hf_kept_kind {
 	HF_KEPT_ACTIVATED = 1,
@@ -112,6 +118,7 @@ enum hf_kept_kind {
 	HF_KEPT_DELETED = 9,
 	HF_KEPT_TOKEN = 20,
 	HF_KEPT_TIME = 21,
+	HF_KEPT_ENDPOINTS = 30,
 };
 int hf_kept_parse(const uint8_t *bytes, size_t length, enum hf_kept_kind kind, const uint8_t **body,
 		  size_t *body_length);

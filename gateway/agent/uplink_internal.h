@@ -41,6 +41,7 @@ struct hf_uplink {
 	size_t endpoint_count;
 	char *issued[HF_DIAL_ENDPOINTS_MAX]; /* of them, those of the activation */
 	size_t issued_count;
+	struct hf_endpoints told; /* of the processes, as the last holder said; kept */
 	uv_timer_t standby_timer;
 	char last_error[200];
 	uint64_t tenant, gateway;

@@ -69,13 +69,12 @@ static bool take_named_endpoints(struct hf_uplink *uplink)
 
 /* Else it is where processes are now, as the holder says, and behind them what activation gave: the
  * holder may only add, and whoever answers there must show a certificate all the same. */
-static void take_endpoints(struct hf_uplink *uplink, char **told, size_t told_count)
+static void take_endpoints(struct hf_uplink *uplink)
 {
 	if (!take_named_endpoints(uplink)) {
 		forget_endpoints(uplink);
-		for (size_t i = 0; i < told_count; i++)
-			if (hf_uplink_path_can_leave(told[i]))
-				add_endpoint(uplink, told[i]);
+		for (size_t i = 0; i < uplink->told.count; i++)
+			add_endpoint(uplink, uplink->told.text[i]);
 		for (size_t i = 0; i < uplink->issued_count; i++)
 			add_endpoint(uplink, uplink->issued[i]);
 	}
@@ -87,10 +86,35 @@ static void take_endpoints(struct hf_uplink *uplink, char **told, size_t told_co
 	uplink->paths.elsewhere = uplink->endpoint_count > 1;
 }
 
+static bool is_told(const struct hf_uplink *uplink, const char *endpoint)
+{
+	for (size_t i = 0; i < uplink->told.count; i++)
+		if (strcmp(uplink->told.text[i], endpoint) == 0)
+			return true;
+	return false;
+}
+
+/* Kept when others than before are named, so that an agent that starts while the processes of its
+ * activation are gone finds those that came since. */
 static void learn_endpoints(struct hf_uplink *uplink, char **told, size_t told_count)
 {
-	if (told_count > 0)
-		take_endpoints(uplink, told, told_count);
+	struct hf_endpoints next = {.count = 0};
+	struct hf_errmsg message;
+	bool news = false;
+
+	for (size_t i = 0; i < told_count && next.count < HF_DIAL_ENDPOINTS_MAX; i++) {
+		if (strlen(told[i]) >= HF_ENDPOINT_MAX || !hf_uplink_path_can_leave(told[i]))
+			continue;
+		news |= !is_told(uplink, told[i]);
+		snprintf(next.text[next.count++], HF_ENDPOINT_MAX, "%s", told[i]);
+	}
+	if (next.count == 0)
+		return;
+	news |= next.count != uplink->told.count;
+	uplink->told = next;
+	if (news && hf_kept_set_endpoints(uplink->config.kept, &next, &message) != 0)
+		hf_warn("%s", message.text);
+	take_endpoints(uplink);
 }
 
 static void use_network(struct hf_uplink_path *path)
@@ -367,7 +391,7 @@ void hf_uplink_network_changed(struct hf_uplink *uplink)
 		return;
 	for (unsigned i = 0; i < HF_PATHS; i++)
 		use_network(&uplink->path[i]);
-	take_endpoints(uplink, NULL, 0);
+	take_endpoints(uplink);
 	for (unsigned n = 0, i = uplink->paths.lead; n < HF_PATHS; n++, i = 1 - i) {
 		struct hf_uplink_path *path = &uplink->path[i];
 
@@ -473,7 +497,8 @@ static void take_issued(struct hf_uplink *uplink, const Holdfast__ActivateIssued
 			break;
 		uplink->issued_count++;
 	}
-	take_endpoints(uplink, NULL, 0);
+	hf_kept_endpoints(uplink->config.kept, &uplink->told);
+	take_endpoints(uplink);
 }
 
 static struct hf_uplink *make(const struct hf_uplink_config *config)

@@ -82,15 +82,18 @@ static bool read_activation(struct hf_doctor *doctor)
 static bool find_endpoints(struct hf_doctor *doctor)
 {
 	const struct hf_agent_config *config = &doctor->config;
+	struct hf_kept kept = {.folder = config->state_dir};
 	struct hf_errmsg message = {""};
 
 	if (!doctor->activated || config->provider[0])
 		return hf_endpoints_parse(doctor->activated ? config->provider : config->activation,
 					  &doctor->endpoints, &message) == 0 ||
 		       fail_configuration(doctor, NULL, message.text);
-	for (size_t i = 0; i < doctor->issued->n_endpoints && i < HF_DIAL_ENDPOINTS_MAX; i++)
-		snprintf(doctor->endpoints.text[doctor->endpoints.count++], HF_ENDPOINT_MAX, "%s",
-			 doctor->issued->endpoints[i]);
+	hf_kept_endpoints(&kept, &doctor->endpoints);
+	for (size_t i = 0; i < doctor->issued->n_endpoints; i++)
+		if (doctor->endpoints.count < HF_DIAL_ENDPOINTS_MAX)
+			snprintf(doctor->endpoints.text[doctor->endpoints.count++], HF_ENDPOINT_MAX,
+				 "%s", doctor->issued->endpoints[i]);
 	return true;
 }
 

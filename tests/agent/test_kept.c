@@ -158,6 +158,32 @@ static void test_access_marks_are_of_one_boot(void **state)
 	assert_int_equal(hf_kept_access(&f->kept, 0, (const uint8_t *)"bo", 2, read, 4), 0);
 }
 
+static void test_endpoints_come_back(void **state)
+{
+	struct hf_endpoints out = {.text = {"127.0.0.1:7001", "provider.example:443"}, .count = 2};
+	struct hf_endpoints in;
+	struct fixture *f = *state;
+	struct hf_errmsg message;
+	char path[64];
+
+	hf_kept_endpoints(&f->kept, &in);
+	assert_int_equal(in.count, 0);
+	assert_int_equal(hf_kept_set_endpoints(&f->kept, &out, &message), 0);
+	hf_kept_endpoints(&f->kept, &in);
+	assert_int_equal(in.count, 2);
+	assert_string_equal(in.text[1], out.text[1]);
+	/* What is no endpoint is left out, whoever wrote it. */
+	strcpy(out.text[0], "no port");
+	assert_int_equal(hf_kept_set_endpoints(&f->kept, &out, &message), 0);
+	hf_kept_endpoints(&f->kept, &in);
+	assert_int_equal(in.count, 1);
+	assert_string_equal(in.text[0], out.text[1]);
+	snprintf(path, sizeof path, "%s/endpoints", f->folder);
+	assert_int_equal(truncate(path, 40), 0);
+	hf_kept_endpoints(&f->kept, &in);
+	assert_int_equal(in.count, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -165,6 +191,7 @@ int main(void)
 		T(test_nothing_is_kept_yet),    T(test_what_was_kept_comes_back),
 		T(test_keys_stay_the_same),     T(test_every_damaged_byte_is_noticed),
 		T(test_a_file_of_another_kind), T(test_access_marks_are_of_one_boot),
+		T(test_endpoints_come_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,5 +170,21 @@ def joined(folder):
             gateway.agent.stop()
 
 
+def endpoints_kept(folder):
+    """The gateway knows one process from its activation, and the others from that one."""
+    cluster = Cluster(folder, nodes=1, **SETTINGS)
+    for provider in cluster.providers:
+        provider.configure({**provider.settings, "channel_advertise": provider.channel})
+    with cluster:
+        gateway = gateways_of(cluster, 1)[0]
+        gateway.agent.stop()
+        cluster.providers[0].stop(signal.SIGKILL)
+        gateway.agent.start()
+        wait_until("it is held by a process that it was told of",
+                   lambda: gateway.holder() in cluster.providers[1:])
+        change_reaches(cluster.providers[1], gateway, "v0")
+        gateway.agent.stop()
+
+
 if __name__ == "__main__":
-    story([killed_holder, silent_holder, drained, joined])
+    story([killed_holder, silent_holder, drained, joined, endpoints_kept])
