@@ -11,6 +11,7 @@ from initiator import run_qemu_io
 from story import TOP, wait_until  # noqa: F401
 import layout as lay  # found by story
 from lab import Lab, LabError
+from tgtd import Tgtd
 from run import iscsi_url, leftovers, wait_for_recovery_point  # noqa: F401
 
 # Small segments, so that they are used again and again.
@@ -21,6 +22,7 @@ INITIATOR = "iqn.2026-11.net.holdfast:test"
 @contextlib.contextmanager
 def holdfast(store="dir", volumed=SMALL_LOG, tgtds=1):
     """A lab that is up; removed afterwards unless the test failed."""
+    Tgtd.preload()
     directory = lay.scratch_folder("test-")
     lab = Lab(directory)
     try:
