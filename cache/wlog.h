@@ -183,6 +183,7 @@ struct hf_wlog_open {
 	uint64_t version; /* out: of the segment table as it was found; each start raises it */
 	/* What recovery found, for the journal and metrics. */
 	uint64_t segments_read, batches, records, rewritten_records;
+	uint64_t whole_segments; /* of segments_read: closed, and without a footer that is good */
 	/* How long it took to read the newest segment; to hand over all records; to write again
 	 * what had to move. */
 	uint64_t newest_ns, records_ns, rewrite_ns;

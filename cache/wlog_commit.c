@@ -4,7 +4,6 @@
  * What a sync covers. Writes and syncs never overlap, so a sync covers everything in `unsynced`.
  * After a failed write or sync nothing there is trusted: it is written again elsewhere
  * (wlog_relocate.c) before any of it is reported durable. */
-#include "base/crc32c.h"
 #include "cache/wlog_private.h"
 
 #include <stdlib.h>
@@ -295,34 +294,8 @@ static void roll_committed(struct hf_wlog *log, int status)
 	hf_wlog_lane_free(log);
 }
 
-static void footer_build(struct hf_wlog *log, struct wlog_segment *segment, uint32_t body_offset)
-{
-	uint32_t body_room = log->super.segment_bytes - HF_WLOG_BLOCK - body_offset;
-	struct hf_wlogfmt_footer footer = {
-		.serial = segment->serial,
-		.first_batch = segment->first_batch,
-		.last_batch = segment->last_batch,
-		.durable_through = log->durable_through,
-		.body_offset = body_offset,
-		.body_bytes = segment->body_bytes,
-		.body_crc = hf_crc32c(0, segment->body, segment->body_bytes),
-		.batch_count = (uint32_t)(segment->last_batch - segment->first_batch + 1),
-	};
-	uint8_t *bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, body_room + HF_WLOG_BLOCK));
-
-	memcpy(footer.uuid, log->super.uuid, sizeof footer.uuid);
-	memset(bytes, 0, body_room);
-	memcpy(bytes, segment->body, segment->body_bytes);
-	hf_wlogfmt_footer_encode(&footer, bytes + body_room);
-	log->footer = bytes;
-	log->lane_iov.iov_base = bytes;
-	log->lane_iov.iov_len = body_room + HF_WLOG_BLOCK;
-}
-
 static void footer_done(struct hf_wlog *log, int status)
 {
-	free(log->footer);
-	log->footer = NULL;
 	free(log->active->body);
 	log->active->body = NULL;
 	log->active->body_bytes = log->active->body_capacity = 0;
@@ -338,18 +311,10 @@ static void footer_done(struct hf_wlog *log, int status)
 static void roll(struct hf_wlog *log)
 {
 	struct wlog_segment *segment = log->active;
-	uint32_t body_offset =
-		log->super.segment_bytes - HF_WLOG_BLOCK - hf_wlogfmt_block_up(segment->body_bytes);
 
 	log->busy = true;
-	/* One that a start went on in has no headers in memory. */
-	if (body_offset < segment->used_bytes || segment->body_bytes == 0) {
-		footer_done(log, 0);
-		return;
-	}
-	footer_build(log, segment, body_offset);
-	hf_wlog_lane_write(log, hf_wlog_slot_offset(log, segment->slot) + body_offset,
-			   &log->lane_iov, 1, footer_done);
+	hf_wlog_footer_write(log, segment, segment->body, segment->body_bytes, segment->used_bytes,
+			     footer_done);
 }
 
 /* ---- What next ------------------------------------------------------------------------------- */

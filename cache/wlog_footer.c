@@ -1,7 +1,8 @@
-/* Footers of the closed segments, read ahead while the newest segment is read and while the records
- * of earlier ones are handed to the owner: several reads are under way at once, and what is taken
- * is mostly there. A footer is two reads, its last block and then its body; whatever is wrong with
- * it only means that the segment is read whole (wlog_recover.c). */
+/* Footers. Writing one, when a segment is full and when a start closes what a dead process left
+ * open. And those of the closed segments, read ahead while the newest segment is read and while the
+ * records of earlier ones are handed to the owner: several reads are under way at once, and what is
+ * taken is mostly there. A footer is two reads, its last block and then its body; whatever is wrong
+ * with it only means that the segment is read whole (wlog_recover.c). */
 #include "base/crc32c.h"
 #include "cache/wlog_private.h"
 
@@ -135,4 +136,56 @@ bool hf_wlog_footers_drain(struct wlog_footers *footers, void (*drained)(struct 
 	for (unsigned i = 0; i < WLOG_FOOTERS_AHEAD; i++)
 		free(footers->reads[i].bytes);
 	return true;
+}
+
+/* ---- Writing -------------------------------------------------------------------------------- */
+
+static void footer_build(struct hf_wlog *log, const struct wlog_segment *segment,
+			 const uint8_t *body, uint32_t body_bytes, uint32_t body_offset)
+{
+	uint32_t body_room = log->super.segment_bytes - HF_WLOG_BLOCK - body_offset;
+	struct hf_wlogfmt_footer footer = {
+		.serial = segment->serial,
+		.first_batch = segment->first_batch,
+		.last_batch = segment->last_batch,
+		.durable_through = log->durable_through,
+		.body_offset = body_offset,
+		.body_bytes = body_bytes,
+		.body_crc = hf_crc32c(0, body, body_bytes),
+		.batch_count = (uint32_t)(segment->last_batch - segment->first_batch + 1),
+	};
+	uint8_t *bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, body_room + HF_WLOG_BLOCK));
+
+	memcpy(footer.uuid, log->super.uuid, sizeof footer.uuid);
+	memset(bytes, 0, body_room);
+	memcpy(bytes, body, body_bytes);
+	hf_wlogfmt_footer_encode(&footer, bytes + body_room);
+	log->footer = bytes;
+	log->lane_iov.iov_base = bytes;
+	log->lane_iov.iov_len = body_room + HF_WLOG_BLOCK;
+}
+
+static void footer_written(struct hf_wlog *log, int status)
+{
+	free(log->footer);
+	log->footer = NULL;
+	log->footer_next(log, status);
+}
+
+void hf_wlog_footer_write(struct hf_wlog *log, const struct wlog_segment *segment,
+			  const uint8_t *body, uint32_t body_bytes, uint32_t end,
+			  void (*next)(struct hf_wlog *log, int status))
+{
+	uint64_t room = log->super.segment_bytes - HF_WLOG_BLOCK,
+		 need = hf_wlogfmt_block_up(body_bytes);
+
+	/* One that a start goes on in, without a free segment, has no headers in memory. */
+	if (body_bytes == 0 || end + need > room) {
+		next(log, 0);
+		return;
+	}
+	footer_build(log, segment, body, body_bytes, (uint32_t)(room - need));
+	log->footer_next = next;
+	hf_wlog_lane_write(log, hf_wlog_slot_offset(log, segment->slot) + room - need,
+			   &log->lane_iov, 1, footer_written);
 }

@@ -72,6 +72,8 @@ static void open_end(struct hf_wlog *log, int status)
 
 	log->opening = NULL;
 	log->busy = false;
+	free(log->tail.body);
+	log->tail.body = NULL;
 	open->status = status;
 	open->wlog = status ? NULL : log;
 	if (status)
@@ -79,9 +81,25 @@ static void open_end(struct hf_wlog *log, int status)
 	open->opened(open);
 }
 
+/* Whether or not it could be written. */
+static void tail_footer_done(struct hf_wlog *log, int status)
+{
+	(void)status;
+	log->opening->rewrite_ns += hf_env_now_ns(log->env);
+	hf_wlog_soon(log);
+	open_end(log, 0);
+}
+
 static void open_relocated(struct hf_wlog *log, int status)
 {
+	const struct wlog_segment *tail = hf_wlog_segment_find(log, log->tail.serial);
+
 	log->relocated = NULL;
+	if (!status && tail && tail != log->active) {
+		hf_wlog_footer_write(log, tail, log->tail.body, log->tail.body_bytes, log->tail.end,
+				     tail_footer_done);
+		return;
+	}
 	log->opening->rewrite_ns += hf_env_now_ns(log->env);
 	if (status)
 		hf_fail(&log->opening->message, status,
@@ -252,6 +270,7 @@ void hf_wlog_open_start(struct hf_wlog_open *open)
 	open->wlog = NULL;
 	open->message.text[0] = '\0';
 	open->segments_read = open->batches = open->records = open->rewritten_records = 0;
+	open->whole_segments = 0;
 	open->newest_ns = open->records_ns = open->rewrite_ns = 0;
 	log->opening = open;
 	log->table_copies = wlog_must(aligned_alloc(HF_WLOG_BLOCK, 2 * HF_WLOG_BLOCK));

@@ -194,6 +194,13 @@ struct hf_wlog {
 	struct wlog_recovery *recovery;
 	uint8_t *table_copies; /* superblocks, then both tables, while opening */
 	uint8_t *footer;       /* while it is written */
+	void (*footer_next)(struct hf_wlog *log, int status);
+	/* Opening: the headers of what stays in the segment that was the newest, for its footer. */
+	struct {
+		uint64_t serial;
+		uint8_t *body;
+		uint32_t body_bytes, end; /* end: of its last batch, in the segment */
+	} tail;
 	uint64_t written_bytes;
 };
 
@@ -278,6 +285,11 @@ void hf_wlog_record_of(const struct hf_wlogfmt_head *head, const struct hf_wlogf
 /* ---- wlog_commit.c --------------------------------------------------------------------------- */
 
 void hf_wlog_pump(struct hf_wlog *log);
+/* Writes the footer of a closed segment if it has room behind `end`, and calls `next`. No sync:
+ * what it saves is time. The lane is the caller's. */
+void hf_wlog_footer_write(struct hf_wlog *log, const struct wlog_segment *segment,
+			  const uint8_t *body, uint32_t body_bytes, uint32_t end,
+			  void (*next)(struct hf_wlog *log, int status));
 /* Starts a write or sync on the lane. */
 void hf_wlog_lane_write(struct hf_wlog *log, uint64_t offset, const struct iovec *iov,
 			unsigned iov_count, void (*next)(struct hf_wlog *log, int status));

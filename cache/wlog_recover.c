@@ -115,6 +115,28 @@ static void load_batch(struct hf_wlog *log, const struct wlog_found *found)
 	log->opening->rewritten_records += head->record_count;
 }
 
+/* What stays of the newest segment, which is closed now, gets the footer that it lacks. */
+static void note_tail(struct hf_wlog *log)
+{
+	const struct wlog_scan *scan = &log->recovery->newest;
+	uint32_t count = 0, bytes = 0, at = 0;
+
+	while (count < scan->count && scan->found[count].head.batch <= log->keep_through)
+		bytes += scan->found[count++].head.used_bytes;
+	if (count == 0)
+		return;
+	log->tail.serial = scan->serial;
+	log->tail.body = wlog_must(malloc(bytes));
+	log->tail.body_bytes = bytes;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct hf_wlogfmt_head *head = &scan->found[i].head;
+
+		memcpy(log->tail.body + at, scan->found[i].header, head->used_bytes);
+		at += head->used_bytes;
+		log->tail.end = head->offset + head->header_bytes + head->payload_bytes;
+	}
+}
+
 static void load_tail(struct hf_wlog *log)
 {
 	const struct wlog_scan *scan = &log->recovery->newest;
@@ -127,6 +149,8 @@ static void load_tail(struct hf_wlog *log)
 	for (uint32_t i = 0; i < scan->count; i++)
 		if (scan->found[i].head.batch > log->keep_through && !is_worthless(&scan->found[i]))
 			load_batch(log, &scan->found[i]);
+	if (!in_place)
+		note_tail(log);
 	recovery_end(log, 0);
 }
 
@@ -366,6 +390,7 @@ static void read_whole(struct hf_wlog *log, struct wlog_segment *segment)
 	free(recovery->bytes);
 	recovery->bytes = wlog_must(aligned_alloc(HF_WLOG_BLOCK, log->super.segment_bytes));
 	recovery->whole = true;
+	log->opening->whole_segments++;
 	hf_wlog_load(log, hf_wlog_slot_offset(log, segment->slot), recovery->bytes,
 		     log->super.segment_bytes, whole_read);
 }

@@ -299,11 +299,12 @@ static void log_opened(struct hf_wlog_open *open)
 	log->wlog = open->wlog;
 	memcpy(log->uuid, open->uuid, sizeof log->uuid);
 	log->state = HF_CORE_LOG_SERVING;
-	hf_info("log %u recovered: segments=%llu batches=%llu records=%llu rewritten=%llu "
+	hf_info("log %u recovered: segments=%llu whole=%llu batches=%llu records=%llu "
+		"rewritten=%llu "
 		"newest_ms=%llu records_ms=%llu rewrite_ms=%llu",
 		log->index, (unsigned long long)open->segments_read,
-		(unsigned long long)open->batches, (unsigned long long)open->records,
-		(unsigned long long)open->rewritten_records,
+		(unsigned long long)open->whole_segments, (unsigned long long)open->batches,
+		(unsigned long long)open->records, (unsigned long long)open->rewritten_records,
 		(unsigned long long)(open->newest_ns / HF_NS_PER_MS),
 		(unsigned long long)(open->records_ns / HF_NS_PER_MS),
 		(unsigned long long)(open->rewrite_ns / HF_NS_PER_MS));

@@ -235,6 +235,44 @@ static void test_full_log_survives_restarts(void **state)
 	}
 }
 
+/* Recovery reads no closed segment from end to end, however often the process died: a start closes
+ * the segment that was open, and gives it its footer. Nothing is lost by it. */
+static void test_a_segment_that_a_death_left_open_gets_its_footer(void **state)
+{
+	(void)state;
+	for (unsigned lives = 1; lives <= 5; lives++) {
+		struct world_append append;
+		struct world world;
+
+		world_begin(&world, lives, 12);
+		for (unsigned life = 0; life < lives; life++) {
+			world_open(&world);
+			for (unsigned i = 0; i < 3; i++) { /* more than half of it */
+				world_append(&world, &append, 100 * life + 30 * i, 24,
+					     WORLD_DURABLE);
+				world_wait(&world, &append.done);
+			}
+			if (life % 2)
+				sim_kill(world.sim, 0);
+			else
+				sim_power_cut(world.sim, 0);
+		}
+		world_open(&world);
+		assert_int_equal(world.recovered, 3 * lives);
+		assert_int_equal(world.whole_segments, 0);
+		for (unsigned i = 0; i < world.recovered; i++)
+			assert_int_equal(world_read(&world, world.records[i].lba,
+						    world.records[i].place, 0,
+						    world.records[i].length),
+					 0);
+		sim_kill(world.sim, 0);
+		world_open(&world);
+		assert_int_equal(world.recovered, 3 * lives);
+		assert_int_equal(world.whole_segments, 0);
+		world_end(&world);
+	}
+}
+
 /* A process dies between writing and syncing something, the next one builds on it, and then power
  * fails: at every event of both. */
 static void kill_then_cut(unsigned killed_at, unsigned cut_at, uint64_t seed)
@@ -462,6 +500,7 @@ int main(void)
 		cmocka_unit_test(test_recycling_waits_for_readers_and_frees_space),
 		cmocka_unit_test(test_full_log_makes_appends_wait_but_records_control),
 		cmocka_unit_test(test_full_log_survives_restarts),
+		cmocka_unit_test(test_a_segment_that_a_death_left_open_gets_its_footer),
 		cmocka_unit_test(test_a_kill_in_an_open_and_a_power_cut_in_the_next),
 		cmocka_unit_test(test_a_kill_in_an_open_of_a_full_log_and_a_power_cut),
 		cmocka_unit_test(test_failed_sync_moves_what_it_should_have_covered),

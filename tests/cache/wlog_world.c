@@ -148,6 +148,7 @@ static void opened(struct hf_wlog_open *open)
 	current->flag = true;
 	current->status = open->status;
 	current->message = open->message;
+	current->whole_segments = open->whole_segments;
 	current->log = open->wlog;
 	free(open);
 }

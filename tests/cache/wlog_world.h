@@ -17,8 +17,9 @@ struct world {
 	struct hf_wlog *log;
 	uint64_t keep_bytes; /* for the next open */
 	unsigned alarms, moved;
-	unsigned recovered; /* DATA records */
-	unsigned refused;   /* recovered DATA records that read as HF_ECORRUPT */
+	unsigned recovered;      /* DATA records */
+	unsigned refused;        /* recovered DATA records that read as HF_ECORRUPT */
+	uint64_t whole_segments; /* closed ones that the last open had to read from end to end */
 	struct hf_place last_moved;
 	struct hf_errmsg message;
 	uint64_t sequence;
