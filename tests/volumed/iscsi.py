@@ -4,7 +4,8 @@ directory as the store, qemu-img and qemu-io as initiators.
 
 Promises: what a client wrote is read back; kill -9 of volumed under a connected initiator costs no
 session and nothing acknowledged (invariant 1); everything arrives in the store; without the local
-disk the volume comes back from the store alone (invariant 2).
+disk the volume comes back from the store alone (invariant 2); restarted with the store away, what the
+log holds is there at once.
 """
 
 import filecmp
@@ -127,4 +128,44 @@ def giving_up_on_a_store(folder):
         volumed.end()
 
 
-story((the_data_plane, giving_up_on_a_store))
+def a_restart_without_the_store(folder):
+    """Right after kill -9 with the store away: what the log holds is read and written at once; what
+    only the store has waits for it, and is right when it is back (invariants 1, 2, 6)."""
+    volumed = Volumed(folder)
+    tgt = Tgtd(folder, f"{volumed.run}/ring.sock")
+    try:
+        url = served(volumed, tgt)
+        qemu_io(url, "write -P 0x11 0 8M", "flush")
+        wait_until("the uploads", lambda: volumed.drained(VOLUME))
+        os.rename(volumed.store, volumed.store + "-away")
+        qemu_io(url, "write -P 0x22 1M 1M", "write -P 0x23 16M 1M", "write -z 20M 1M",
+                "discard 24M 1M", "flush")
+        for end in (volumed.kill, volumed.stop):
+            end()
+            volumed.start()
+            began = time.monotonic()
+            qemu_io(url, "read -P 0x22 1M 1M", "read -P 0x23 16M 1M", "read -P 0 20M 1M",
+                    "read -P 0 24M 1M", "write -P 0x24 2M 1M", "flush", "read -P 0x24 2M 1M",
+                    "read -P 0x22 1M 512k")
+            took = time.monotonic() - began
+            check(took < 5, f"reads of the log took {took:.1f} s with the store away")
+            check(volumed.volume(VOLUME)["state"] == "opening", "the store is away")
+        waiting = subprocess.Popen(qemu_io_argv(at(url), ["read -P 0x11 4M 1M",
+                                                          "read -P 0x11 0 1M"]),
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   stdin=subprocess.DEVNULL)
+        qemu_io(url, "read -P 0x22 1M 1M")
+        check(waiting.poll() is None, "what only the store has waits for it")
+        os.rename(volumed.store + "-away", volumed.store)
+        said = waiting.communicate(timeout=60)[0]
+        check(waiting.returncode == 0 and "failed" not in said.lower(), said[-2000:])
+        wait_until("the uploads", lambda: volumed.drained(VOLUME))
+        qemu_io(url, "read -P 0x11 0 1M", "read -P 0x22 1M 1M", "read -P 0x24 2M 1M",
+                "read -P 0x11 3M 5M", "read -P 0x23 16M 1M")
+        volumed.stop()
+    finally:
+        tgt.end()
+        volumed.end()
+
+
+story((the_data_plane, giving_up_on_a_store, a_restart_without_the_store))
