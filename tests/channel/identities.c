@@ -44,6 +44,17 @@ void identity_derive(uint64_t seed, unsigned index, struct identity *identity)
 		die("keys cannot be derived");
 }
 
+void certificate_set(struct certificate *certificate, const uint8_t *der, size_t length)
+{
+	uint8_t *copy = malloc(length + 1);
+
+	if (!copy)
+		die("out of memory");
+	memcpy(copy, der, length);
+	free(certificate->der);
+	*certificate = (struct certificate){copy, length};
+}
+
 static void put(FILE *file, const void *bytes, size_t length)
 {
 	if (fwrite(bytes, 1, length, file) != length)

@@ -31,6 +31,8 @@ struct identities {
 };
 
 /* End the program with a message on failure: they are tools of tests. */
+/* A copy of these bytes instead of what it was. */
+void certificate_set(struct certificate *certificate, const uint8_t *der, size_t length);
 void identities_write(const struct identities *all, const char *path);
 void identities_read(struct identities *all, const char *path);
 void identities_free(struct identities *all);

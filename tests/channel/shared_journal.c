@@ -137,11 +137,11 @@ static void written(uv_work_t *work, int status)
 	struct batch *batch = &journal->current;
 
 	(void)status;
-	journal->writing = false;
-	/* What the waiters add goes into `next`. */
+	/* What the waiters add goes into `next`, and waits until all of them were told. */
 	for (size_t i = 0; i < batch->waiter_count; i++)
 		batch->waiters[i].durable(batch->waiters[i].context);
 	batch->used = batch->waiter_count = 0;
+	journal->writing = false;
 	if (journal->next.waiter_count)
 		start(journal);
 }

@@ -16,6 +16,9 @@ struct shared_journal;
 enum journal_kind {
 	JOURNAL_EPOCH = 1,    /* u64: the highest seen */
 	JOURNAL_DOCUMENT = 2, /* an encoded Signed */
+	JOURNAL_TOKEN = 3,
+	JOURNAL_SIGNER = 4,      /* the key that is pinned from now on */
+	JOURNAL_CERTIFICATE = 5, /* DER, from now on */
 };
 
 /* Reads what is there, oldest first, then opens it for more. Ends the program on failure. */

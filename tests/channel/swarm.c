@@ -89,12 +89,12 @@ static void print_status(bool always)
 	printf("{\"time\": %lld.%06ld, \"waiting\": %" PRIu64 ", \"dialling\": %" PRIu64
 	       ", \"held\": %" PRIu64 ", \"parked\": %" PRIu64 ", \"dialled\": %" PRIu64
 	       ", \"refused\": %" PRIu64 ", \"retried\": %" PRIu64 ", \"ended\": %" PRIu64
-	       ", \"applied\": %" PRIu64 ", \"stale\": %" PRIu64 ", \"failed\": %" PRIu64
-	       ", \"reports\": %" PRIu64 "}\n",
+	       ", \"applied\": %" PRIu64 ", \"deltas\": %" PRIu64 ", \"stale\": %" PRIu64
+	       ", \"failed\": %" PRIu64 ", \"reports\": %" PRIu64 "}\n",
 	       (long long)now.tv_sec, now.tv_nsec / 1000, c->states[SIM_WAITING],
 	       c->states[SIM_DIALLING] + c->states[SIM_ASKING], c->states[SIM_HELD],
 	       c->states[SIM_PARKED], c->dialled, c->refused, c->retried, c->ended, c->applied,
-	       c->stale, c->failed, c->reports);
+	       c->deltas, c->stale, c->failed, c->reports);
 	fflush(stdout);
 }
 
@@ -182,10 +182,12 @@ static void read_options(int argc, char **argv)
 						{"count", required_argument, NULL, 'n'},
 						{"in-flight", required_argument, NULL, 'w'},
 						{"standby", no_argument, NULL, 's'},
+						{"first", required_argument, NULL, '1'},
 						{NULL, 0, NULL, 0}};
 	int option;
 
 	swarm.in_flight_max = UINT_MAX;
+	swarm.first = -1;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'i')
 			identities_read(&swarm.all, optarg);
@@ -201,6 +203,8 @@ static void read_options(int argc, char **argv)
 			swarm.in_flight_max = (unsigned)strtoul(optarg, NULL, 10);
 		else if (option == 's')
 			swarm.standby = true;
+		else if (option == '1')
+			swarm.first = (int)strtol(optarg, NULL, 10);
 		else
 			exit(2);
 	}

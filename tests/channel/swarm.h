@@ -17,7 +17,8 @@
 #include "tests/channel/identities.h"
 #include "tests/channel/shared_journal.h"
 
-#define ENDPOINTS_MAX 16u
+#define ENDPOINTS_MAX   16u
+#define SIM_TOKEN_BYTES 16u
 
 /* Of a connection; RESTING: not wanted, WAITING: dialled when it is due. */
 enum sim_state { SIM_RESTING, SIM_WAITING, SIM_DIALLING, SIM_ASKING, SIM_HELD, SIM_PARKED };
@@ -37,6 +38,7 @@ struct sim_path {
 	unsigned connection; /* number of the wire: an answer belongs to one of them */
 	bool lost;           /* its last connection was: dial after the back-off */
 	int told;            /* PARKED: PathState of the last report; 0: none */
+	bool unkept;         /* what came with Held is not durable yet, so nothing is answered */
 };
 
 struct sim_gateway {
@@ -53,12 +55,16 @@ struct sim_gateway {
 	struct hf_document *current; /* the newest taken; durable once `applied` names it */
 	uint64_t incarnation, generation;
 	uint8_t hash[HF_HASH_BYTES];
+	uint8_t signer_key[HF_KEY_BYTES]; /* that it has pinned */
+	struct certificate renewed;       /* in place of the first one */
+	uint8_t token[SIM_TOKEN_BYTES];   /* of the newest Held */
+	size_t token_length;
 	struct sim_actions *actions; /* NULL: it never got one */
 };
 
 struct swarm_counts {
 	uint64_t states[SIM_PARKED + 1];
-	uint64_t dialled, refused, retried, ended, applied, stale, failed, reports;
+	uint64_t dialled, refused, retried, ended, applied, deltas, stale, failed, reports;
 };
 
 struct swarm {
@@ -70,6 +76,7 @@ struct swarm {
 	unsigned endpoint_count;
 	unsigned in_flight_max; /* dialling at once */
 	bool standby; /* each keeps a second connection, as docs/protocol/channel.md says */
+	int first;    /* the endpoint that all dial first; -1: each another one */
 	struct shared_journal *journal;
 	char actions[PATH_MAX - 16]; /* folder of their journals */
 	int ledger;
@@ -113,6 +120,14 @@ void sim_tell(struct sim_path *path, Holdfast__PathState state);
 void sim_answer(struct sim_path *path, Holdfast__Answer *message, uint64_t request, int err,
 		const char *reason);
 void sim_answer_plainly(struct sim_path *path, uint64_t request, int err, const char *reason);
+
+void sim_refuse(struct sim_path *path, uint64_t request, int err, const char *reason,
+		bool full_wanted);
+
+/* ---- swarm_keys.c ---- */
+
+void sim_rotate(struct sim_path *path, uint64_t request, const Holdfast__Signed *packet);
+void sim_confirm(struct sim_path *path, uint64_t request, const Holdfast__Signed *packet);
 
 /* ---- swarm_actions.c ---- */
 

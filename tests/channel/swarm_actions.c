@@ -277,7 +277,7 @@ void sim_act(struct sim_path *path, const struct hf_session_event *event)
 	Holdfast__Action *asked = NULL;
 	struct hf_errmsg why = {""};
 	Holdfast__Change *change;
-	int err = hf_change_verify(all->signer_key, all->tenant, g->identity.gateway,
+	int err = hf_change_verify(g->signer_key, all->tenant, g->identity.gateway,
 				   event->requested->act, &change, &why);
 
 	if (err) {

@@ -23,32 +23,30 @@ void sim_enter(struct sim_path *path, enum sim_state state)
 
 void sim_init(struct swarm *swarm, struct sim_gateway *g, uint32_t index)
 {
+	unsigned first = swarm->first >= 0 ? (unsigned)swarm->first : index;
+
 	g->swarm = swarm;
 	g->index = index;
+	memcpy(g->signer_key, swarm->all.signer_key, sizeof g->signer_key);
 	hf_paths_init(&g->paths, 0);
 	g->paths.elsewhere = swarm->standby && swarm->endpoint_count > 1;
 	for (unsigned i = 0; i < HF_PATHS; i++) {
 		g->path[i].gateway = g;
 		g->path[i].index = i;
-		g->path[i].next_endpoint = (index + i) % swarm->endpoint_count;
+		g->path[i].next_endpoint = (first + i) % swarm->endpoint_count;
 		swarm->counts.states[SIM_RESTING]++;
 	}
 	identity_derive(swarm->all.seed, index, &g->identity);
 }
 
-void sim_recall(struct sim_gateway *g, enum journal_kind kind, const uint8_t *bytes, size_t length)
+static void recall_document(struct sim_gateway *g, const uint8_t *bytes, size_t length)
 {
 	struct hf_document *document;
 	struct hf_errmsg why = {""};
-	Holdfast__Signed *packet;
+	Holdfast__Signed *packet = holdfast__signed__unpack(NULL, length, bytes);
 
-	if (kind == JOURNAL_EPOCH && length == 8) {
-		g->paths.epoch = hf_get_le64(bytes);
-		return;
-	}
-	packet = holdfast__signed__unpack(NULL, length, bytes);
-	if (!packet || hf_document_open(g->swarm->all.signer_key, g->swarm->all.tenant,
-					g->identity.gateway, packet, &document, &why) != 0)
+	if (!packet || hf_document_open(g->signer_key, g->swarm->all.tenant, g->identity.gateway,
+					packet, &document, &why) != 0)
 		die("a kept document does not open: %s", why.text);
 	holdfast__signed__free_unpacked(packet, NULL);
 	hf_document_free(g->current);
@@ -56,6 +54,24 @@ void sim_recall(struct sim_gateway *g, enum journal_kind kind, const uint8_t *by
 	g->incarnation = document->content->incarnation;
 	g->generation = document->content->generation;
 	memcpy(g->hash, document->hash, sizeof g->hash);
+}
+
+void sim_recall(struct sim_gateway *g, enum journal_kind kind, const uint8_t *bytes, size_t length)
+{
+	if (kind == JOURNAL_EPOCH && length == 8) {
+		g->paths.epoch = hf_get_le64(bytes);
+	} else if (kind == JOURNAL_TOKEN && length == sizeof g->token) {
+		memcpy(g->token, bytes, sizeof g->token);
+		g->token_length = sizeof g->token;
+	} else if (kind == JOURNAL_SIGNER && length == sizeof g->signer_key) {
+		memcpy(g->signer_key, bytes, sizeof g->signer_key);
+	} else if (kind == JOURNAL_CERTIFICATE) {
+		certificate_set(&g->renewed, bytes, length);
+	} else if (kind == JOURNAL_DOCUMENT) {
+		recall_document(g, bytes, length);
+	} else {
+		die("the journal holds what nobody wrote");
+	}
 }
 
 struct sim_path *sim_active(struct sim_gateway *g)
@@ -216,20 +232,51 @@ static void expect_standby(struct sim_gateway *g, uint32_t within_ms)
 	g->standby_due_ms = uv_now(g->swarm->loop) + 1 + (within_ms ? random % within_ms : 0);
 }
 
+struct keeping {
+	struct sim_gateway *gateway;
+	unsigned connection;
+};
+
 static void kept(void *context)
 {
-	(void)context;
+	struct keeping *keeping = context;
+	struct sim_path *path = sim_path_of(keeping->gateway, keeping->connection);
+
+	if (path) {
+		path->unkept = false;
+		swarm_ledger(keeping->gateway, "ready", 0, 0, 0, "");
+	}
+	free(keeping);
+}
+
+/* Epoch and token are durable before anything is answered: the provider takes the first answer for
+ * the word that the token is. */
+static void keep(struct sim_path *path, const Holdfast__Held *told)
+{
+	struct sim_gateway *g = path->gateway;
+	struct keeping *keeping = malloc(sizeof *keeping);
+	uint8_t bytes[8];
+
+	if (!keeping)
+		die("out of memory");
+	*keeping = (struct keeping){g, path->connection};
+	hf_put_le64(bytes, told->epoch);
+	journal_add(g->swarm->journal, g->index, JOURNAL_EPOCH, bytes, sizeof bytes);
+	if (told->token.len == sizeof g->token) {
+		memcpy(g->token, told->token.data, sizeof g->token);
+		g->token_length = sizeof g->token;
+		journal_add(g->swarm->journal, g->index, JOURNAL_TOKEN, g->token, sizeof g->token);
+	}
+	path->unkept = true;
+	journal_wait(g->swarm->journal, kept, keeping);
 }
 
 static void held(struct sim_path *path, const Holdfast__Held *told)
 {
 	struct sim_gateway *g = path->gateway;
 	struct sim_path *two = &g->path[1 - path->index];
-	uint8_t bytes[8];
 
-	hf_put_le64(bytes, told->epoch);
-	journal_add(g->swarm->journal, g->index, JOURNAL_EPOCH, bytes, sizeof bytes);
-	journal_wait(g->swarm->journal, kept, NULL); /* what is done for it waits for later ones */
+	keep(path, told);
 	hf_paths_held(&g->paths, path->index, told);
 	if (two->wire)
 		hf_session_raise_floor(hf_wire_session(two->wire), told->epoch);
@@ -283,7 +330,7 @@ static void say_connect(struct sim_path *path, Holdfast__Role role)
 	struct sim_gateway *g = path->gateway;
 	Holdfast__Connect connect = HOLDFAST__CONNECT__INIT;
 	Holdfast__Applied applied = HOLDFAST__APPLIED__INIT;
-	uint8_t boot[BOOT_BYTES] = {0};
+	uint8_t boot[BOOT_BYTES] = {0}, key_id[HF_KEY_ID_BYTES];
 	char version[] = "swarm";
 
 	hf_put_le64(boot, (uint64_t)getpid());
@@ -298,6 +345,9 @@ static void say_connect(struct sim_path *path, Holdfast__Role role)
 	connect.applied = &applied;
 	connect.last_epoch = g->paths.epoch;
 	connect.version = version;
+	hf_sign_key_id(g->signer_key, key_id);
+	connect.signer_key = (ProtobufCBinaryData){sizeof key_id, key_id};
+	connect.token = (ProtobufCBinaryData){g->token_length, g->token};
 	hf_session_connect(hf_wire_session(path->wire), hf_wire_now_ms(path->wire), &connect);
 	if (path->wire)
 		hf_wire_sent(path->wire);
@@ -342,11 +392,12 @@ static void lost(void *context, int err, const char *reason)
 static struct hf_tls *own_tls(struct sim_gateway *g)
 {
 	const struct identities *all = &g->swarm->all;
+	const struct certificate *own = g->renewed.der ? &g->renewed : &all->certificates[g->index];
 	struct hf_tls_options options = {
 		.alpn = HF_ALPN_MANAGEMENT,
 		.key = &g->identity.key,
-		.certificate = all->certificates[g->index].der,
-		.certificate_length = all->certificates[g->index].length,
+		.certificate = own->der,
+		.certificate_length = own->length,
 		.authority = all->authority.der,
 		.authority_length = all->authority.length,
 	};
@@ -428,5 +479,6 @@ void sim_close(struct sim_gateway *g)
 void sim_free(struct sim_gateway *g)
 {
 	hf_document_free(g->current);
+	free(g->renewed.der);
 	sim_actions_free(g);
 }

@@ -58,15 +58,6 @@ static void add_gateways(void)
 
 static void ask_more(void);
 
-static void keep(struct certificate *certificate, const ProtobufCBinaryData *bytes)
-{
-	certificate->der = malloc(bytes->len + 1);
-	if (!certificate->der)
-		die("out of memory");
-	memcpy(certificate->der, bytes->data, bytes->len);
-	certificate->length = bytes->len;
-}
-
 static void certified(void *context, int err, const char *reason,
 		      const Holdfast__SignerAnswer *answer)
 {
@@ -74,9 +65,11 @@ static void certified(void *context, int err, const char *reason,
 
 	if (err)
 		die("the signer: %s (%s)", reason, hf_err_name(err));
-	keep(&prepare.all.certificates[index], &answer->certificate);
+	certificate_set(&prepare.all.certificates[index], answer->certificate.data,
+			answer->certificate.len);
 	if (prepare.answered++ == 0) {
-		keep(&prepare.all.authority, &answer->ca_certificate);
+		certificate_set(&prepare.all.authority, answer->ca_certificate.data,
+				answer->ca_certificate.len);
 		memcpy(prepare.all.signer_key, answer->signer_key.data, HF_KEY_BYTES);
 	}
 	ask_more();

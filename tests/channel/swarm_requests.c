@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/delta.h"
+
 #define REPORT_MIN_MS 50u
 
 void sim_answer(struct sim_path *path, Holdfast__Answer *message, uint64_t request, int err,
@@ -121,6 +123,8 @@ void sim_tell(struct sim_path *path, Holdfast__PathState state)
 	report.subscription = g->paths.path[path->index].subscribed;
 	report.path = state;
 	report.path_epoch = g->paths.epoch;
+	if (state == HOLDFAST__PATH_STATE__PATH_LOST)
+		report.token = (ProtobufCBinaryData){g->token_length, g->token};
 	hf_session_report(hf_wire_session(path->wire), &report);
 	if (path->wire)
 		hf_wire_sent(path->wire);
@@ -222,31 +226,65 @@ static void take(struct sim_path *path, uint64_t request, struct hf_document *do
 	journal_wait(g->swarm->journal, applied, a);
 }
 
-static void apply(struct sim_path *path, const struct hf_session_event *event)
+void sim_refuse(struct sim_path *path, uint64_t request, int err, const char *reason,
+		bool full_wanted)
+{
+	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
+
+	message.full_wanted = full_wanted;
+	path->gateway->swarm->counts.failed++;
+	swarm_ledger(path->gateway, "refused", (uint64_t)-err, 0, 0, reason);
+	sim_answer(path, &message, request, err, reason);
+}
+
+static void apply(struct sim_path *path, uint64_t request, const Holdfast__Signed *packet)
 {
 	struct sim_gateway *g = path->gateway;
-	const struct identities *all = &g->swarm->all;
 	struct hf_document *document;
 	struct hf_errmsg why = {""};
-	int err = hf_document_open(all->signer_key, all->tenant, g->identity.gateway,
-				   event->requested->apply, &document, &why);
+	int err = hf_document_open(g->signer_key, g->swarm->all.tenant, g->identity.gateway, packet,
+				   &document, &why);
 
 	if (!err) {
 		err = hf_document_check(g->current, document, &why);
 		if (!err) {
-			take(path, event->request, document, event->requested->apply);
+			take(path, request, document, packet);
 			return;
 		}
 		hf_document_free(document);
 	}
 	if (err == HF_EEXIST) {
 		g->swarm->counts.stale++;
-		answer_applied(g, path->connection, event->request);
+		answer_applied(g, path->connection, request);
 		return;
 	}
-	g->swarm->counts.failed++;
-	swarm_ledger(g, "refused", (uint64_t)-err, 0, 0, why.text);
-	sim_answer_plainly(path, event->request, err, why.text);
+	sim_refuse(path, request, err, why.text, false);
+}
+
+/* As the agent does it: nothing of what is put together counts before it is verified like any other
+ * document. */
+static void apply_delta(struct sim_path *path, uint64_t request, const Holdfast__ApplyDelta *delta)
+{
+	const struct hf_document *base = path->gateway->current;
+	Holdfast__Signed *packet;
+	uint8_t *bytes;
+	size_t length;
+	int err = delta->change
+			  ? hf_delta_apply(base ? base->content : NULL, base ? base->hash : NULL,
+					   delta->delta.data, delta->delta.len, &bytes, &length)
+			  : HF_EINVAL;
+
+	if (!err) {
+		err = hf_change_with_document(delta->change, bytes, length, &packet);
+		free(bytes);
+	}
+	if (err) {
+		sim_refuse(path, request, err, "the delta does not fit", true);
+		return;
+	}
+	path->gateway->swarm->counts.deltas++;
+	apply(path, request, packet);
+	holdfast__signed__free_unpacked(packet, NULL);
 }
 
 static void drain(struct sim_path *path, const struct hf_session_event *event)
@@ -260,23 +298,79 @@ static void drain(struct sim_path *path, const struct hf_session_event *event)
 		sim_leave(path, endpoint);
 }
 
-void sim_requested(struct sim_path *path, const struct hf_session_event *event)
+/* ---- What arrives ---- */
+
+static void serve(struct sim_path *path, const struct hf_session_event *event)
 {
-	int kind = (int)event->requested->kind_case;
+	const Holdfast__Request *requested = event->requested;
+	int kind = (int)requested->kind_case;
 
 	if (kind == HOLDFAST__REQUEST__KIND_SUBSCRIBE)
 		subscribe(path, event);
 	else if (kind == HOLDFAST__REQUEST__KIND_DRAIN)
 		drain(path, event);
+	else if (kind == HOLDFAST__REQUEST__KIND_PEERS) /* places are those of the command line */
+		sim_answer_plainly(path, event->request, 0, NULL);
 	else if (path->state != SIM_HELD)
 		sim_answer_plainly(path, event->request, HF_EFENCED, "this connection is parked");
 	else if (kind == HOLDFAST__REQUEST__KIND_APPLY)
-		apply(path, event);
+		apply(path, event->request, requested->apply);
+	else if (kind == HOLDFAST__REQUEST__KIND_APPLY_DELTA)
+		apply_delta(path, event->request, requested->apply_delta);
 	else if (kind == HOLDFAST__REQUEST__KIND_ACT)
 		sim_act(path, event);
 	else if (kind == HOLDFAST__REQUEST__KIND_FORGET)
 		sim_forget(path, event);
+	else if (kind == HOLDFAST__REQUEST__KIND_ROTATE)
+		sim_rotate(path, event->request, requested->rotate);
+	else if (kind == HOLDFAST__REQUEST__KIND_CONFIRM)
+		sim_confirm(path, event->request, requested->confirm);
 	else
 		sim_answer_plainly(path, event->request, HF_EUNSUPPORTED,
 				   "the swarm does not serve the request");
+}
+
+/* What came before the connection's epoch and token were durable. */
+struct early {
+	struct sim_gateway *gateway;
+	unsigned connection;
+	uint64_t request;
+	size_t length;
+	uint8_t bytes[];
+};
+
+static void serve_early(void *context)
+{
+	struct early *early = context;
+	struct sim_path *path = sim_path_of(early->gateway, early->connection);
+	struct hf_session_event event = {.request = early->request};
+	Holdfast__Request *requested;
+
+	if (path) {
+		requested = holdfast__request__unpack(NULL, early->length, early->bytes);
+		event.requested = requested;
+		serve(path, &event);
+		holdfast__request__free_unpacked(requested, NULL);
+	}
+	free(early);
+}
+
+void sim_requested(struct sim_path *path, const struct hf_session_event *event)
+{
+	size_t length = holdfast__request__get_packed_size(event->requested);
+	struct early *early;
+
+	if (!path->unkept) {
+		serve(path, event);
+		return;
+	}
+	early = malloc(sizeof *early + length);
+	if (!early)
+		die("out of memory");
+	early->gateway = path->gateway;
+	early->connection = path->connection;
+	early->request = event->request;
+	early->length = length;
+	holdfast__request__pack(event->requested, early->bytes);
+	journal_wait(path->gateway->swarm->journal, serve_early, early);
 }
