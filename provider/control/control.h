@@ -152,6 +152,7 @@ struct hf_control {
 	/* publish.c */
 	struct hf_list publishing; /* gateways whose document waits for the signer, or is there */
 	unsigned publishing_count, publishing_batches;
+	uint64_t publish_after;    /* publish.c: where the look for unsigned changes goes on */
 	char publish_problem[256]; /* of the last document; "": none */
 
 	bool signing_actions;       /* actions.c: a batch of them is at the signer */

@@ -53,27 +53,44 @@ static struct publishing *find(struct hf_control *control, uint64_t gateway)
 	return NULL;
 }
 
-static void add(struct hf_control *control, uint64_t gateway)
-{
-	struct publishing *p;
-
-	/* Without room it is found again by the tick. */
-	if (find(control, gateway) || control->publishing_count == WAITING_MAX)
-		return;
-	p = calloc(1, sizeof *p);
-	HF_ASSERT(p);
-	p->magic = PUBLISHING_MAGIC;
-	p->gateway = gateway;
-	hf_list_push_back(&control->publishing, &p->entry);
-	control->publishing_count++;
-}
-
 static void drop(struct hf_control *control, struct publishing *p)
 {
 	hf_list_remove(&p->entry);
 	control->publishing_count--;
 	p->magic = 0;
 	free(p);
+}
+
+/* Whom the signer refused waits in the list for another try, but not in the way of others. */
+static bool make_room(struct hf_control *control)
+{
+	hf_list_for_each (cursor, &control->publishing) {
+		struct publishing *p = hf_container_of(cursor, struct publishing, entry);
+
+		if (p->at_signer || p->not_before_ms <= uv_now(control->loop))
+			continue;
+		drop(control, p);
+		return true;
+	}
+	return false;
+}
+
+/* False: there is no room; it is found again by a tick. */
+static bool add(struct hf_control *control, uint64_t gateway, bool may_displace)
+{
+	struct publishing *p;
+
+	if (find(control, gateway))
+		return true;
+	if (control->publishing_count == WAITING_MAX && !(may_displace && make_room(control)))
+		return false;
+	p = calloc(1, sizeof *p);
+	HF_ASSERT(p);
+	p->magic = PUBLISHING_MAGIC;
+	p->gateway = gateway;
+	hf_list_push_back(&control->publishing, &p->entry);
+	control->publishing_count++;
+	return true;
 }
 
 /* ---- Storing ---- */
@@ -175,6 +192,8 @@ static void conclude(struct hf_control *control, struct publishing *p,
 		drop(control, p);
 }
 
+static void look(struct hf_control *control, bool may_displace);
+
 static void signed_by_signer(void *context, int err, const char *reason,
 			     const Holdfast__SignerAnswer *answer)
 {
@@ -204,7 +223,7 @@ static void signed_by_signer(void *context, int err, const char *reason,
 	batch->magic = 0;
 	free(batch);
 	if (!err)
-		hf_publish_tick(control);
+		look(control, false);
 }
 
 /* ---- Asking ---- */
@@ -338,32 +357,53 @@ static void pump(struct hf_control *control)
 		;
 }
 
+struct looking {
+	struct hf_control *control;
+	bool may_displace;
+	unsigned found;
+};
+
 static int find_unsigned(void *context, const struct hf_reg_gateway *gateway)
 {
-	struct hf_control *control = context;
+	struct looking *looking = context;
 
-	add(control, gateway->id);
-	return control->publishing_count == WAITING_MAX ? HF_EAGAIN : 0;
+	if (!add(looking->control, gateway->id, looking->may_displace))
+		return HF_EAGAIN;
+	looking->control->publish_after = gateway->id;
+	looking->found++;
+	return 0;
 }
 
-void hf_publish_tick(struct hf_control *control)
+/* From where the last look ended: everybody has a turn, however many are refused again and again.
+ */
+static void look(struct hf_control *control, bool may_displace)
 {
-	int err = control->stopping || control->publishing_count == WAITING_MAX
+	struct looking looking = {control, may_displace, 0};
+	int err = control->stopping
 			  ? 0
-			  : hf_registry_gateway_unsigned(control->reg, find_unsigned, control);
+			  : hf_registry_gateway_unsigned(control->reg, control->publish_after,
+							 find_unsigned, &looking);
 
 	if (err == HF_EAGAIN)
 		err = 0; /* the list is full */
+	else if (looking.found < HF_REG_UNSIGNED_MAX)
+		control->publish_after = HF_REG_BEFORE_ALL;
 	if (err && hf_registry_ready(control->reg))
 		hf_error("looking for unsigned changes: %s", hf_registry_why(control->reg));
 	pump(control);
+}
+
+/* Once a second those who were refused make room, and are tried again when their turn comes. */
+void hf_publish_tick(struct hf_control *control)
+{
+	look(control, true);
 }
 
 void hf_publish_gateway(struct hf_control *control, uint64_t gateway)
 {
 	struct publishing *p;
 
-	add(control, gateway);
+	add(control, gateway, true);
 	p = find(control, gateway);
 	if (p) {
 		p->again = p->at_signer;

@@ -168,18 +168,19 @@ int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *gen
 			 "i", id);
 }
 
-int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit visit, void *context)
+int hf_registry_gateway_unsigned(struct hf_registry *reg, uint64_t after,
+				 hf_reg_gateway_visit visit, void *context)
 {
 	struct visitor visitor = {visit, context};
 
 	return hf_db_run(reg->db, read_each, &visitor,
 			 "SELECT " COLUMNS
-			 " FROM gateways g WHERE g.state = 3 AND g.generation > 0 "
-			 "AND (g.process = 0 OR g.process = $1) "
+			 " FROM gateways g WHERE g.id > $1 AND g.state = 3 AND g.generation > 0 "
+			 "AND (g.process = 0 OR g.process = $2) "
 			 "AND NOT EXISTS (SELECT 1 FROM documents d, meta m WHERE d.gateway = g.id "
 			 "AND d.incarnation = m.incarnation AND d.generation = g.generation) "
-			 "ORDER BY g.id",
-			 "i", reg->process);
+			 "ORDER BY g.id LIMIT 1024",
+			 "ii", after, reg->process);
 }
 
 /* ---- Work for holders ------------------------------------------------------------------------ */

@@ -358,9 +358,12 @@ int hf_registry_forget_holders(struct hf_registry *reg);
 int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *generation);
 
 /* Active gateways whose desired state has no signed document yet, but for those that another
- * process holds, which finds them itself. */
-int hf_registry_gateway_unsigned(struct hf_registry *reg, hf_reg_gateway_visit visit,
-				 void *context);
+ * process holds, which finds them itself: at most HF_REG_UNSIGNED_MAX that follow `after` in the
+ * order of the visit; HF_REG_BEFORE_ALL to begin. */
+#define HF_REG_BEFORE_ALL   (1ull << 63) /* ids are ordered as signed numbers */
+#define HF_REG_UNSIGNED_MAX 1024u
+int hf_registry_gateway_unsigned(struct hf_registry *reg, uint64_t after,
+				 hf_reg_gateway_visit visit, void *context);
 
 /* Something for the holder to look at, whichever process that is; goes into the transaction that
  * stores it. A new document adds it by itself. */

@@ -337,22 +337,22 @@ static void test_unsigned_changes_are_found(void **state)
 	(void)state;
 	insert_gateway(1, "a");
 	insert_gateway(2, "b");
-	assert_int_equal(hf_registry_gateway_unsigned(reg, collect_id, ids), 0);
+	assert_int_equal(hf_registry_gateway_unsigned(reg, HF_REG_BEFORE_ALL, collect_id, ids), 0);
 	assert_int_equal(ids[0], 0);
 	assert_int_equal(hf_registry_gateway_bump(reg, 1, &generation), 0);
 	assert_int_equal(generation, 1);
-	assert_int_equal(hf_registry_gateway_unsigned(reg, collect_id, ids), 0);
+	assert_int_equal(hf_registry_gateway_unsigned(reg, HF_REG_BEFORE_ALL, collect_id, ids), 0);
 	assert_true(ids[0] == 1 && ids[1] == 0);
 	d.generation = 1;
 	d.bytes = (const uint8_t *)"signed";
 	d.length = 6;
 	assert_int_equal(hf_registry_document_put(reg, &d), 0);
 	memset(ids, 0, sizeof ids);
-	assert_int_equal(hf_registry_gateway_unsigned(reg, collect_id, ids), 0);
+	assert_int_equal(hf_registry_gateway_unsigned(reg, HF_REG_BEFORE_ALL, collect_id, ids), 0);
 	assert_int_equal(ids[0], 0);
 	/* A new incarnation has no documents at all. */
 	assert_int_equal(hf_registry_new_incarnation(reg, 0), 0);
-	assert_int_equal(hf_registry_gateway_unsigned(reg, collect_id, ids), 0);
+	assert_int_equal(hf_registry_gateway_unsigned(reg, HF_REG_BEFORE_ALL, collect_id, ids), 0);
 	assert_int_equal(ids[0], 1);
 	assert_int_equal(hf_registry_gateway_bump(reg, 9, &generation), HF_ENOENT);
 }

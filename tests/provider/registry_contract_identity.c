@@ -196,7 +196,8 @@ static void test_revocation_bars(void **state)
 	assert_int_equal(hf_registry_gateway_get(reg, 1, &g), 0);
 	assert_int_equal(g.state, HF_REG_GATEWAY_REVOKED);
 	assert_string_equal(g.reason, "stolen");
-	assert_int_equal(hf_registry_gateway_unsigned(reg, stop_at_first, &count), 0);
+	assert_int_equal(
+		hf_registry_gateway_unsigned(reg, HF_REG_BEFORE_ALL, stop_at_first, &count), 0);
 	assert_int_equal(count, 0);
 }
 

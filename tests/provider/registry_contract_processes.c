@@ -181,7 +181,7 @@ static void test_unsigned_changes_are_the_holders(void **state)
 	held_by(78, 4, "nobody's");
 	assert_int_equal(hf_registry_gateway_left(reg, 4, epoch, 1), 0);
 	hf_registry_set_process(reg, 77);
-	assert_int_equal(hf_registry_gateway_unsigned(reg, sum_ids, &sum), 0);
+	assert_int_equal(hf_registry_gateway_unsigned(reg, HF_REG_BEFORE_ALL, sum_ids, &sum), 0);
 	assert_int_equal(sum, 1 + 4);
 }
 

@@ -318,7 +318,8 @@ static void sign_what_is_not(struct world *world, unsigned index)
 {
 	struct list list = {.count = 0};
 
-	hf_registry_gateway_unsigned(registry_of(world, index), collect_row, &list);
+	hf_registry_gateway_unsigned(registry_of(world, index), HF_REG_BEFORE_ALL, collect_row,
+				     &list);
 	for (unsigned i = 0; i < list.count && !world->providers[index].dying; i++)
 		publish(world, index, index_of(world, list.rows[i].id), list.rows[i].generation);
 }
