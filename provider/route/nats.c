@@ -6,7 +6,11 @@
  * libnats has threads of its own: what it delivers goes into a bounded set under a lock, and
  * uv_async_send wakes the loop. The part that both sides see lives until the last of them has let
  * go (loop, connection, subscription). A hint is published as numbers of 8 bytes, big endian, as
- * many as were made in one turn of the loop. */
+ * many as were made in one turn of the loop.
+ *
+ * Connecting blocks and reads files, so a worker of libuv does it. libnats looks for a server for
+ * ever, but for one that refuses our credentials: then, and when none was found for ten seconds,
+ * everything is made anew, from what the files say by then. */
 #include <endian.h>
 #include <inttypes.h>
 #include <nats/nats.h>
@@ -15,29 +19,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/assert.h"
-#include "base/conf.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "provider/route/hints.h"
+#include "provider/route/nats_options.h"
 #include "provider/route/route.h"
 
 #define NATS_ROUTE_MAGIC 0x6e726f75u
-#define SERVERS_MAX      16
 #define MESSAGE_IDS_MAX  1024u
 #define PENDING_MAX      1024 /* messages that wait for the delivery thread */
 #define CONNECT_MS       1000
 #define BETWEEN_TRIES_MS 250
 #define PING_MS          2000
 #define WRITE_MS         250
+#define AGAIN_MS         2000 /* after a refusal */
+#define AWAY_LOOKS       5    /* so many of them without a server: everything anew */
 
 /* What libnats' threads and the loop share. */
 struct shared {
 	atomic_uint holders;
 	pthread_mutex_t mutex;
 	uv_async_t *wake; /* NULL: the loop has let go */
+	bool refused;     /* libnats has given up */
 	struct hf_hints heard;
 };
 
@@ -47,15 +51,25 @@ struct nats_route {
 	hf_route_hint hint;
 	void *context;
 	struct hf_route *local; /* hints to this process do not travel */
-	uv_timer_t soon;
+	uv_timer_t soon, again;
 	uv_async_t wake;
-	unsigned open_handles;
+	unsigned open_parts;   /* handles, and the worker */
+	bool closing, working; /* working: a worker connects */
+	unsigned away_looks;   /* without a server, since the connection was made */
 	struct shared *shared;
 	struct hf_hints waiting;
 	uint64_t told[HF_HINTS_MAX];
 	natsConnection *connection;
 	natsSubscription *subscription;
 	char subject[64];
+
+	/* Of a try to connect: the worker's while it runs. */
+	struct hf_route_nats settings; /* owns its texts */
+	uv_work_t work;
+	natsConnection *made;
+	natsSubscription *made_subscription;
+	int err;
+	struct hf_errmsg why, told_why; /* of this try; what was logged last */
 };
 
 static struct nats_route *nats_of(struct hf_route *route)
@@ -64,6 +78,16 @@ static struct nats_route *nats_of(struct hf_route *route)
 
 	HF_CHECK_MAGIC(r, NATS_ROUTE_MAGIC);
 	return r;
+}
+
+static bool nats_connected(struct hf_route *route);
+
+static void free_settings(struct hf_route_nats *settings)
+{
+	free((char *)(uintptr_t)settings->servers);
+	free((char *)(uintptr_t)settings->name);
+	free((char *)(uintptr_t)settings->ca);
+	free((char *)(uintptr_t)settings->credentials);
 }
 
 static void let_go(struct shared *s)
@@ -109,9 +133,9 @@ static void connection_closed(natsConnection *connection, void *closure)
 
 	(void)connection;
 	pthread_mutex_lock(&s->mutex);
+	s->refused = true;
 	if (s->wake)
-		hf_error("NATS refuses us; hints do not travel until this process is restarted "
-			 "with other credentials");
+		uv_async_send(s->wake);
 	pthread_mutex_unlock(&s->mutex);
 	let_go(s);
 }
@@ -150,16 +174,40 @@ static void connection_trouble(natsConnection *connection, natsSubscription *sub
 
 /* ---- On the loop ----------------------------------------------------------------------------- */
 
+static void drop_connection(struct nats_route *r)
+{
+	natsConnection_Close(r->connection);
+	natsSubscription_Destroy(r->subscription);
+	natsConnection_Destroy(r->connection);
+	r->connection = NULL;
+	r->subscription = NULL;
+}
+
+static void note_refused(struct nats_route *r, const char *why)
+{
+	/* The same again and again is said once. */
+	if (strcmp(r->told_why.text, why) != 0)
+		hf_error("hints do not travel, changes take up to a second longer: %s; the "
+			 "credentials' file is read again until they do",
+			 why);
+	snprintf(r->told_why.text, sizeof r->told_why.text, "%s", why);
+}
+
 static void woken(uv_async_t *async)
 {
 	struct nats_route *r = async->data;
-
+	bool refused;
 	unsigned count;
 
 	HF_CHECK_MAGIC(r, NATS_ROUTE_MAGIC);
 	pthread_mutex_lock(&r->shared->mutex);
 	count = hf_hints_take(&r->shared->heard, r->told);
+	refused = r->shared->refused && r->connection;
 	pthread_mutex_unlock(&r->shared->mutex);
+	if (refused) {
+		drop_connection(r);
+		note_refused(r, "NATS refuses our credentials");
+	}
 	for (unsigned i = 0; i < count; i++)
 		r->hint(r->context, r->told[i]);
 }
@@ -178,8 +226,9 @@ static void publish(uv_timer_t *timer)
 		for (; count < MESSAGE_IDS_MAX && at + count < waiting; count++)
 			ids[count] = htobe64(all[at + count]);
 		/* Without a connection, or room in the buffer of one: it was only a hint. */
-		natsConnection_Publish(r->connection, r->subject, ids,
-				       (int)(count * sizeof ids[0]));
+		if (r->connection)
+			natsConnection_Publish(r->connection, r->subject, ids,
+					       (int)(count * sizeof ids[0]));
 	}
 }
 
@@ -195,17 +244,25 @@ static void nats_notify(struct hf_route *route, uint64_t gateway, bool here_too)
 
 static bool nats_connected(struct hf_route *route)
 {
-	return natsConnection_Status(nats_of(route)->connection) == NATS_CONN_STATUS_CONNECTED;
+	struct nats_route *r = nats_of(route);
+
+	return r->connection && natsConnection_Status(r->connection) == NATS_CONN_STATUS_CONNECTED;
+}
+
+static void part_closed(struct nats_route *r)
+{
+	HF_CHECK_MAGIC(r, NATS_ROUTE_MAGIC);
+	if (--r->open_parts > 0)
+		return;
+	let_go(r->shared);
+	free_settings(&r->settings);
+	r->magic = 0;
+	free(r);
 }
 
 static void handle_closed(uv_handle_t *handle)
 {
-	struct nats_route *r = handle->data;
-
-	if (--r->open_handles > 0)
-		return;
-	r->magic = 0;
-	free(r);
+	part_closed(handle->data);
 }
 
 static void nats_close(struct hf_route *route)
@@ -215,143 +272,18 @@ static void nats_close(struct hf_route *route)
 	pthread_mutex_lock(&r->shared->mutex);
 	r->shared->wake = NULL;
 	pthread_mutex_unlock(&r->shared->mutex);
-	natsConnection_Close(r->connection);
-	natsSubscription_Destroy(r->subscription);
-	natsConnection_Destroy(r->connection);
-	let_go(r->shared);
+	r->closing = true;
+	drop_connection(r);
 	hf_route_close(r->local);
 	uv_close((uv_handle_t *)&r->soon, handle_closed);
+	uv_close((uv_handle_t *)&r->again, handle_closed);
 	uv_close((uv_handle_t *)&r->wake, handle_closed);
 }
 
 static const struct hf_route_ops nats_ops = {
 	.notify = nats_notify, .connected = nats_connected, .close = nats_close};
 
-/* ---- Settings -------------------------------------------------------------------------------- */
-
-struct credentials {
-	char *user, *password, *nkey, *nkey_seed;
-};
-
-static const struct hf_conf_key credential_keys[] = {
-	{"user", HF_CONF_TEXT, offsetof(struct credentials, user), "", "user"},
-	{"password", HF_CONF_TEXT, offsetof(struct credentials, password), "", "password"},
-	{"nkey", HF_CONF_TEXT, offsetof(struct credentials, nkey), "", "public NKey"},
-	{"nkey_seed", HF_CONF_TEXT, offsetof(struct credentials, nkey_seed), "",
-	 "file with the seed of the NKey"},
-	{NULL},
-};
-
-static int refuse(struct hf_errmsg *message, natsStatus status, const char *what)
-{
-	const char *why = nats_GetLastError(NULL);
-
-	return hf_fail(message, HF_EINVAL, "%s: %s", what,
-		       why && why[0] ? why : natsStatus_GetText(status));
-}
-
-static int set_credentials(natsOptions *options, const char *path, struct hf_errmsg *message)
-{
-	struct credentials c = {NULL};
-	struct stat st;
-	natsStatus status;
-	uint8_t *text;
-	size_t length;
-	int err;
-
-	if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
-		return hf_fail(message, HF_EACCES, "%s: others can read it; chmod 600", path);
-	err = hf_file_read(path, 4096, &text, &length, message);
-	if (err)
-		return err;
-	err = hf_conf_parse(path, (char *)text, credential_keys, &c, message);
-	explicit_bzero(text, length);
-	free(text);
-	if (err)
-		return err;
-	if (c.nkey[0])
-		status = natsOptions_SetNKeyFromSeed(options, c.nkey, c.nkey_seed);
-	else
-		status = natsOptions_SetUserInfo(options, c.user, c.password);
-	if (status != NATS_OK)
-		err = refuse(message, status, path);
-	else if (!c.nkey[0] && (!c.user[0] || !c.password[0]))
-		err = hf_fail(message, HF_EINVAL, "%s: user and password, or nkey and nkey_seed",
-			      path);
-	explicit_bzero(c.password, strlen(c.password));
-	hf_conf_free(credential_keys, &c);
-	return err;
-}
-
-static bool is_loopback(const char *server)
-{
-	return strncmp(server, "nats://127.", 11) == 0 ||
-	       strncmp(server, "nats://[::1]", 12) == 0 ||
-	       strncmp(server, "nats://localhost:", 17) == 0;
-}
-
-/* Splits `text`, which is changed, at its commas. */
-static int split_servers(char *text, const char **servers, bool *tls, struct hf_errmsg *message)
-{
-	char *rest = NULL;
-	int count = 0;
-
-	*tls = strncmp(text, "tls://", 6) == 0;
-	for (char *server = strtok_r(text, ", ", &rest); server;
-	     server = strtok_r(NULL, ", ", &rest)) {
-		if (count == SERVERS_MAX)
-			return hf_fail(message, HF_ETOOBIG, "at most %d servers", SERVERS_MAX);
-		if (strchr(server, '@') ||
-		    (*tls ? strncmp(server, "tls://", 6) != 0 : !is_loopback(server)))
-			return hf_fail(message, HF_EINVAL,
-				       "a route is tls://HOST:PORT,… (or nats://HOST:PORT,… on "
-				       "loopback), without user or password");
-		servers[count++] = server;
-	}
-	return count > 0 ? count : hf_fail(message, HF_EINVAL, "a route needs a server");
-}
-
-static int set_tls(natsOptions *options, const struct hf_route_nats *settings,
-		   struct hf_errmsg *message)
-{
-	natsStatus status;
-
-	if (!settings->name[0] || !settings->ca[0])
-		return hf_fail(message, HF_EINVAL,
-			       "with tls:// `route_name` and `route_ca` say whose certificates "
-			       "are trusted");
-	status = natsOptions_SetSecure(options, true);
-	if (status == NATS_OK)
-		status = natsOptions_LoadCATrustedCertificates(options, settings->ca);
-	if (status == NATS_OK)
-		status = natsOptions_SetExpectedHostname(options, settings->name);
-	return status == NATS_OK ? 0 : refuse(message, status, settings->ca);
-}
-
-static int set_servers(natsOptions *options, const struct hf_route_nats *settings,
-		       struct hf_errmsg *message)
-{
-	const char *servers[SERVERS_MAX];
-	char *text = strdup(settings->servers);
-	natsStatus status;
-	bool tls;
-	int count, err = 0;
-
-	if (!text)
-		return hf_fail(message, HF_ENOMEM, "out of memory");
-	count = split_servers(text, servers, &tls, message);
-	if (count < 0) {
-		err = count;
-	} else {
-		status = natsOptions_SetServers(options, servers, count);
-		if (status != NATS_OK)
-			err = refuse(message, status, settings->servers);
-	}
-	if (!err && tls)
-		err = set_tls(options, settings, message);
-	free(text);
-	return err;
-}
+/* ---- Connecting, on a worker ----------------------------------------------------------------- */
 
 /* Tries for ever, bounds every buffer and every wait. */
 static natsStatus set_bounds(natsOptions *options, struct shared *shared)
@@ -377,6 +309,107 @@ static natsStatus set_bounds(natsOptions *options, struct shared *shared)
 	return status;
 }
 
+/* Each of connection and subscription holds what is shared until libnats says that it ended. */
+static int listen_on(struct nats_route *r)
+{
+	natsStatus status;
+
+	atomic_fetch_add(&r->shared->holders, 1);
+	status = natsConnection_Subscribe(&r->made_subscription, r->made, r->subject, delivered,
+					  r->shared);
+	if (status == NATS_OK)
+		status = natsSubscription_SetOnCompleteCB(r->made_subscription, subscription_ended,
+							  r->shared);
+	if (status == NATS_OK)
+		return 0;
+	hf_nats_refuse(&r->why, status, "listening to hints");
+	natsConnection_Close(r->made);
+	natsSubscription_Destroy(r->made_subscription);
+	natsConnection_Destroy(r->made);
+	let_go(r->shared);
+	return HF_ENOTREADY;
+}
+
+static int connect_now(struct nats_route *r, natsOptions *options)
+{
+	natsStatus status = set_bounds(options, r->shared);
+
+	if (status != NATS_OK)
+		return hf_nats_refuse(&r->why, status, "the route's settings");
+	atomic_fetch_add(&r->shared->holders, 1);
+	status = natsConnection_Connect(&r->made, options);
+	if (status != NATS_OK && status != NATS_NOT_YET_CONNECTED) {
+		let_go(r->shared);
+		return hf_nats_refuse(&r->why, status, "connecting to NATS");
+	}
+	if (status == NATS_OK)
+		connection_found(r->made, NULL);
+	else if (!r->told_why.text[0])
+		hf_warn("no NATS server answers yet; changes take up to a second longer");
+	return listen_on(r);
+}
+
+static void connect_work(uv_work_t *work)
+{
+	struct nats_route *r = work->data;
+	natsOptions *options;
+
+	r->made = NULL;
+	r->made_subscription = NULL;
+	r->err = hf_nats_options(&r->settings, &options, &r->why);
+	if (r->err)
+		return;
+	r->err = connect_now(r, options);
+	natsOptions_Destroy(options);
+}
+
+static void connect_done(uv_work_t *work, int status)
+{
+	struct nats_route *r = work->data;
+
+	HF_CHECK_MAGIC(r, NATS_ROUTE_MAGIC);
+	if (status == 0 && r->err == 0) {
+		r->connection = r->made;
+		r->subscription = r->made_subscription;
+	}
+	r->working = false;
+	if (r->closing) {
+		drop_connection(r);
+	} else if (status != 0 || r->err) {
+		note_refused(r, r->why.text);
+	} else {
+		uv_async_send(&r->wake); /* it may have been refused meanwhile */
+	}
+	part_closed(r);
+}
+
+static void connect_anew(struct nats_route *r)
+{
+	pthread_mutex_lock(&r->shared->mutex);
+	r->shared->refused = false;
+	pthread_mutex_unlock(&r->shared->mutex);
+	r->away_looks = 0;
+	r->working = uv_queue_work(r->again.loop, &r->work, connect_work, connect_done) == 0;
+	r->open_parts += r->working;
+}
+
+/* A server that refuses a certificate looks to libnats like one that is not there. */
+static void look_again(uv_timer_t *timer)
+{
+	struct nats_route *r = timer->data;
+
+	HF_CHECK_MAGIC(r, NATS_ROUTE_MAGIC);
+	if (r->working)
+		return;
+	if (nats_connected(&r->base)) {
+		r->away_looks = 0;
+		r->told_why.text[0] = '\0';
+	} else if (!r->connection || ++r->away_looks >= AWAY_LOOKS) {
+		drop_connection(r);
+		connect_anew(r);
+	}
+}
+
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 static struct shared *new_shared(void)
@@ -390,91 +423,74 @@ static struct shared *new_shared(void)
 	return s;
 }
 
-static int connect_and_listen(struct nats_route *r, natsOptions *options, struct hf_errmsg *message)
+static bool copy_settings(struct hf_route_nats *to, const struct hf_route_nats *from)
 {
-	natsStatus status = set_bounds(options, r->shared);
-
-	if (status != NATS_OK)
-		return refuse(message, status, "the route's settings");
-	atomic_fetch_add(&r->shared->holders, 1);
-	status = natsConnection_Connect(&r->connection, options);
-	if (status != NATS_OK && status != NATS_NOT_YET_CONNECTED) {
-		let_go(r->shared);
-		return refuse(message, status, "connecting to NATS");
-	}
-	if (status == NATS_OK)
-		connection_found(r->connection, NULL);
-	else
-		hf_warn("no NATS server answers yet; changes take up to a second longer");
-	atomic_fetch_add(&r->shared->holders, 1);
-	status = natsConnection_Subscribe(&r->subscription, r->connection, r->subject, delivered,
-					  r->shared);
-	if (status == NATS_OK)
-		status = natsSubscription_SetOnCompleteCB(r->subscription, subscription_ended,
-							  r->shared);
-	if (status == NATS_OK)
-		return 0;
-	natsSubscription_Destroy(r->subscription);
-	natsConnection_Destroy(r->connection);
-	return refuse(message, status, "listening to hints");
+	to->servers = strdup(from->servers);
+	to->name = strdup(from->name);
+	to->ca = strdup(from->ca);
+	to->credentials = strdup(from->credentials);
+	to->registry = from->registry;
+	return to->servers && to->name && to->ca && to->credentials;
 }
 
-static int open_route(struct nats_route *r, uv_loop_t *loop, const struct hf_route_nats *settings,
-		      struct hf_errmsg *message)
+/* What is wrong with them is said before anything begins. */
+static int check_settings(const struct hf_route_nats *settings, struct hf_errmsg *message)
 {
-	natsOptions *options = NULL;
-	natsStatus status = natsOptions_Create(&options);
-	int err;
+	natsOptions *options;
+	int err = hf_nats_options(settings, &options, message);
 
-	if (status != NATS_OK)
-		return refuse(message, status, "NATS");
-	err = set_servers(options, settings, message);
-	if (!err && settings->credentials[0])
-		err = set_credentials(options, settings->credentials, message);
-	else if (!err)
-		err = hf_fail(message, HF_EINVAL,
-			      "`route_credentials` says who we are to the NATS servers");
 	if (!err)
-		err = hf_route_open_local(loop, r->hint, r->context, &r->local);
-	if (!err)
-		err = connect_and_listen(r, options, message);
-	if (err && r->local)
-		hf_route_close(r->local);
-	natsOptions_Destroy(options);
+		natsOptions_Destroy(options);
 	return err;
 }
 
-int hf_route_open_nats(uv_loop_t *loop, const struct hf_route_nats *settings, hf_route_hint hint,
-		       void *context, struct hf_route **route, struct hf_errmsg *message)
+static int make(struct hf_route_nats const *settings, hf_route_hint hint, void *context,
+		struct nats_route **route, struct hf_errmsg *message)
 {
 	struct nats_route *r = calloc(1, sizeof *r);
-	int err = HF_ENOMEM;
 
-	if (r)
-		r->shared = new_shared();
-	if (!r || !r->shared) {
-		free(r);
-		return hf_fail(message, err, "out of memory");
-	}
+	if (!r)
+		return hf_fail(message, HF_ENOMEM, "out of memory");
 	r->base.ops = &nats_ops;
 	r->magic = NATS_ROUTE_MAGIC;
 	r->hint = hint;
 	r->context = context;
 	snprintf(r->subject, sizeof r->subject, "holdfast.%016" PRIx64 ".hint", settings->registry);
-	err = open_route(r, loop, settings, message);
-	if (err) {
+	r->shared = new_shared();
+	if (!r->shared || !copy_settings(&r->settings, settings)) {
+		free_settings(&r->settings);
+		free(r->shared);
+		free(r);
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	}
+	*route = r;
+	return 0;
+}
+
+int hf_route_open_nats(uv_loop_t *loop, const struct hf_route_nats *settings, hf_route_hint hint,
+		       void *context, struct hf_route **route, struct hf_errmsg *message)
+{
+	struct nats_route *r = NULL;
+	int err = check_settings(settings, message);
+
+	if (!err)
+		err = make(settings, hint, context, &r, message);
+	if (err)
+		return err;
+	if (hf_route_open_local(loop, hint, context, &r->local) != 0) {
+		free_settings(&r->settings);
 		let_go(r->shared);
 		free(r);
-		return err;
+		return hf_fail(message, HF_ENOMEM, "out of memory");
 	}
 	uv_timer_init(loop, &r->soon);
+	uv_timer_init(loop, &r->again);
 	uv_async_init(loop, &r->wake, woken);
-	r->soon.data = r->wake.data = r;
-	r->open_handles = 2;
-	pthread_mutex_lock(&r->shared->mutex);
+	r->soon.data = r->again.data = r->wake.data = r->work.data = r;
+	r->open_parts = 3;
 	r->shared->wake = &r->wake;
-	uv_async_send(&r->wake); /* for what was heard already */
-	pthread_mutex_unlock(&r->shared->mutex);
+	connect_anew(r);
+	uv_timer_start(&r->again, look_again, AGAIN_MS, AGAIN_MS);
 	*route = &r->base;
 	return 0;
 }

@@ -31,15 +31,17 @@ int hf_route_open_local(uv_loop_t *loop, hf_route_hint hint, void *context,
 
 /* Between the processes of one registry. */
 struct hf_route_nats {
-	const char *servers;     /* tls://HOST:PORT,… or, on loopback, nats://HOST:PORT,… */
-	const char *name;        /* that every server's certificate carries; with tls */
-	const char *ca;          /* PEM file of the authority of these certificates; with tls */
-	const char *credentials; /* file (0600): user and password, or nkey and nkey_seed */
-	uint64_t registry;       /* tells the registries apart that share the servers */
+	const char *servers; /* tls://HOST:PORT,… or, on loopback, nats://HOST:PORT,… */
+	const char *name;    /* that every server's certificate carries; with tls */
+	const char *ca;      /* PEM file of the authority of these certificates; with tls */
+	/* File (0600): user and password, nkey and nkey_seed, or certificate and key. */
+	const char *credentials;
+	uint64_t registry; /* tells the registries apart that share the servers */
 };
 
-/* Returns at once or within a few seconds, whether a server answers or not; from then on one is
- * looked for for ever. HF_EINVAL, HF_EACCES, HF_ENOENT: the settings, with the reason. */
+/* Returns at once, whether a server answers or not; one is looked for for ever, and with
+ * credentials read anew after one has refused them. HF_EINVAL, HF_EACCES, HF_ENOENT: the settings,
+ * with the reason. */
 int hf_route_open_nats(uv_loop_t *loop, const struct hf_route_nats *settings, hf_route_hint hint,
 		       void *context, struct hf_route **route, struct hf_errmsg *message);
 

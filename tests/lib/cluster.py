@@ -2,6 +2,8 @@
 holdfast-provider processes. Each part is started and stopped by itself, in a folder of the test's
 own; PostgreSQL refuses to run as root and gets a user."""
 
+import base64
+import binascii
 import ctypes
 import glob
 import json
@@ -135,23 +137,55 @@ class Postgres:
                   "-d", "postgres", "-n", "public", self.folder + "/backup")
 
 
-def make_certificates(folder, name):
-    """An authority and a certificate for `name` that it signed; paths as a dictionary."""
-    paths = {key: f"{folder}/{key}" for key in ("ca.crt", "ca.key", "server.crt", "server.key")}
-    os.makedirs(folder, exist_ok=True)
+# Not Ed25519: libpq 15 cannot bind a password to a connection whose certificate is signed so.
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-    openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2", "-subj", "/CN=test",
-            "-keyout", paths["ca.key"], "-out", paths["ca.crt"])
-    openssl("req", "-newkey", "ed25519", "-nodes", "-subj", "/CN=" + name, "-addext",
-            "subjectAltName=DNS:" + name, "-keyout", paths["server.key"], "-out", folder + "/csr")
+
+def openssl(*arguments):
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout
+
+
+def sign_certificate(folder, authority, part, name):
+    """A certificate and a key for `name`, of this authority: FOLDER/PART.crt and .key."""
+    certificate, key = f"{folder}/{part}.crt", f"{folder}/{part}.key"
+    openssl("req", *NEW_KEY, "-nodes", "-subj", "/CN=" + name, "-addext",
+            "subjectAltName=DNS:" + name, "-keyout", key, "-out", folder + "/csr")
     with open(folder + "/ext", "w", encoding="ascii") as file:
         file.write(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
-    openssl("x509", "-req", "-in", folder + "/csr", "-CA", paths["ca.crt"], "-CAkey",
-            paths["ca.key"], "-days", "2", "-extfile", folder + "/ext", "-out",
-            paths["server.crt"])
-    return paths
+    openssl("x509", "-req", "-in", folder + "/csr", "-CA", authority["ca.crt"], "-CAkey",
+            authority["ca.key"], "-days", "2", "-extfile", folder + "/ext", "-out", certificate)
+    return {part + ".crt": certificate, part + ".key": key}
+
+
+def make_certificates(folder, name):
+    """An authority and a certificate for `name` that it signed; paths as a dictionary."""
+    paths = {key: f"{folder}/{key}" for key in ("ca.crt", "ca.key")}
+    os.makedirs(folder, exist_ok=True)
+    openssl("req", "-x509", *NEW_KEY, "-nodes", "-days", "2", "-subj", "/CN=test",
+            "-keyout", paths["ca.key"], "-out", paths["ca.crt"])
+    return {**paths, **sign_certificate(folder, paths, "server", name)}
+
+
+def make_nkey(folder):
+    """A user's NKey: (public key, path of the file with its seed)."""
+    openssl("genpkey", "-algorithm", "ed25519", "-out", folder + "/nkey.pem")
+    seed = openssl("pkey", "-in", folder + "/nkey.pem", "-outform", "DER")[-32:]
+    public = openssl("pkey", "-in", folder + "/nkey.pem", "-pubout", "-outform", "DER")[-32:]
+
+    def text(raw):
+        # CRC-16 of the kind that Python has for something else.
+        raw += binascii.crc_hqx(raw, 0).to_bytes(2, "little")
+        return base64.b32encode(raw).rstrip(b"=").decode()
+    user, seed_prefix = 20 << 3, 18 << 3
+    write_private(folder + "/nkey.seed",
+                  text(bytes([seed_prefix | user >> 5, (user & 31) << 3]) + seed) + "\n")
+    return text(bytes([user]) + public), folder + "/nkey.seed"
+
+
+def write_private(path, content):
+    with open(path, "w", encoding="ascii",
+              opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(content)
 
 
 class Nats:
@@ -166,21 +200,28 @@ class Nats:
         self.folder, self.processes = folder, [None] * nodes
         self.tls = make_certificates(folder, self.NAME)
         self.ports = free_ports(2 * nodes)
+        self.admit('user: "holdfast", password: "secret"')
+        self.credentials("user = holdfast\npassword = secret\n")
+
+    def admit(self, user, verify=""):
+        """Whom the nodes let in from their next start on; `verify`: more about TLS."""
+        nodes = len(self.processes)
         for node in range(nodes):
             routes = ", ".join(f'"nats://127.0.0.1:{self.ports[nodes + other]}"'
                                for other in range(nodes) if other != node)
-            with open(f"{folder}/{node}.conf", "w", encoding="ascii") as file:
+            with open(f"{self.folder}/{node}.conf", "w", encoding="ascii") as file:
                 file.write(f"""
 listen: "127.0.0.1:{self.ports[node]}"
 server_name: "node-{node}"
-tls {{ cert_file: "{self.tls['server.crt']}", key_file: "{self.tls['server.key']}" }}
-authorization {{ users: [ {{ user: "holdfast", password: "secret",
+tls {{ cert_file: "{self.tls['server.crt']}", key_file: "{self.tls['server.key']}"{verify} }}
+authorization {{ users: [ {{ {user},
                             permissions: {{ publish: "holdfast.>", subscribe: "holdfast.>" }} }} ] }}
 cluster {{ name: "test", listen: "127.0.0.1:{self.ports[nodes + node]}", routes: [{routes}] }}
 """)
-        with open(folder + "/credentials", "w", encoding="ascii",
-                  opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write("user = holdfast\npassword = secret\n")
+
+    def credentials(self, text):
+        """What the providers have to show."""
+        write_private(self.folder + "/credentials", text)
 
     def settings(self):
         """Of a provider."""
