@@ -125,6 +125,9 @@ struct hf_control {
 	size_t store_sealed_length;
 	char *store_ca; /* PEM text */
 	bool asking_store, store_ready, store_warned;
+	char store_fingerprint[2 * HF_HASH_BYTES + 1]; /* of this process' settings */
+	bool store_differs; /* another process was started with other settings since */
+	unsigned store_ticks;
 
 	/* channel.c, activation.c */
 	struct hf_listener *channel_listener, *activation_listener;

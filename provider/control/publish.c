@@ -424,6 +424,9 @@ const char *hf_publish_obstacle(struct hf_control *control)
 		return "the registry is away: connections are held, changes wait for it";
 	if (control->signer_away_since_ms)
 		return "the signer is away; the change waits for it";
+	if (control->store_differs)
+		return "this process has other store settings than one that was started later: "
+		       "restart it with the same; changes wait where it holds";
 	if (!control->store_ready)
 		return "the store's credentials wait for the signer";
 	return control->publish_problem;

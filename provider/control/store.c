@@ -16,7 +16,8 @@
 #include "proto/document.pb-c.h"
 #include "provider/signer/purpose.h"
 
-#define CA_FILE_MAX (256u << 10)
+#define CA_FILE_MAX   (256u << 10)
+#define COMPARE_TICKS 5u
 
 struct credentials {
 	char *access_key, *secret_key;
@@ -227,6 +228,7 @@ static int prepare(struct hf_control *control, struct hf_errmsg *message)
 	if (err)
 		return err;
 	fingerprint_of(control, plain, length, fingerprint);
+	memcpy(control->store_fingerprint, fingerprint, sizeof fingerprint);
 	hf_registry_setting_get(control->reg, "store_fingerprint", known, sizeof known);
 	if (strcmp(fingerprint, known) == 0 && recall(control) == 0) {
 		control->store_ready = true;
@@ -248,11 +250,36 @@ int hf_store_settings_open(struct hf_control *control, struct hf_errmsg *message
 	return err ? err : prepare(control, message);
 }
 
+/* Whoever was started last is right. With older settings a process builds no documents, or gateways
+ * would be sent from one store to the other and back. */
+static void compare(struct hf_control *control)
+{
+	char known[2 * HF_HASH_BYTES + 1] = "";
+	bool differs;
+
+	if (control->alone || (!control->store_ready && !control->store_differs) ||
+	    control->store_ticks++ % COMPARE_TICKS != 0 ||
+	    hf_registry_setting_get(control->reg, "store_fingerprint", known, sizeof known) != 0)
+		return;
+	differs = strcmp(known, control->store_fingerprint) != 0;
+	if (differs == control->store_differs)
+		return;
+	control->store_differs = differs;
+	control->store_ready = false;
+	if (differs)
+		hf_error("another process was started with other store settings than this one: "
+			 "it signs no changes until it is restarted with the same");
+	else
+		hf_info("all processes have the same store settings again");
+}
+
 void hf_store_settings_tick(struct hf_control *control)
 {
 	struct hf_errmsg message = {""};
 
-	if (control->store_ready || control->asking_store || prepare(control, &message) == 0)
+	compare(control);
+	if (control->store_differs || control->store_ready || control->asking_store ||
+	    prepare(control, &message) == 0)
 		return;
 	if (!control->store_warned)
 		hf_warn("the store's settings: %s", message.text);

@@ -161,5 +161,36 @@ def credentials_of_hints(folder):
             swarm.stop()
 
 
+def different_stores(folder):
+    with Cluster(folder, count=2, nodes=1, **STILL) as cluster:
+        one, two = cluster.providers
+        swarm = swarm_at(cluster, "swarm", [two], GATEWAYS)
+        try:
+            change(one, "before")
+            one.stop()
+            one.configure({**one.settings, "store_url": f"dir:{folder}/other-store"})
+            one.start().wait_ready()
+            wait_until("the other one says so",
+                       lambda: "store settings" in two.must("info")["problem"])
+            check(two.said("other store settings") and one.must("info")["problem"] == "", "who")
+            # Where it holds, it does not undo what the later one wants.
+            document = ("SELECT COUNT(*) FROM settings WHERE key = 'store_fingerprint' AND value = "
+                        "'" + cluster.postgres.sql("SELECT value FROM settings WHERE key = "
+                                                   "'store_fingerprint'").strip() + "'")
+            status, _, _ = two.ask("volume", "create", "--gateway", GATEWAY, "--name", "waits",
+                                   "--size", "64MiB")
+            check(status == 0, "a change is taken")
+            check(cluster.postgres.sql(document).strip() == "1", "the settings went back")
+            two.stop()
+            two.configure({**two.settings, "store_url": f"dir:{folder}/other-store"})
+            two.start().wait_ready()
+            swarm.wait("all are held again", held=GATEWAYS)
+            change(two, "after")
+            for provider in (one, two):
+                check(provider.must("info")["problem"] == "", "there is a problem")
+        finally:
+            swarm.stop()
+
+
 if __name__ == "__main__":
-    story([database_over_tls, credentials_of_hints])
+    story([database_over_tls, credentials_of_hints, different_stores])
