@@ -172,6 +172,23 @@ static Holdfast__Change *change_in(const Holdfast__Signed *packet, struct hf_bud
 	return holdfast__change__unpack(&budget->allocator, packet->body.len, packet->body.data);
 }
 
+uint64_t hf_change_sequence(const uint8_t *encoded, size_t length)
+{
+	Holdfast__Signed *packet = holdfast__signed__unpack(NULL, length, encoded);
+	Holdfast__Change *change = NULL;
+	struct hf_budget budget;
+	uint64_t sequence = 0;
+
+	if (packet)
+		change = change_in(packet, &budget);
+	if (change) {
+		sequence = change->sequence;
+		holdfast__change__free_unpacked(change, &budget.allocator);
+	}
+	holdfast__signed__free_unpacked(packet, NULL);
+	return sequence;
+}
+
 int hf_change_without_document(const uint8_t *encoded, size_t length, Holdfast__Signed **lacking)
 {
 	Holdfast__Signed *packet = holdfast__signed__unpack(NULL, length, encoded);

@@ -35,6 +35,11 @@ void hf_purpose_volume(uint64_t volume, uint64_t version, char purpose[HF_PURPOS
 		 (unsigned long long)version);
 }
 
+void hf_purpose_network(uint64_t version, char purpose[HF_PURPOSE_MAX])
+{
+	snprintf(purpose, HF_PURPOSE_MAX, "network/%" PRIu64, version);
+}
+
 int hf_seal_key_public(struct hf_seal_key *key)
 {
 	return hf_key_public(EVP_PKEY_X25519, key->secret, key->public_key);

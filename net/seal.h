@@ -40,6 +40,8 @@ int hf_unseal(const struct hf_seal_key *key, const char *purpose, const uint8_t 
 	      size_t sealed_length, uint8_t **plain, size_t *plain_length);
 /* Purpose of the secrets of a volume's entry or tombstone: "volume/vol-…/<version>". */
 void hf_purpose_volume(uint64_t volume, uint64_t version, char purpose[HF_PURPOSE_MAX]);
+/* Of the proxy's credentials in network settings: "network/<version>". */
+void hf_purpose_network(uint64_t version, char purpose[HF_PURPOSE_MAX]);
 
 /* Wipes and frees; NULL is harmless. */
 void hf_wipe_free(void *bytes, size_t length);

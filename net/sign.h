@@ -68,6 +68,9 @@ int hf_change_verify(const uint8_t signer_key[HF_KEY_BYTES], uint64_t tenant, ui
 		     const Holdfast__Signed *signed_change, Holdfast__Change **change,
 		     struct hf_errmsg *message);
 
+/* The sequence of an encoded Signed, which nobody has verified here; 0: it is none. */
+uint64_t hf_change_sequence(const uint8_t *encoded, size_t length);
+
 /* The same change without its document, for travelling with a delta (proto/delta.h), of an encoded
  * Signed; freed with holdfast__signed__free_unpacked(…, NULL). HF_EINVAL: it holds no document. */
 int hf_change_without_document(const uint8_t *encoded, size_t length, Holdfast__Signed **lacking);

@@ -383,6 +383,11 @@ int hf_actions_forget(struct hf_actions *actions, uint64_t number, struct hf_err
 	return hf_journal_forget(actions->journal, number, message);
 }
 
+uint64_t hf_actions_sequence(const struct hf_actions *actions)
+{
+	return hf_journal_table(actions->journal)->sequence;
+}
+
 /* ---- Opening and closing ---- */
 
 void hf_actions_maybe_closed(struct hf_actions *actions)

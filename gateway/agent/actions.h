@@ -42,6 +42,8 @@ int hf_actions_act(struct hf_actions *actions, const Holdfast__Signed *packet,
 		   Holdfast__ActionResult *result, struct hf_errmsg *message);
 /* The provider has stored what became of the actions up to this number. */
 int hf_actions_forget(struct hf_actions *actions, uint64_t number, struct hf_errmsg *message);
+/* Of the newest change that was begun; 0: none. */
+uint64_t hf_actions_sequence(const struct hf_actions *actions);
 void hf_actions_close(struct hf_actions *actions, void (*closed)(void *context), void *context);
 
 #endif

@@ -311,7 +311,7 @@ static int write_credentials(struct hf_network *network, const Holdfast__Network
 	size_t length;
 	int err;
 
-	snprintf(purpose, sizeof purpose, "network/%" PRIu64, settings->version);
+	hf_purpose_network(settings->version, purpose);
 	err = hf_unseal(network->config.sealing, purpose, settings->sealed.data,
 			settings->sealed.len, &plain, &length);
 	if (err)

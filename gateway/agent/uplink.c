@@ -134,6 +134,15 @@ static void subscribe(struct hf_uplink *uplink, const Holdfast__Subscribe *reque
 
 /* ---- Requests ---- */
 
+static uint64_t highest_sequence(const struct hf_uplink *uplink)
+{
+	uint64_t documents = uplink->config.desired->newest.sequence, actions = 0;
+
+	if (uplink->config.actions)
+		actions = hf_actions_sequence(uplink->config.actions);
+	return documents > actions ? documents : actions;
+}
+
 static void answer(struct hf_uplink_path *path, Holdfast__Answer *message, uint64_t request,
 		   int err, const char *reason)
 {
@@ -141,6 +150,8 @@ static void answer(struct hf_uplink_path *path, Holdfast__Answer *message, uint6
 	message->error = -err;
 	if (err)
 		message->reason = (char *)(uintptr_t)reason;
+	if (err == HF_ESTALE)
+		message->sequence = highest_sequence(path->uplink);
 	if (path->wire)
 		hf_session_answer(hf_wire_session(path->wire), message);
 }

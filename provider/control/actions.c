@@ -123,6 +123,7 @@ static int add_order(void *context, const struct hf_reg_action *action)
 	struct signing *signing = context;
 	size_t i = signing->count;
 	Holdfast__SignerAction *part = &signing->parts[i];
+	struct hf_reg_gateway gateway;
 
 	if (i == BATCH_MAX || (i > 0 && signing->bytes + action->document_length > BATCH_BYTES))
 		return 1;
@@ -132,6 +133,8 @@ static int add_order(void *context, const struct hf_reg_action *action)
 	part->gateway = action->gateway;
 	part->kind_case = HOLDFAST__SIGNER_ACTION__KIND_ACTION;
 	part->action = encode(action);
+	if (hf_registry_gateway_get(signing->control->reg, action->gateway, &gateway) == 0)
+		part->sequence_floor = gateway.sequence;
 	signing->orders[i].kind_case = HOLDFAST__SIGNER_ORDER__KIND_ACTION;
 	signing->orders[i].action = part;
 	signing->list[i] = &signing->orders[i];

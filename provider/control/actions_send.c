@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "provider/control/actions.h"
 #include "provider/control/admin.h"
+#include "provider/registry/told.h"
 
 #define ACT_MS           60000u /* longer than any action takes */
 #define FORGET_MS        10000u
@@ -143,6 +144,23 @@ static bool take_refusal(struct hf_channel *channel, const Holdfast__Answer *ans
 	return store_end(channel, &action);
 }
 
+/* The signer's ledger was restored (delivery.c). What was done before is known by its number, also
+ * when it comes with another sequence. */
+static bool sequence_is_behind(struct hf_channel *channel, const Holdfast__Answer *answer)
+{
+	struct hf_registry *reg = channel->control->reg;
+	struct hf_reg_action action;
+	uint64_t sent;
+
+	if (answer->sequence == 0 || channel->act_sent >= SIGN_TRIES ||
+	    hf_registry_action_get(reg, channel->act_number, &action) != 0)
+		return false;
+	sent = hf_change_sequence(action.packet, action.packet_length);
+	hf_reg_action_free(&action);
+	return sent > 0 && sent <= answer->sequence &&
+	       hf_registry_gateway_sequence(reg, channel->gateway, answer->sequence) == 0;
+}
+
 static bool sign_anew(struct hf_channel *channel)
 {
 	hf_registry_action_unsign(channel->control->reg, channel->act_number);
@@ -167,8 +185,12 @@ static void act_answered(struct hf_channel *channel, const struct hf_session_eve
 					? sign_anew(channel)
 					: take_refusal(channel, event->answer);
 			break;
-		case HF_EUNSUPPORTED:
 		case HF_ESTALE:
+			ended = sequence_is_behind(channel, event->answer)
+					? sign_anew(channel)
+					: take_refusal(channel, event->answer);
+			break;
+		case HF_EUNSUPPORTED:
 		case HF_EINVAL:
 		case HF_ETOOBIG:
 			ended = take_refusal(channel, event->answer);

@@ -240,21 +240,6 @@ static void try_create(struct hf_control *control, struct hf_local_request *requ
 		hf_admin_plan(control, request, gateway.id, dry_run.document);
 }
 
-static void set_network(struct hf_control *control, struct hf_local_request *request,
-			const Holdfast__AdminNetwork *settings)
-{
-	struct hf_errmsg message = {""};
-	struct hf_reg_gateway gateway;
-	char who[32];
-	int err = hf_find_gateway(control, settings->gateway, &gateway, &message);
-
-	if (!err)
-		err = hf_network_set(control, hf_admin_who(request, who), &gateway, settings,
-				     &message);
-	hf_admin_reply(request, err, message.text,
-		       err ? NULL : hf_status_gateway_json(control, &gateway));
-}
-
 static void plan_gateway(struct hf_control *control, struct hf_local_request *request,
 			 const char *text)
 {
@@ -324,7 +309,7 @@ static void dispatch(struct hf_control *control, struct hf_local_request *reques
 		hf_admin_action_show(control, request, admin->action_show->action);
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_NETWORK:
-		set_network(control, request, admin->gateway_network);
+		hf_network_set(control, request, admin->gateway_network);
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_PLAN:
 		plan_gateway(control, request, admin->gateway_plan->gateway);
@@ -381,6 +366,7 @@ int hf_admin_open(struct hf_control *control, struct hf_errmsg *message)
 void hf_admin_close(struct hf_control *control)
 {
 	hf_creating_close(control);
+	hf_network_close(control);
 	hf_waiting_close(control);
 	if (control->admin)
 		hf_local_server_close(control->admin, NULL, NULL);

@@ -17,6 +17,7 @@ struct hf_live_volume {
 	uint64_t stored_size;
 	bool stored_used; /* sessions are logged in */
 	uint64_t stored_version, stored_ms;
+	uint64_t attach_epoch; /* that the gateway has it with; 0: it does not say */
 };
 
 enum hf_channel_wanted { HF_WANTED_ACTIVE, HF_WANTED_PARKED, HF_WANTED_PROMOTION };

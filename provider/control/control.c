@@ -218,6 +218,7 @@ static void prepare(struct hf_control *control, uv_loop_t *loop)
 	control->reclaim_next = HF_CHANNEL_BUCKETS;
 	control->publish_after = HF_REG_BEFORE_ALL;
 	hf_list_init(&control->creating);
+	hf_list_init(&control->network_settings);
 	hf_grants_open(control);
 	control->offers = (struct hf_bucket){60, 60, 120, uv_now(loop)};
 	control->wrong_keys = (struct hf_bucket){10, 10, 10, uv_now(loop)};

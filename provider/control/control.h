@@ -165,7 +165,8 @@ struct hf_control {
 	struct hf_local_server *admin;
 	struct hf_list waiters;
 	unsigned waiter_count;
-	struct hf_list creating; /* volumes whose secrets are at the signer */
+	struct hf_list creating;         /* volumes whose secrets are at the signer */
+	struct hf_list network_settings; /* likewise */
 };
 
 /* Milliseconds since 1970. */

@@ -15,6 +15,8 @@
 #include "provider/control/events.h"
 #include "provider/control/lookers.h"
 #include "provider/control/network.h"
+#include "provider/control/publish.h"
+#include "provider/registry/told.h"
 
 #define APPLY_MS         60000u
 #define SUBSCRIBE_MS     10000u
@@ -182,10 +184,25 @@ static int send_document(struct hf_channel *channel, const struct hf_reg_documen
 	return err;
 }
 
+/* Before it is sent: whether the gateway may know of what is in it must not be forgotten. */
+static int note_told(struct hf_channel *channel, const struct hf_reg_document *document,
+		     uint64_t told)
+{
+	int err = document->generation <= told
+			  ? 0
+			  : hf_registry_gateway_told(channel->control->reg, channel->gateway,
+						     channel->epoch, document->generation);
+
+	if (err == HF_EFENCED)
+		hf_channel_fenced(channel);
+	return err;
+}
+
 static void look(struct hf_channel *channel)
 {
 	struct hf_reg_document document;
 	char id[HF_ID_TEXT_MAX];
+	uint64_t told;
 	int err;
 
 	if (channel->epoch == 0 || channel->link.ended || channel->apply_request != 0 ||
@@ -198,9 +215,14 @@ static void look(struct hf_channel *channel)
 		return;
 	/* Until the gateway says that it has it. */
 	channel->look_again = true;
+	told = document.told;
 	err = hf_registry_document_get(channel->control->reg, channel->gateway, &document);
 	if (err)
 		return;
+	if (note_told(channel, &document, told) != 0) {
+		free((void *)(uintptr_t)document.bytes); /* a later one follows */
+		return;
+	}
 	channel->apply_incarnation = document.incarnation;
 	channel->apply_generation = document.generation;
 	memcpy(channel->apply_hash, document.hash, sizeof channel->apply_hash);
@@ -238,12 +260,42 @@ static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answe
 	hf_delivery_check(channel);
 }
 
+/* The signer's ledger was restored, and counts what the gateway has taken already: it goes on above
+ * that, with a generation of its own. True: the next document is on its way. */
+static bool sequence_is_behind(struct hf_channel *channel, const Holdfast__Answer *answer)
+{
+	struct hf_control *control = channel->control;
+	struct hf_reg_document document;
+	uint64_t sent, generation;
+	int err;
+
+	if (answer->error != -HF_ESTALE || answer->sequence == 0 ||
+	    hf_registry_document_get(control->reg, channel->gateway, &document) != 0)
+		return false;
+	sent = hf_change_sequence(document.bytes, document.length);
+	free((void *)(uintptr_t)document.bytes);
+	if (sent > answer->sequence || document.generation != channel->apply_generation)
+		return false;
+	err = hf_registry_begin(control->reg);
+	if (err)
+		return false;
+	err = hf_registry_gateway_sequence(control->reg, channel->gateway, answer->sequence);
+	if (!err)
+		err = hf_registry_gateway_bump(control->reg, channel->gateway, &generation);
+	err = hf_registry_end(control->reg, err);
+	if (err)
+		return false;
+	hf_publish_gateway(control, channel->gateway);
+	return true;
+}
+
 static void apply_failed(struct hf_channel *channel, int status, const Holdfast__Answer *answer)
 {
 	uint64_t now_ms = hf_link_now_ms(&channel->link);
 	char id[HF_ID_TEXT_MAX], reason[HF_REG_REASON_MAX + 1];
+	bool soon = !answer || sequence_is_behind(channel, answer);
 
-	channel->apply_not_before_ms = now_ms + (answer ? AFTER_REFUSAL_MS : AFTER_TIMEOUT_MS);
+	channel->apply_not_before_ms = now_ms + (soon ? AFTER_TIMEOUT_MS : AFTER_REFUSAL_MS);
 	snprintf(reason, sizeof reason, "generation %" PRIu64 " %s: %s", channel->apply_generation,
 		 answer ? "was refused by the gateway" : "was not answered",
 		 answer ? answer->reason : hf_err_text(status));

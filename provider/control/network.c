@@ -13,53 +13,6 @@
 #define CONFIRM_MS       10000u
 #define CONFIRMING_MAGIC 0x636f6e66u
 
-/* ---- Setting ---- */
-
-static void join(char **items, size_t count, char *lines, size_t size)
-{
-	size_t used = 0;
-
-	lines[0] = '\0';
-	for (size_t i = 0; i < count && used < size; i++)
-		used += (size_t)snprintf(lines + used, size - used, "%s%s", i ? "\n" : "",
-					 items[i]);
-}
-
-int hf_network_set(struct hf_control *control, const char *who, struct hf_reg_gateway *gateway,
-		   const Holdfast__AdminNetwork *settings, struct hf_errmsg *message)
-{
-	struct hf_reg_network network = {.gateway = gateway->id,
-					 .confirm_ms = settings->confirm_s * 1000};
-	char id[HF_ID_TEXT_MAX];
-	int err;
-
-	if (gateway->state != HF_REG_GATEWAY_ACTIVE)
-		return hf_fail(message, HF_EACCES, "gateway %s is not active", gateway->name);
-	join(settings->endpoints, settings->n_endpoints, network.endpoints,
-	     sizeof network.endpoints);
-	snprintf(network.proxy, sizeof network.proxy, "%s", settings->proxy);
-	err = hf_registry_begin(control->reg);
-	if (!err) {
-		err = hf_registry_gateway_bump(control->reg, gateway->id, &network.version);
-		if (!err)
-			err = hf_registry_network_put(control->reg, &network);
-		if (!err)
-			hf_control_audit(control, who, "gateway network",
-					 hf_id_format(HF_ID_GATEWAY, gateway->id, id),
-					 network.proxy);
-		err = hf_registry_end(control->reg, err);
-	}
-	if (err == HF_EUNKNOWN)
-		return hf_fail(message, err, "%.200s; look at the gateway",
-			       hf_registry_why(control->reg));
-	if (err)
-		return hf_fail(message, err, "nothing was changed: %.200s",
-			       hf_registry_why(control->reg));
-	gateway->generation = network.version;
-	hf_publish_gateway(control, gateway->id);
-	return 0;
-}
-
 /* ---- In the document ---- */
 
 static void split(const char *lines, Holdfast__Network *settings)
@@ -95,6 +48,12 @@ int hf_network_entry(struct hf_control *control, uint64_t gateway, Holdfast__Net
 	if (network.proxy[0]) {
 		settings->proxy = strdup(network.proxy);
 		HF_ASSERT(settings->proxy);
+	}
+	if (network.sealed_length) {
+		settings->sealed.data = malloc(network.sealed_length);
+		HF_ASSERT(settings->sealed.data);
+		memcpy(settings->sealed.data, network.sealed, network.sealed_length);
+		settings->sealed.len = network.sealed_length;
 	}
 	*out = settings;
 	return 0;

@@ -7,9 +7,12 @@
 #include "proto/provider.pb-c.h"
 #include "provider/control/channel.h"
 
-/* New settings of a gateway; they were validated. Its next generation carries them. */
-int hf_network_set(struct hf_control *control, const char *who, struct hf_reg_gateway *gateway,
-		   const Holdfast__AdminNetwork *settings, struct hf_errmsg *message);
+/* New settings of a gateway, which were validated: answers the request, when the signer has
+ * encrypted what is secret of them. Its next generation carries them. */
+void hf_network_set(struct hf_control *control, struct hf_local_request *request,
+		    const Holdfast__AdminNetwork *settings);
+/* Before the signer's client is closed. */
+void hf_network_close(struct hf_control *control);
 /* Those of this gateway for a document, freed with it; NULL in `*settings`: none were ever set. */
 int hf_network_entry(struct hf_control *control, uint64_t gateway, Holdfast__Network **settings);
 /* What the gateway reports of them; confirms what is proved. `report` may be NULL. */

@@ -241,6 +241,7 @@ static Holdfast__SignerOrder *order_for(const struct hf_reg_gateway *gateway,
 	order->document = d;
 	d->tenant = gateway->tenant;
 	d->gateway = gateway->id;
+	d->sequence_floor = gateway->sequence;
 	d->document.len = holdfast__document__get_packed_size(document);
 	d->document.data = malloc(d->document.len + 1);
 	d->sealing_key.len = sizeof gateway->sealing_key;

@@ -13,6 +13,7 @@
 #include "provider/control/events.h"
 #include "provider/control/lookers.h"
 #include "provider/control/publish.h"
+#include "provider/registry/told.h"
 
 #define STORE_MS   30000u
 #define SHARE_MS   900u /* while somebody looks through another process */
@@ -132,6 +133,16 @@ static int complete_create(struct hf_control *control, const struct hf_reg_place
 	return err;
 }
 
+/* A registry that was restored may not know of the last attachments. */
+static int learn_epoch(struct hf_channel *channel, const struct hf_live_volume *live,
+		       const struct hf_reg_placement *p)
+{
+	return !live->attach_epoch || (p && p->attach_epoch >= live->attach_epoch)
+		       ? 0
+		       : hf_registry_volume_epoch(channel->control->reg, live->volume,
+						  channel->tenant, live->attach_epoch);
+}
+
 /* 1: desired state changed too; 0 or an error. Within a transaction. */
 static int store_report(struct hf_channel *channel, const struct hf_live_volume *live)
 {
@@ -140,8 +151,10 @@ static int store_report(struct hf_channel *channel, const struct hf_live_volume 
 	int err = hf_registry_placement_get(control->reg, live->volume, channel->gateway, &p);
 
 	if (err == HF_ENOENT)
-		return 0;
+		return learn_epoch(channel, live, NULL);
 	p.report = live->report;
+	if (!err)
+		err = learn_epoch(channel, live, &p);
 	if (!err)
 		err = hf_registry_placement_report(control->reg, channel->epoch, &p);
 	if (err || live->report.version < p.version)
@@ -236,8 +249,10 @@ void hf_reports_take_volumes(struct hf_channel *channel, Holdfast__VolumeReport 
 
 		if (!live)
 			live = add_live(channel, volumes[i]->volume);
-		if (live)
-			fill_report(&live->report, volumes[i]);
+		if (!live)
+			continue;
+		live->attach_epoch = volumes[i]->attach_epoch;
+		fill_report(&live->report, volumes[i]);
 	}
 	store_changes(channel);
 	for (size_t i = 0; i < count; i++) {

@@ -234,6 +234,23 @@ static void add_channel(json_t *object, const struct hf_channel *channel)
 	set_text(object, "problem", channel->refused_reason ? channel->refused_reason : "");
 }
 
+/* Volumes that the gateway has and the registry does not know: it was restored from a backup. */
+static void add_unknown(json_t *object, struct hf_control *control,
+			const struct hf_channel *channel)
+{
+	json_t *list = json_array();
+	struct hf_reg_placement p;
+	char id[HF_ID_TEXT_MAX];
+
+	for (size_t i = 0; i < channel->live_count; i++)
+		if (hf_registry_placement_get(control->reg, channel->live[i].volume,
+					      channel->gateway, &p) == HF_ENOENT)
+			json_array_append_new(
+				list, json_string(hf_id_format(HF_ID_VOLUME,
+							       channel->live[i].volume, id)));
+	json_object_set_new(object, "unknown_volumes", list);
+}
+
 static void set_process(struct hf_control *control, json_t *object, uint64_t process)
 {
 	char text[24];
@@ -254,6 +271,8 @@ static void add_network(json_t *object, struct hf_control *control, const struct
 	reported = channel && channel->network_version == network.version;
 	set_text(object, "network_endpoints", network.endpoints);
 	set_text(object, "network_proxy", network.proxy);
+	json_object_set_new(object, "network_proxy_credentials",
+			    json_boolean(network.sealed_length > 0));
 	set_number(object, "network_version", network.version);
 	set_text(object, "network_state",
 		 hf_network_state_text(reported ? channel->network_state : 0));
@@ -307,6 +326,8 @@ json_t *hf_status_gateway_json(struct hf_control *control, const struct hf_reg_g
 		   channel ? channel->applied_generation : g->applied_generation);
 	hf_status_set_time(object, "last_seen", channel ? hf_control_wall_ms() : g->last_seen_ms);
 	add_network(object, control, g, channel);
+	if (channel)
+		add_unknown(object, control, channel);
 	if (channel)
 		add_channel(object, channel);
 	else if (hf_registry_claimant_visit(control->reg, g->id, count_claimant, &claimants) == 0 &&

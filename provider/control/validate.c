@@ -12,11 +12,12 @@
 
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 /* What RFC 3722 leaves of an iSCSI name in ASCII; no comma, so that it can stand in a list. */
-#define ISCSI_CHARS   "abcdefghijklmnopqrstuvwxyz0123456789.:-"
-#define CHAP_USER_MAX 64u /* what a gateway takes */
-#define TGTDS_MAX     8u
-#define CONFIRM_MAX_S 3600u
-#define EXPIRES_MAX_S (30u * 86400u)
+#define ISCSI_CHARS    "abcdefghijklmnopqrstuvwxyz0123456789.:-"
+#define CHAP_USER_MAX  64u /* what a gateway takes */
+#define TGTDS_MAX      8u
+#define CREDENTIAL_MAX 200u
+#define CONFIRM_MAX_S  3600u
+#define EXPIRES_MAX_S  (30u * 86400u)
 
 int hf_validate_name(const char *what, const char *name, struct hf_errmsg *message)
 {
@@ -236,6 +237,17 @@ static int check_endpoint(const char *what, const char *text, struct hf_errmsg *
 	return 0;
 }
 
+/* What RFC 7617 lets pass as it is. */
+static bool is_credential(const char *text)
+{
+	size_t length = strlen(text);
+
+	for (size_t i = 0; i < length; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	return length <= CREDENTIAL_MAX;
+}
+
 static int validate_network(const Holdfast__AdminNetwork *settings, struct hf_errmsg *message)
 {
 	int err = check_reference("gateway", settings->gateway, message);
@@ -246,6 +258,18 @@ static int validate_network(const Holdfast__AdminNetwork *settings, struct hf_er
 		err = check_endpoint("the endpoint", settings->endpoints[i], message);
 	if (!err && settings->confirm_s > CONFIRM_MAX_S)
 		err = hf_fail(message, HF_EINVAL, "settings are tried for at most an hour");
+	if (!err && !settings->proxy_user[0] != !settings->proxy_password[0])
+		err = hf_fail(message, HF_EINVAL, "a proxy's user and password belong together");
+	if (!err && settings->proxy_user[0] && !settings->proxy[0])
+		err = hf_fail(message, HF_EINVAL, "credentials without a proxy");
+	if (!err && (!is_credential(settings->proxy_user) || strchr(settings->proxy_user, ':')))
+		err = hf_fail(message, HF_EINVAL,
+			      "a proxy's user has 1 to %u printable characters without a colon",
+			      CREDENTIAL_MAX);
+	if (!err && !is_credential(settings->proxy_password))
+		err = hf_fail(message, HF_EINVAL,
+			      "a proxy's password has 1 to %u printable characters",
+			      CREDENTIAL_MAX);
 	if (err || !settings->proxy[0])
 		return err;
 	if (strncmp(settings->proxy, "http://", 7) != 0)

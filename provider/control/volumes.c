@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "provider/control/publish.h"
 #include "provider/control/status.h"
+#include "provider/registry/told.h"
 
 #define LUN_NUMBER 1u
 
@@ -375,6 +376,56 @@ static int check_unused(struct hf_control *control, const struct hf_reg_volume *
 	return err;
 }
 
+/* One that its gateway was never told of: it is gone there at once, and nobody need be told. */
+static int forget_untold(struct hf_control *control, const struct hf_reg_placement *p,
+			 uint64_t generation)
+{
+	int err = hf_registry_placement_remove(control->reg, p->volume, p->gateway);
+
+	return err ? err : hf_registry_gateway_untold(control->reg, p->gateway, generation);
+}
+
+/* Within a transaction. The gateway's row is changed first, so that what it was told stays true. */
+static int delete_at(struct hf_control *control, const struct hf_reg_placement *p)
+{
+	struct hf_reg_gateway gateway;
+	uint64_t generation;
+	int err;
+
+	if (is_revoked(control, p->gateway))
+		return hf_registry_placement_remove(control->reg, p->volume, p->gateway);
+	if (p->desired == HF_REG_DELETED)
+		return 0;
+	err = hf_registry_gateway_bump(control->reg, p->gateway, &generation);
+	if (!err)
+		err = hf_registry_gateway_get(control->reg, p->gateway, &gateway);
+	if (err)
+		return err;
+	if (p->since > gateway.told)
+		return forget_untold(control, p, generation);
+	return hf_registry_placement_put(control->reg,
+					 &(struct hf_reg_placement){.volume = p->volume,
+								    .gateway = p->gateway,
+								    .desired = HF_REG_DELETED,
+								    .attach_epoch = p->attach_epoch,
+								    .version = generation});
+}
+
+/* The volume goes with its last placement; its name with the one where it was. */
+static int remove_if_gone(struct hf_control *control, struct hf_reg_volume *volume)
+{
+	struct hf_reg_placement p;
+	int err = hf_registry_placement_get(control->reg, volume->id, volume->gateway, &p);
+
+	if (err != HF_ENOENT)
+		return err;
+	volume->gone = true;
+	err = hf_registry_volume_update(control->reg, volume);
+	if (!err)
+		err = hf_registry_volume_remove(control->reg, volume->id);
+	return err == HF_EBUSY ? 0 : err;
+}
+
 int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		     bool force, struct hf_errmsg *message)
 {
@@ -392,12 +443,9 @@ int hf_volume_delete(struct hf_control *control, const char *who, struct hf_reg_
 	if (!err)
 		err = hf_registry_placement_visit(control->reg, volume->id, 0, collect, &all);
 	for (unsigned i = 0; !err && i < all.count; i++)
-		if (is_revoked(control, all.items[i].gateway))
-			err = hf_registry_placement_remove(control->reg, volume->id,
-							   all.items[i].gateway);
-		else if (all.items[i].desired != HF_REG_DELETED)
-			err = place(control, volume->id, all.items[i].gateway, HF_REG_DELETED,
-				    all.items[i].attach_epoch);
+		err = delete_at(control, &all.items[i]);
+	if (!err)
+		err = remove_if_gone(control, volume);
 	err = finish(control, err, who, "volume delete", volume, volume->gateway, message);
 	for (unsigned i = 0; !err && i < all.count; i++)
 		hf_publish_gateway(control, all.items[i].gateway);

@@ -40,12 +40,12 @@ static void answer(struct waiter *w, int err, const char *reason, json_t *json)
 	free(w);
 }
 
-static json_t *deleted_json(const struct waiter *w)
+static json_t *deleted_json(uint64_t volume, const char *name)
 {
 	char id[HF_ID_TEXT_MAX];
 
-	return json_pack("{s:s, s:s, s:s}", "volume_id", hf_id_format(HF_ID_VOLUME, w->volume, id),
-			 "name", w->name, "status", "deleted");
+	return json_pack("{s:s, s:s, s:s}", "volume_id", hf_id_format(HF_ID_VOLUME, volume, id),
+			 "name", name, "status", "deleted");
 }
 
 static bool reached(enum hf_goal goal, enum hf_status status)
@@ -85,7 +85,8 @@ static void check_volume(struct waiter *w, uint64_t now_ms)
 
 	if (err == HF_ENOENT || (!err && volume.gone)) {
 		answer(w, w->goal == HF_GOAL_GONE ? 0 : HF_ENOENT,
-		       w->goal == HF_GOAL_GONE ? "" : "the volume was deleted", deleted_json(w));
+		       w->goal == HF_GOAL_GONE ? "" : "the volume was deleted",
+		       deleted_json(w->volume, w->name));
 		return;
 	}
 	if (!err)
@@ -224,11 +225,18 @@ void hf_wait_volume(struct hf_control *control, struct hf_local_request *request
 {
 	char why[HF_REG_REASON_MAX + 1] = "";
 	struct hf_reg_placement placement;
+	struct hf_reg_volume now;
 	enum hf_status status;
 	struct waiter *w;
 
 	if (goal == HF_GOAL_FRESH) {
 		wait_fresh(control, request, volume);
+		return;
+	}
+	/* Its gateway was never told of it. */
+	if (goal == HF_GOAL_GONE &&
+	    hf_registry_volume_get(control->reg, volume->id, &now) == HF_ENOENT) {
+		hf_admin_reply(request, 0, "", deleted_json(volume->id, volume->name));
 		return;
 	}
 	if (wait_ms == 0 || goal == HF_GOAL_NONE) {

@@ -6,7 +6,7 @@
 #define COLUMNS                                                                                    \
 	"id, tenant, name, state, reason, identity_key, sealing_key, epoch, generation, "          \
 	"applied_incarnation, applied_generation, last_seen_ms, host, version, portal, process, "  \
-	"work, work_done, looks"
+	"work, work_done, looks, told, least, sequence"
 
 static void read_row(struct hf_db_row *row, struct hf_reg_gateway *gateway)
 {
@@ -30,6 +30,9 @@ static void read_row(struct hf_db_row *row, struct hf_reg_gateway *gateway)
 	gateway->work = hf_db_u64(row);
 	gateway->work_done = hf_db_u64(row);
 	gateway->looks = hf_db_u64(row);
+	gateway->told = hf_db_u64(row);
+	gateway->least = hf_db_u64(row);
+	gateway->sequence = hf_db_u64(row);
 }
 
 static int read_one(void *context, struct hf_db_row *row)
@@ -58,14 +61,14 @@ int hf_registry_gateway_insert(struct hf_registry *reg, const struct hf_reg_gate
 		reg->db, NULL, NULL,
 		"INSERT INTO gateways (" COLUMNS
 		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-		"$16, $17, $18, $19)",
-		"iititbbiiiiitttiiii", gateway->id, gateway->tenant, gateway->name,
+		"$16, $17, $18, $19, $20, $21, $22)",
+		"iititbbiiiiitttiiiiiii", gateway->id, gateway->tenant, gateway->name,
 		(uint64_t)gateway->state, gateway->reason, gateway->identity_key,
 		sizeof gateway->identity_key, gateway->sealing_key, sizeof gateway->sealing_key,
 		gateway->epoch, gateway->generation, gateway->applied_incarnation,
 		gateway->applied_generation, gateway->last_seen_ms, gateway->host, gateway->version,
 		gateway->portal, gateway->process, gateway->work, gateway->work_done,
-		gateway->looks);
+		gateway->looks, gateway->told, gateway->least, gateway->sequence);
 }
 
 int hf_registry_gateway_get(struct hf_registry *reg, uint64_t id, struct hf_reg_gateway *gateway)

@@ -138,6 +138,9 @@ int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
 				"+ " GENERATION_LEAP " >= $1 THEN generation + " GENERATION_LEAP
 				" ELSE $1 END WHERE generation > 0",
 				"i", at_least);
+	/* What it was told after the backup is not known. */
+	if (!err)
+		err = hf_db_run(reg->db, NULL, NULL, "UPDATE gateways SET told = generation", "");
 	if (!err)
 		err = hf_db_run(reg->db, NULL, NULL,
 				"UPDATE placements SET version = (SELECT generation FROM gateways "

@@ -74,6 +74,9 @@ struct hf_reg_gateway {
 	uint64_t work;      /* counts up with everything that its holder has to look at */
 	uint64_t work_done; /* how far the holder of `epoch` has looked */
 	uint64_t looks;     /* through other processes, since `epoch` was granted */
+	uint64_t told;      /* generations above this were never sent to it */
+	uint64_t least;     /* none below this is sent any more */
+	uint64_t sequence;  /* of the newest change it says it took, where that was a surprise */
 };
 
 /* A process of the provider, as it describes itself. */
@@ -178,6 +181,7 @@ struct hf_reg_placement {
 	enum hf_reg_desired desired;
 	uint64_t attach_epoch;
 	uint64_t version; /* generation of the gateway that last changed this */
+	uint64_t since;   /* generation that brought the volume there; 0: before this was kept */
 	struct hf_reg_report report;
 };
 
@@ -186,6 +190,7 @@ struct hf_reg_document {
 	uint64_t incarnation;
 	uint64_t generation;
 	uint8_t hash[32]; /* SHA-256 of the Document's bytes */
+	uint64_t told;    /* of the gateway; only hf_registry_document_head says it */
 	const uint8_t
 		*bytes; /* an encoded Signed; put: the caller's; get: malloc'ed, caller frees */
 	size_t length;
@@ -211,6 +216,8 @@ struct hf_reg_network {
 		       (HF_REG_PORTAL_MAX + 1)]; /* one a line; "": as then */
 	char proxy[HF_REG_PORTAL_MAX + 16];      /* http://host:port; "": none */
 	uint32_t confirm_ms;                     /* 0: the gateway's own */
+	uint8_t sealed[HF_REG_SECRET_MAX];       /* the proxy's credentials, by the signer */
+	size_t sealed_length;                    /* 0: it wants none */
 };
 
 #define HF_REG_ACTIONS_OPEN_MAX 32u  /* of one gateway */
@@ -489,7 +496,7 @@ int hf_registry_document_put(struct hf_registry *reg, const struct hf_reg_docume
 int hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
 			     struct hf_reg_document *document);
 
-/* The same without its bytes. */
+/* The same without its bytes, but with what the gateway may have been told. */
 int hf_registry_document_head(struct hf_registry *reg, uint64_t gateway,
 			      struct hf_reg_document *document);
 

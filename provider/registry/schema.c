@@ -92,6 +92,14 @@ static const char *const migrations[] = {
 	" first_ms {int} NOT NULL, last_ms {int} NOT NULL, PRIMARY KEY (gateway, number)){strict};",
 	"ALTER TABLE gateways ADD COLUMN looks {int} NOT NULL DEFAULT 0;"
 	"CREATE INDEX gateways_unheld ON gateways (id) WHERE process = 0;",
+	/* Of what was there before, everything may have been told. */
+	"ALTER TABLE gateways ADD COLUMN told {int} NOT NULL DEFAULT 0;"
+	"ALTER TABLE gateways ADD COLUMN least {int} NOT NULL DEFAULT 0;"
+	"ALTER TABLE gateways ADD COLUMN sequence {int} NOT NULL DEFAULT 0;"
+	"UPDATE gateways SET told = generation;"
+	"ALTER TABLE placements ADD COLUMN since {int} NOT NULL DEFAULT 0;"
+	"CREATE TABLE network_secrets (gateway {int} PRIMARY KEY REFERENCES gateways,"
+	" version {int} NOT NULL, sealed {bytes} NOT NULL){strict};",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

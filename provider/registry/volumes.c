@@ -8,7 +8,7 @@
 	"created_ms, target, chap_user, mutual_user, initiators, secrets, block_size"
 #define PLACEMENT_COLUMNS                                                                          \
 	"volume, gateway, desired, attach_epoch, version, state, state_version, error, reason, "   \
-	"recovery_point, lag_bytes, age_ms, sessions, reported_ms, size_bytes, portal"
+	"recovery_point, lag_bytes, age_ms, sessions, reported_ms, size_bytes, portal, since"
 
 static void read_volume(struct hf_db_row *row, struct hf_reg_volume *v)
 {
@@ -133,6 +133,7 @@ static void read_placement(struct hf_db_row *row, struct hf_reg_placement *p)
 	p->report.reported_ms = hf_db_u64(row);
 	p->report.size_bytes = hf_db_u64(row);
 	hf_db_text(row, p->report.portal, sizeof p->report.portal);
+	p->since = hf_db_u64(row);
 }
 
 static int read_one_placement(void *context, struct hf_db_row *row)
@@ -158,8 +159,9 @@ static int read_each_placement(void *context, struct hf_db_row *row)
 int hf_registry_placement_put(struct hf_registry *reg, const struct hf_reg_placement *p)
 {
 	return hf_db_run(reg->db, NULL, NULL,
-			 "INSERT INTO placements (volume, gateway, desired, attach_epoch, version) "
-			 "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (volume, gateway) DO UPDATE SET "
+			 "INSERT INTO placements (volume, gateway, desired, attach_epoch, version, "
+			 "since) VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (volume, gateway) DO "
+			 "UPDATE SET "
 			 "desired = excluded.desired, attach_epoch = excluded.attach_epoch, "
 			 "version = excluded.version",
 			 "iiiii", p->volume, p->gateway, (uint64_t)p->desired, p->attach_epoch,

@@ -9,7 +9,8 @@
 
 #include "proto/action.pb-c.h"
 
-#define ACTION_MAX (4u << 20) /* bytes */
+#define ACTION_MAX         (4u << 20)   /* bytes */
+#define SEQUENCES_LOST_MAX (1ull << 32) /* a ledger that was restored lacks no more */
 
 static int check_content(const Holdfast__SignerAction *order, Holdfast__Change *change,
 			 struct hf_errmsg *reason)
@@ -37,6 +38,11 @@ static int check_content(const Holdfast__SignerAction *order, Holdfast__Change *
 	return good ? 0 : hf_fail(reason, HF_EINVAL, "neither an action nor a confirmation");
 }
 
+uint64_t hf_signer_next_sequence(uint64_t last, uint64_t floor)
+{
+	return (floor > last && floor - last <= SEQUENCES_LOST_MAX ? floor : last) + 1;
+}
+
 static int sign(struct hf_signer *signer, Holdfast__SignerLedger *ledger,
 		const Holdfast__SignerAction *order, struct hf_signer_result *result)
 {
@@ -51,7 +57,8 @@ static int sign(struct hf_signer *signer, Holdfast__SignerLedger *ledger,
 			       order->gateway);
 	change.tenant = order->tenant;
 	change.gateway = order->gateway;
-	change.sequence = ++ledger->sequence;
+	ledger->sequence = hf_signer_next_sequence(ledger->sequence, order->sequence_floor);
+	change.sequence = ledger->sequence;
 	err = check_content(order, &change, &result->reason);
 	if (!err)
 		err = hf_change_sign_with(signer->signing, &change, &result->signed_change,

@@ -54,6 +54,15 @@ static int reseal_volume(struct signing *s, uint64_t volume, uint64_t version,
 	return reseal(s, field, kept_as, purpose);
 }
 
+static int reseal_network(struct signing *s, Holdfast__Network *network)
+{
+	char kept_as[HF_PURPOSE_MAX], purpose[HF_PURPOSE_MAX];
+
+	hf_signer_purpose_network(s->order->tenant, s->order->gateway, kept_as);
+	hf_purpose_network(network->version, purpose);
+	return reseal(s, &network->sealed, kept_as, purpose);
+}
+
 static int reseal_all(struct signing *s)
 {
 	Holdfast__Document *d = s->document;
@@ -66,6 +75,8 @@ static int reseal_all(struct signing *s)
 	for (size_t i = 0; !err && i < d->n_tombstones; i++)
 		err = reseal_volume(s, d->tombstones[i]->volume, d->tombstones[i]->version,
 				    &d->tombstones[i]->sealed);
+	if (!err && d->network && d->network->sealed.len > 0)
+		err = reseal_network(s, d->network);
 	if (err || !d->store || d->store->sealed.len == 0)
 		return err;
 	hf_signer_purpose_store(s->order->tenant, kept_as);
@@ -126,7 +137,7 @@ static int sign_and_remember(struct signing *s, const uint8_t *bytes, size_t len
 
 	change.tenant = s->order->tenant;
 	change.gateway = s->order->gateway;
-	change.sequence = s->ledger->sequence + 1;
+	change.sequence = hf_signer_next_sequence(s->ledger->sequence, s->order->sequence_floor);
 	change.kind_case = HOLDFAST__CHANGE__KIND_DOCUMENT;
 	change.document.data = (uint8_t *)(uintptr_t)bytes;
 	change.document.len = length;
@@ -148,8 +159,12 @@ static int sign_new(struct signing *s, struct hf_signer_result *result)
 {
 	uint8_t *bytes;
 	size_t length;
-	int err = reseal_all(s);
+	int err = hf_signer_may_follow(s->signer, s->ledger, s->document, s->reason);
 
+	if (!err)
+		err = hf_signer_followed(s->signer, s->order->gateway, s->document, s->reason);
+	if (!err)
+		err = reseal_all(s);
 	if (err)
 		return err;
 	hf_document_sort(s->document);

@@ -28,6 +28,8 @@ static const char *const migrations[] = {
 	" new_key BLOB NOT NULL, statement BLOB NOT NULL) STRICT;"
 	"CREATE TABLE approvals (number BLOB NOT NULL, hash BLOB NOT NULL,"
 	" gateway INTEGER NOT NULL, at_s INTEGER NOT NULL, PRIMARY KEY (number, hash)) STRICT;",
+	"CREATE TABLE deleted (gateway INTEGER NOT NULL, volume INTEGER NOT NULL,"
+	" PRIMARY KEY (gateway, volume)) STRICT, WITHOUT ROWID;",
 };
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])
 

@@ -5,6 +5,8 @@
 #ifndef HF_PROVIDER_SIGNER_LEDGER_H
 #define HF_PROVIDER_SIGNER_LEDGER_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "net/activation_key.h"
 #include "net/sign.h"
@@ -43,6 +45,14 @@ int hf_ledger_rotation_visit(struct hf_ledger *ledger,
 			     void *context, struct hf_errmsg *message);
 int hf_ledger_rotation_add(struct hf_ledger *ledger, const struct hf_ledger_rotation *rotation,
 			   struct hf_errmsg *message);
+
+/* ---- Volumes whose tombstones were signed (ledger_deleted.c) ---- */
+
+/* Again is fine. */
+int hf_ledger_deleted_add(struct hf_ledger *ledger, uint64_t gateway, uint64_t volume,
+			  struct hf_errmsg *message);
+int hf_ledger_deleted_has(struct hf_ledger *ledger, uint64_t gateway, uint64_t volume, bool *has,
+			  struct hf_errmsg *message);
 
 /* ---- Activation keys that an administrator has entered ---- */
 

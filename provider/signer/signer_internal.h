@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/assert.h"
+#include "proto/document.pb-c.h"
 #include "provider/signer/ledger.h"
 #include "provider/signer/signer.h"
 
@@ -50,6 +51,17 @@ int hf_signer_approval(struct hf_signer *signer, const Holdfast__SignerApproval 
 		       struct hf_signer_result *result);
 int hf_signer_document(struct hf_signer *signer, const Holdfast__SignerDocument *order,
 		       struct hf_signer_result *result);
+/* May this document follow the last that was signed for the gateway (invariant 4)? Within an
+ * incarnation nothing deleted comes back and no version or attach epoch goes back; a higher one is
+ * of a registry that was restored, and the gateway holds up what that forgot. HF_EINVAL and why. */
+int hf_signer_may_follow(struct hf_signer *signer, const Holdfast__SignerLedger *last,
+			 const Holdfast__Document *next, struct hf_errmsg *reason);
+/* Its tombstones are remembered. */
+int hf_signer_followed(struct hf_signer *signer, uint64_t gateway, const Holdfast__Document *next,
+		       struct hf_errmsg *reason);
+/* Above the ledger's last one, and above what the gateway says it took (`floor`): a ledger that was
+ * restored goes on where the gateway is. No provider can use the numbers up. */
+uint64_t hf_signer_next_sequence(uint64_t last, uint64_t floor);
 int hf_signer_action(struct hf_signer *signer, const Holdfast__SignerAction *order,
 		     struct hf_signer_result *result);
 /* What is wrong with one order is said in its own result; an error is of the whole batch. */

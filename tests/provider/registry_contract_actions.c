@@ -232,6 +232,18 @@ void test_network_settings(void **state)
 	assert_string_equal(read.endpoints, "a:1\nb:2");
 	assert_string_equal(read.proxy, "http://p:3");
 	assert_int_equal(read.confirm_ms, 5);
+	assert_int_equal(read.sealed_length, 0);
+	/* A proxy's credentials, which go with the settings that they came with. */
+	memcpy(network.sealed, "sealed", 6);
+	network.sealed_length = 6;
+	assert_int_equal(hf_registry_network_put(reg, &network), 0);
+	assert_int_equal(hf_registry_network_get(reg, 1, &read), 0);
+	assert_int_equal(read.sealed_length, 6);
+	assert_memory_equal(read.sealed, "sealed", 6);
+	network.sealed_length = 0;
+	assert_int_equal(hf_registry_network_put(reg, &network), 0);
+	assert_int_equal(hf_registry_network_get(reg, 1, &read), 0);
+	assert_int_equal(read.sealed_length, 0);
 }
 
 void test_deltas(void **state)

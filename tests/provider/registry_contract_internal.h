@@ -17,4 +17,10 @@ void test_actions_are_bounded(void **state);
 void test_network_settings(void **state);
 void test_deltas(void **state);
 
+/* registry_contract_told.c */
+void test_what_was_told(void **state);
+void test_what_is_never_told(void **state);
+void test_since_when(void **state);
+void test_what_a_gateway_says(void **state);
+
 #endif

@@ -135,26 +135,61 @@ void tg_answer(struct test_gateway *g, Holdfast__Answer *message, const Holdfast
 	assert_int_equal(hf_session_answer(g->session, message), 0);
 }
 
+/* Invariant 4: a volume leaves only by a tombstone. */
+static void assert_nothing_omitted(const Holdfast__Document *before, const Holdfast__Document *next)
+{
+	for (size_t i = 0;
+	     before && before->incarnation == next->incarnation && i < before->n_volumes; i++) {
+		bool found = false;
+
+		for (size_t j = 0; j < next->n_volumes; j++)
+			found |= next->volumes[j]->volume == before->volumes[i]->volume;
+		for (size_t j = 0; j < next->n_tombstones; j++)
+			found |= next->tombstones[j]->volume == before->volumes[i]->volume;
+		assert_true(found);
+	}
+}
+
+static void note_left_out(struct test_gateway *g, const Holdfast__Document *next)
+{
+	for (size_t i = 0; g->keep_left_out && g->document && i < g->document->n_volumes; i++) {
+		uint64_t volume = g->document->volumes[i]->volume;
+		bool found = false;
+
+		for (size_t j = 0; j < next->n_volumes; j++)
+			found |= next->volumes[j]->volume == volume;
+		if (!found)
+			g->left_out = volume;
+	}
+}
+
 static void take_change(struct test_gateway *g, const Holdfast__Signed *packet,
 			const Holdfast__Request *request)
 {
 	Holdfast__Answer message = HOLDFAST__ANSWER__INIT;
 	Holdfast__Change *change = NULL;
+	Holdfast__Document *next;
 	struct hf_errmsg why = {""};
 	char refusal[] = "not today";
 
 	assert_int_equal(hf_change_verify(g->signer_key, g->tenant, g->id, packet, &change, &why),
 			 0);
-	assert_true(change->sequence > g->sequence);
-	if (g->refuse_applies) {
+	if (change->sequence <= g->sequence) {
+		assert_true(g->refuse_replays);
+		message.error = -HF_ESTALE;
+		message.reason = refusal;
+		message.sequence = g->sequence;
+	} else if (g->refuse_applies) {
 		message.error = -HF_EUNSUPPORTED;
 		message.reason = refusal;
 	} else {
-		if (g->document)
-			holdfast__document__free_unpacked(g->document, NULL);
-		g->document = holdfast__document__unpack(NULL, change->document.len,
-							 change->document.data);
-		assert_non_null(g->document);
+		next = holdfast__document__unpack(NULL, change->document.len,
+						  change->document.data);
+		assert_non_null(next);
+		assert_nothing_omitted(g->document, next);
+		note_left_out(g, next);
+		holdfast__document__free_unpacked(g->document, NULL);
+		g->document = next;
 		g->sequence = change->sequence;
 		g->incarnation = g->document->incarnation;
 		g->generation = g->document->generation;
@@ -225,81 +260,6 @@ static void requested(struct test_gateway *g, const Holdfast__Request *request)
 		break;
 	}
 	tg_answer(g, &message, request);
-}
-
-static void fill_volume(const struct test_gateway *g, Holdfast__VolumeReport *report,
-			uint64_t volume, uint64_t version, int state)
-{
-	static char reason[] = "disk on fire";
-
-	holdfast__volume_report__init(report);
-	report->volume = volume;
-	report->version = version;
-	report->state = g->fail_volumes ? HOLDFAST__VOLUME_STATE__VOLUME_FAILED : state;
-	report->error = g->fail_volumes ? -HF_EIO : 0;
-	report->reason = g->fail_volumes ? reason : report->reason;
-	report->recovery_point = 42;
-	report->recovery_point_lag_bytes = g->lag_bytes;
-	report->recovery_point_age_ms = g->lag_bytes ? 1500 : 0;
-	report->sessions = g->sessions;
-}
-
-void tg_report(struct test_gateway *g)
-{
-	Holdfast__Report report = HOLDFAST__REPORT__INIT;
-	Holdfast__Applied applied = HOLDFAST__APPLIED__INIT;
-	Holdfast__NetworkReport network = HOLDFAST__NETWORK_REPORT__INIT;
-	Holdfast__VolumeReport volumes[64], *pointers[64];
-	char reason[] = "not\nreached";
-	size_t count = 0;
-
-	if (g->epoch == 0 || g->subscription == 0 || g->ended)
-		return;
-	for (size_t i = 0; g->document && !g->mute_volumes && i < g->document->n_volumes; i++) {
-		const Holdfast__Volume *v = g->document->volumes[i];
-
-		fill_volume(g, &volumes[count++], v->volume, v->version,
-			    v->attachment == HOLDFAST__ATTACHMENT__ATTACHED
-				    ? HOLDFAST__VOLUME_STATE__VOLUME_AVAILABLE
-				    : HOLDFAST__VOLUME_STATE__VOLUME_DETACHED);
-	}
-	for (size_t i = 0; g->document && !g->mute_volumes && i < g->document->n_tombstones; i++)
-		fill_volume(g, &volumes[count++], g->document->tombstones[i]->volume,
-			    g->document->tombstones[i]->version,
-			    HOLDFAST__VOLUME_STATE__VOLUME_DELETED);
-	for (size_t i = 0; i < count; i++)
-		pointers[i] = &volumes[i];
-	applied.incarnation = g->incarnation;
-	applied.generation = g->generation;
-	applied.hash.data = g->hash;
-	applied.hash.len = sizeof g->hash;
-	report.subscription = g->subscription;
-	report.applied = &applied;
-	report.volumes = pointers;
-	report.n_volumes = count;
-	if (g->network_state && g->document && g->document->network) {
-		network.incarnation = g->incarnation;
-		network.version = g->document->network->version;
-		network.state = (Holdfast__NetworkState)g->network_state;
-		network.proved = g->network_proved;
-		network.reason = reason;
-		report.network = &network;
-	}
-	report.buffer_total_bytes = 1000;
-	report.volumed_running = report.target_running = true;
-	hf_session_report(g->session, &report);
-}
-
-void tg_report_path(struct test_gateway *g, int path, uint64_t epoch)
-{
-	Holdfast__Report report = HOLDFAST__REPORT__INIT;
-
-	report.subscription = g->subscription;
-	report.path = path;
-	report.path_epoch = epoch;
-	if (!g->keeps_token_back)
-		report.token = (ProtobufCBinaryData){g->token_length, g->token};
-	assert_int_equal(hf_session_report(g->session, &report), 0);
 }
 
 /* ---- The connection ---- */

@@ -65,6 +65,10 @@ struct test_gateway {
 	int network_state; /* to report of the document's settings; 0: nothing */
 	bool network_proved;
 	unsigned confirmations;
+	uint64_t attach_epoch; /* to report of each volume */
+	bool refuse_replays;   /* else they fail the test */
+	bool keep_left_out;    /* reports on with what a higher incarnation left out */
+	uint64_t left_out;
 	bool refuse_applies, silent, mute_volumes;
 	bool fail_volumes;    /* report everything as failed */
 	uint64_t lag_bytes;   /* to report */

@@ -71,12 +71,22 @@ void tg_act(struct test_gateway *g, const Holdfast__Request *request)
 		result.error = -HF_EUNKNOWN;
 		result.reason = unknown;
 	}
-	if (action->kind == HOLDFAST__ACTION_KIND__ACTION_PLAN)
+	if (g->refuse_replays && change->sequence <= g->sequence)
+		result.reason = refusal; /* not begun */
+	else if (action->kind == HOLDFAST__ACTION_KIND__ACTION_PLAN)
 		result.report = plan(action, report);
 	else
 		note_act(g, action, request->terms);
 	message.result_case = HOLDFAST__ANSWER__RESULT_ACT;
 	message.act = (ProtobufCBinaryData){holdfast__action_result__pack(&result, bytes), bytes};
+	if (g->refuse_replays && change->sequence <= g->sequence) {
+		message = (Holdfast__Answer)HOLDFAST__ANSWER__INIT;
+		message.error = -HF_ESTALE;
+		message.reason = refusal;
+		message.sequence = g->sequence;
+	} else if (g->refuse_replays) {
+		g->sequence = change->sequence;
+	}
 	if (g->act_error) {
 		message = (Holdfast__Answer)HOLDFAST__ANSWER__INIT;
 		message.error = -g->act_error;
