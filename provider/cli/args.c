@@ -36,6 +36,9 @@ static const struct option {
 	{HF_OPT_ENDPOINT, "--endpoint", "HOST:PORT",
 	 "of a provider; repeat for more (default: those of the activation)"},
 	{HF_OPT_PROXY, "--proxy", "http://HOST:PORT", "to reach them through (default: none)"},
+	{HF_OPT_PROXY_USER, "--proxy-user", "USER", "that the proxy asks for"},
+	{HF_OPT_PROXY_PASSWORD_FILE, "--proxy-password-file", "FILE",
+	 "its password: first line; only the gateway reads it"},
 	{HF_OPT_CONFIRM, "--confirm-within", "SECONDS",
 	 "the gateway rolls them back unless it is heard by then (default: 60)"},
 	{HF_OPT_TGTD, "--tgtd", "N", "which tgtd of the gateway, from 1 (default: all)"},
@@ -79,7 +82,8 @@ static const struct hf_cli_verb verbs[] = {
 	{HF_VERB_GATEWAY_PLAN, "gateway", "plan", "GATEWAY", 0, HF_OPT_ALWAYS,
 	 "ask the gateway which steps it would take now; it takes none"},
 	{HF_VERB_GATEWAY_NETWORK, "gateway", "network", "GATEWAY", 0,
-	 HF_OPT_ALWAYS | HF_OPT_ENDPOINT | HF_OPT_PROXY | HF_OPT_CONFIRM,
+	 HF_OPT_ALWAYS | HF_OPT_ENDPOINT | HF_OPT_PROXY | HF_OPT_PROXY_USER |
+		 HF_OPT_PROXY_PASSWORD_FILE | HF_OPT_CONFIRM,
 	 "how it is to reach the provider from now on; tried first, and taken back by itself"},
 	{HF_VERB_ACTION_LIST, "action", "list", NULL, 0, HF_OPT_ALWAYS | HF_OPT_GATEWAY,
 	 "what was to be done once, newest first"},
@@ -277,6 +281,12 @@ static int read_value(unsigned bit, const char *value, struct hf_cli_args *args,
 	case HF_OPT_PROXY:
 		args->proxy = value;
 		return 0;
+	case HF_OPT_PROXY_USER:
+		args->proxy_user = value;
+		return 0;
+	case HF_OPT_PROXY_PASSWORD_FILE:
+		args->proxy_password_file = value;
+		return 0;
 	case HF_OPT_ENDPOINT:
 		if (args->endpoint_count == HF_CLI_INITIATORS_MAX)
 			return hf_fail(message, HF_EINVAL, "--endpoint: at most %u",
@@ -377,6 +387,11 @@ static int check_options(const struct hf_cli_args *args, struct hf_errmsg *messa
 			       "--mutual-user and --mutual-secret-file belong together");
 	if (args->mutual_user && !args->chap_user)
 		return hf_fail(message, HF_EINVAL, "--mutual-user needs --chap-user too");
+	if (!args->proxy_user != !args->proxy_password_file)
+		return hf_fail(message, HF_EINVAL,
+			       "--proxy-user and --proxy-password-file belong together");
+	if (args->proxy_user && !args->proxy)
+		return hf_fail(message, HF_EINVAL, "--proxy-user needs --proxy too");
 	if ((args->given & HF_OPT_DRY_RUN) && (args->given & HF_OPT_WAIT))
 		return hf_fail(message, HF_EINVAL, "--dry-run waits by itself, without --wait");
 	if ((args->given & HF_OPT_TIMEOUT) && !(args->given & HF_OPT_WAIT) &&

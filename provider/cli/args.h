@@ -37,6 +37,8 @@ enum {
 	HF_OPT_ENDPOINT = 1 << 19,
 	HF_OPT_PROXY = 1 << 20,
 	HF_OPT_CONFIRM = 1 << 21,
+	HF_OPT_PROXY_USER = 1 << 25,
+	HF_OPT_PROXY_PASSWORD_FILE = 1 << 26,
 };
 #define HF_OPT_ALWAYS  (HF_OPT_RUN_DIR | HF_OPT_JSON | HF_OPT_HELP)
 #define HF_OPT_WAITING (HF_OPT_WAIT | HF_OPT_TIMEOUT)
@@ -92,6 +94,7 @@ struct hf_cli_args {
 	uint32_t expires_s; /* 0: not given */
 	uint32_t confirm_s; /* 0: not given */
 	const char *endpoints[HF_CLI_INITIATORS_MAX], *proxy;
+	const char *proxy_user, *proxy_password_file;
 	size_t endpoint_count;
 	uint32_t tgtd;   /* from 1; 0: all */
 	uint32_t action; /* enum ActionKind, of `second` */

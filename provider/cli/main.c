@@ -63,7 +63,7 @@ struct question {
 	Holdfast__AdminNetwork network;
 	Holdfast__AdminActionList action_list;
 	Holdfast__AdminActionName action_name;
-	char chap_secret[SECRET_MAX], mutual_secret[SECRET_MAX];
+	char chap_secret[SECRET_MAX], mutual_secret[SECRET_MAX], proxy_password[SECRET_MAX];
 };
 
 static char *text(const char *value)
@@ -176,16 +176,24 @@ static void build_act(struct question *q, const struct hf_cli_args *args)
 	q->request.act = &q->act;
 }
 
-static void build_network(struct question *q, const struct hf_cli_args *args)
+static int build_network(struct question *q, const struct hf_cli_args *args,
+			 struct hf_errmsg *message)
 {
+	int err = 0;
+
 	holdfast__admin_network__init(&q->network);
 	q->network.gateway = text(args->operand);
 	q->network.endpoints = (char **)(uintptr_t)args->endpoints;
 	q->network.n_endpoints = args->endpoint_count;
 	q->network.proxy = text(args->proxy);
 	q->network.confirm_s = args->confirm_s;
+	q->network.proxy_user = text(args->proxy_user);
+	if (args->proxy_password_file)
+		err = read_secret(args->proxy_password_file, q->proxy_password, message);
+	q->network.proxy_password = q->proxy_password;
 	q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_NETWORK;
 	q->request.gateway_network = &q->network;
+	return err;
 }
 
 static void build_action(struct question *q, const struct hf_cli_args *args)
@@ -251,10 +259,10 @@ static int build(struct question *q, const struct hf_cli_args *args, struct hf_e
 		return build_create(q, args, message);
 	if (args->verb->number == HF_VERB_VOLUME_CHAP)
 		return build_chap(q, args, message);
+	if (args->verb->number == HF_VERB_GATEWAY_NETWORK)
+		return build_network(q, args, message);
 	if (args->verb->number == HF_VERB_GATEWAY_ACT) {
 		build_act(q, args);
-	} else if (args->verb->number == HF_VERB_GATEWAY_NETWORK) {
-		build_network(q, args);
 	} else if (strcmp(args->verb->group, "action") == 0) {
 		build_action(q, args);
 	} else if (strcmp(args->verb->group, "gateway") == 0) {
@@ -369,6 +377,7 @@ static int run(const struct hf_cli_args *args, struct hf_errmsg *message)
 		err = ask(path, &q, &answer, message);
 	explicit_bzero(q.chap_secret, sizeof q.chap_secret);
 	explicit_bzero(q.mutual_secret, sizeof q.mutual_secret);
+	explicit_bzero(q.proxy_password, sizeof q.proxy_password);
 	if (err)
 		return err;
 	err = print_answer(args, answer, message);

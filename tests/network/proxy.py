@@ -131,5 +131,83 @@ def bad_settings_are_refused(folder):
     check(PASSWORD not in plane.log("agent"), "the password stands in the log")
 
 
+def set_network(plane, proxy, password, *more):
+    """As an administrator does at the provider; the agent has no proxy of its own."""
+    with open(os.open(plane.path("password"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w",
+              encoding="utf-8") as f:
+        f.write(password + "\n")
+    return plane.ask("holdfast", "gateway", "network", "lab", "--proxy", proxy.url,
+                     "--proxy-user", "gateway", "--proxy-password-file", plane.path("password"),
+                     "--confirm-within", "8", *more)
+
+
+def network_state(plane):
+    return plane.ask("holdfast", "gateway", "show", "lab").get("network_state")
+
+
+def files_with(folder, secret):
+    found = []
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(where, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    if secret.encode() in f.read():
+                        found.append(os.path.relpath(path, folder))
+    return sorted(found)
+
+
+def password_comes_from_the_provider(folder):
+    """Sealed all the way: it is in the clear in the gateway's memory and in the file from which its
+    dialler reads it, and nowhere else; wrong ones are taken back by the gateway itself."""
+    proxy = ConnectProxy(user="gateway", password=PASSWORD)
+    with Plane(folder) as plane:
+        plane.start_provider()
+        plane.start_agent()
+        plane.activate()
+        check(not proxy.requests, "the proxy was used before anybody said so")
+        shown = set_network(plane, proxy, PASSWORD)
+        check(shown["network_proxy_credentials"] is True, shown)
+        wait_until("the settings to be confirmed", lambda: network_state(plane) == "confirmed")
+        check(f"127.0.0.1:{plane.channel}" in proxy.targets(), "the connection went elsewhere")
+        # The right one of now is another one; the wrong one costs the channel, and is taken back.
+        known = len(proxy.requests)
+        set_network(plane, proxy, OTHER)
+        wait_until("the settings to be rolled back",
+                   lambda: network_state(plane) == "rolled back", 60)
+        plane.wait_held()
+        check(len(proxy.requests) > known + 1, "the new password was not tried")
+        check(proxy.requests[-1][2]["proxy-authorization"] == proxy.wanted,
+              "it is held with other credentials than those that were confirmed")
+        # After a restart of both, and a change of something else, they are still known.
+        plane.restart_agent()
+        plane.wait_held()
+        # Changed in the right order: first there, then here.
+        proxy.set_password("gateway", OTHER)
+        set_network(plane, proxy, OTHER)  # by the connection that is still open
+        wait_until("the settings to be confirmed", lambda: network_state(plane) == "confirmed")
+        check_secrecy(plane, (PASSWORD, OTHER))
+        os.unlink(plane.path("password"))
+        check(files_with(folder, PASSWORD) == [], files_with(folder, PASSWORD))
+        check(files_with(folder, OTHER) == ["agent/proxy"], files_with(folder, OTHER))
+        check(os.stat(plane.path("agent", "proxy")).st_mode & 0o777 == 0o600, "others can read it")
+        # Without the signer nothing is changed, and that is said.
+        plane.stop("signer")
+        with open(plane.path("password"), "w", encoding="utf-8") as f:
+            f.write("x\n")
+        done = plane.run("holdfast", "gateway", "network", "lab", "--proxy", proxy.url,
+                         "--proxy-user", "gateway", "--proxy-password-file",
+                         plane.path("password"))
+        check(done.returncode != 0 and "signer is away" in done.stderr, done.stderr)
+        check(network_state(plane) == "confirmed", "something was changed")
+        for argv, text in ((("--proxy-user", "u"), "belong together"),
+                           (("--proxy-user", "u:v", "--proxy", proxy.url, "--proxy-password-file",
+                             plane.path("password")), "without a colon")):
+            done = plane.run("holdfast", "gateway", "network", "lab", *argv)
+            check(done.returncode != 0 and text in done.stderr, done.stderr)
+    proxy.close()
+
+
 if __name__ == "__main__":
-    story((through_a_proxy_with_a_password, faults_are_named, bad_settings_are_refused))
+    story((through_a_proxy_with_a_password, faults_are_named, bad_settings_are_refused,
+           password_comes_from_the_provider))
