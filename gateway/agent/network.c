@@ -128,12 +128,13 @@ static void on_switch(uv_timer_t *timer)
 	struct hf_network *network = timer->data;
 
 	HF_CHECK_MAGIC(network, NETWORK_MAGIC);
+	network->serial++;
 	network->config.changed(network->config.context);
 }
 
+/* Until then diallers use what was in force before: what they connect meanwhile proves nothing. */
 static void switch_soon(struct hf_network *network)
 {
-	network->serial++;
 	uv_timer_start(&network->switching, on_switch, SWITCH_MS, 0);
 }
 
@@ -361,6 +362,11 @@ int hf_network_use(struct hf_network *network, struct hf_dialler *dialler,
 uint64_t hf_network_serial(const struct hf_network *network)
 {
 	return network->serial;
+}
+
+bool hf_network_proves(const struct hf_network *network, uint64_t serial)
+{
+	return serial == network->serial && !uv_is_active((const uv_handle_t *)&network->switching);
 }
 
 bool hf_network_report(const struct hf_network *network, Holdfast__NetworkReport *report)

@@ -51,8 +51,11 @@ int hf_network_use(struct hf_network *network, struct hf_dialler *dialler,
 /* The endpoints that the settings in force name, for a list of HF_DIAL_ENDPOINTS_MAX; they live as
  * long as the settings. 0: they name none. */
 size_t hf_network_endpoints(const struct hf_network *network, const char **list);
-/* Counts up with each change of what is used, so that a connection knows what it was made with. */
+/* What a connection that is made now is made with, to be shown to hf_network_proves later. */
 uint64_t hf_network_serial(const struct hf_network *network);
+/* Was a connection of this serial made with what is in force? Never while other settings are in
+ * force than those that diallers use, for a moment before `changed`. */
+bool hf_network_proves(const struct hf_network *network, uint64_t serial);
 /* For reports; strings point into it. False: no document ever brought settings. */
 bool hf_network_report(const struct hf_network *network, Holdfast__NetworkReport *report);
 void hf_network_close(struct hf_network *network, void (*closed)(void *context), void *context);

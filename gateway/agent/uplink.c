@@ -22,7 +22,7 @@ static bool fill_network(struct hf_uplink *uplink, Holdfast__NetworkReport *netw
 
 	if (!uplink->config.network || !hf_network_report(uplink->config.network, network))
 		return false;
-	network->proved = path && path->made_with == hf_network_serial(uplink->config.network);
+	network->proved = path && hf_network_proves(uplink->config.network, path->made_with);
 	return true;
 }
 
