@@ -225,6 +225,8 @@ struct hf_core_log {
 	struct hf_wlog_append uploaded;
 	struct hf_wlog_record uploaded_records[HF_WLOG_APPEND_RECORDS_MAX];
 	bool uploaded_busy, uploaded_now;
+	unsigned covered_volumes; /* of its records: they are durable, and their entries dropped */
+	struct hf_timer cover_timer;
 
 	uint64_t append_bytes;              /* payload in the log's hands */
 	struct hf_core_copy *copying;       /* core_copy.c */
@@ -315,7 +317,7 @@ struct hf_core_volume {
 	uint64_t lag_bytes;        /* of durable records after counted_through */
 	uint64_t must_reach;       /* recovery: a hole below it must turn out to be uploaded */
 	struct hf_list unsynced;   /* in core->unsynced while some record is not durable */
-	bool uploaded_busy;        /* an UPLOADED record is being appended */
+	bool uploaded_busy;        /* an UPLOADED record is appended, what it covers dropped */
 
 	/* Requests. */
 	struct hf_list locks;
@@ -506,8 +508,9 @@ void hf_core_uploaded_step(struct hf_core *core);
 /* The same of this volume's log, worth it or not. */
 void hf_core_uploaded_now(struct hf_core_volume *volume);
 void hf_core_uploaded_due(struct hf_timer *timer);
-/* Drops what the recovery point covers. */
-void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through);
+/* Drops what the recovery point covers, at most *entries of the queue, and counts them down; true:
+ * all of it. */
+bool hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through, unsigned *entries);
 /* core_object.c: reads records first … last (durable, whole appends) and uploads them. */
 void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_t last);
 /* Called by it when the object has ended in any way. */

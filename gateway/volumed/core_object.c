@@ -1,7 +1,8 @@
 /* One object on its way: the records are laid over each other (what a later one overwrites is not
  * read at all), the rest is read back from the log and checked, and handed to the remote side.
  * A unit that cannot be read is lost: it goes on as a bad extent (invariant 8), so that the
- * volume's prefix moves on. Core's thread. */
+ * volume's prefix moves on. Thousands of records are laid out some at a time, so that writes do not
+ * wait for it. Core's thread. */
 #include <stdlib.h>
 
 #include "gateway/volumed/core_internal.h"
@@ -12,12 +13,17 @@
 #define PIECES_UNDER_WAY 64u
 #define PIECE_ERRORS_MAX 3u /* HF_EIO: try again so often before it counts as lost */
 #define RESTARTS_MAX     8u
+#define LAID_A_TURN      128u /* records or extents: some 50 µs */
 
 struct core_object {
 	uint32_t magic;
 	struct hf_core_volume *volume;
 	uint64_t first, last;     /* volume sequences */
+	struct hf_extmap *merged; /* the newest of each address, while it is laid out */
+	uint64_t merge_next;      /* sequence */
 	struct hf_extmap *layout; /* DATA: place.unit is the unit in the payload */
+	uint64_t lay_lba, lay_unit;
+	struct hf_timer lay_timer;
 	uint8_t *payload;
 	size_t payload_bytes;
 	struct hf_list todo; /* pieces to read */
@@ -47,6 +53,9 @@ static void object_clear(struct core_object *object)
 
 	while ((entry = hf_list_pop_front(&object->todo)) != NULL)
 		free(hf_container_of(entry, struct object_piece, link));
+	hf_env_timer_cancel(object->volume->core->env, &object->lay_timer);
+	hf_extmap_destroy(object->merged);
+	object->merged = NULL;
 	hf_extmap_destroy(object->layout);
 	object->layout = NULL;
 	free(object->payload);
@@ -233,7 +242,6 @@ static void object_restart(struct core_object *object)
 	}
 	object_clear(object);
 	object_prepare(object);
-	object_read(object);
 }
 
 static void piece_read(struct hf_wlog_read *read)
@@ -287,16 +295,17 @@ static void object_read(struct core_object *object)
 /* ---- Laying out --------------------------------------------------------------------------------
  */
 
-/* The newest of each address among the records of the object. */
-static struct hf_extmap *object_merge(const struct core_object *object)
+/* The newest of each address among the records of the object; false: there are more. */
+static bool object_merge(struct core_object *object, unsigned *left)
 {
-	struct hf_extmap *map = hf_extmap_create();
-
-	HF_ASSERT(map != NULL);
-	for (uint64_t sequence = object->first; sequence <= object->last; sequence++) {
-		struct hf_core_entry *entry = hf_core_queue_at(&object->volume->queue, sequence);
+	for (; object->merge_next <= object->last; object->merge_next++) {
+		struct hf_core_entry *entry =
+			hf_core_queue_at(&object->volume->queue, object->merge_next);
 		struct hf_extent extent;
 
+		if (*left == 0)
+			return false;
+		--*left;
 		HF_ASSERT(entry != NULL && entry->logged_ns != 0);
 		if (entry->length == 0 || entry->type == HF_RECORD_SNAPSHOT)
 			continue;
@@ -307,9 +316,9 @@ static struct hf_extmap *object_merge(const struct core_object *object)
 		else
 			extent.kind =
 				entry->type == HF_RECORD_ZERO ? HF_EXTENT_ZERO : HF_EXTENT_BAD;
-		HF_ASSERT(hf_extmap_insert(map, &extent) == 0);
+		HF_ASSERT(hf_extmap_insert(object->merged, &extent) == 0);
 	}
-	return map;
+	return true;
 }
 
 static uint64_t map_data_units(const struct hf_extmap *map)
@@ -341,31 +350,82 @@ static void object_add_data(struct core_object *object, const struct hf_extent *
 	}
 }
 
-static void object_prepare(struct core_object *object)
+/* Where each extent lies in the payload; false: there are more. */
+static bool object_lay(struct core_object *object, unsigned *left)
 {
-	struct hf_extmap *map = object_merge(object);
 	struct hf_extent found;
-	uint64_t at = 0, unit = 0;
 
-	object->restart = false;
-	object->bad_units = 0;
+	while (hf_extmap_find(object->merged, object->lay_lba, UINT64_MAX - object->lay_lba,
+			      &found)) {
+		struct hf_extent laid = found;
+		bool data = found.kind == HF_EXTENT_DATA;
+
+		if (*left == 0)
+			return false;
+		--*left;
+		object->lay_lba = found.lba + found.length;
+		laid.place = (struct hf_place){.source = 0, .unit = data ? object->lay_unit : 0};
+		HF_ASSERT(hf_extmap_insert(object->layout, &laid) == 0);
+		if (!data)
+			continue;
+		object_add_data(object, &found, object->lay_unit);
+		object->lay_unit += found.length;
+	}
+	return true;
+}
+
+static void object_payload(struct core_object *object)
+{
+	object->payload_bytes = map_data_units(object->merged) * HF_UNIT;
+	object->payload = hf_core_alloc_aligned(object->payload_bytes);
 	object->layout = hf_extmap_create();
 	HF_ASSERT(object->layout != NULL);
-	object->payload_bytes = map_data_units(map) * HF_UNIT;
-	object->payload = hf_core_alloc_aligned(object->payload_bytes);
-	while (hf_extmap_find(map, at, UINT64_MAX - at, &found)) {
-		struct hf_extent laid = found;
+}
 
-		at = found.lba + found.length;
-		laid.place = (struct hf_place){.source = 0,
-					       .unit = found.kind == HF_EXTENT_DATA ? unit : 0};
-		HF_ASSERT(hf_extmap_insert(object->layout, &laid) == 0);
-		if (found.kind != HF_EXTENT_DATA)
-			continue;
-		object_add_data(object, &found, unit);
-		unit += found.length;
+static void object_lay_on(struct hf_timer *timer);
+
+/* A turn's worth; then others have theirs. */
+static void object_lay_some(struct core_object *object)
+{
+	struct hf_env *env = object->volume->core->env;
+	unsigned left = LAID_A_TURN;
+	bool merged = object_merge(object, &left);
+
+	if (merged && !object->layout)
+		object_payload(object);
+	if (!merged || !object_lay(object, &left)) {
+		object->lay_timer.fired = object_lay_on;
+		hf_env_timer_set(env, &object->lay_timer, hf_env_now_ns(env));
+		return;
 	}
-	hf_extmap_destroy(map);
+	hf_extmap_destroy(object->merged);
+	object->merged = NULL;
+	object_read(object);
+}
+
+static void object_lay_on(struct hf_timer *timer)
+{
+	struct core_object *object = hf_container_of(timer, struct core_object, lay_timer);
+	struct hf_core *core = object->volume->core;
+
+	HF_CHECK_MAGIC(object, OBJECT_MAGIC);
+	hf_core_enter(core);
+	if (object_is_stopped(object))
+		objects_stop(object->volume);
+	else
+		object_lay_some(object);
+	hf_core_leave(core);
+}
+
+static void object_prepare(struct core_object *object)
+{
+	object->restart = false;
+	object->bad_units = 0;
+	object->merged = hf_extmap_create();
+	HF_ASSERT(object->merged != NULL);
+	object->merge_next = object->first;
+	object->lay_lba = object->lay_unit = 0;
+	object_lay_some(object);
 }
 
 void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_t last)
@@ -379,5 +439,4 @@ void hf_core_object_start(struct hf_core_volume *volume, uint64_t first, uint64_
 	hf_list_init(&object->todo);
 	hf_list_push_back(&volume->objects, &object->link);
 	object_prepare(object);
-	object_read(object);
 }

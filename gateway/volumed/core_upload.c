@@ -172,7 +172,7 @@ void hf_core_upload_counted(struct hf_core_volume *volume, uint64_t through)
 	}
 }
 
-void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
+bool hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through, unsigned *entries)
 {
 	struct hf_core_queue *queue = &volume->queue;
 
@@ -181,6 +181,9 @@ void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
 		uint64_t sequence = queue->first_sequence;
 		struct hf_core_entry *entry = hf_core_queue_at(queue, sequence);
 
+		if (*entries == 0)
+			return false;
+		--*entries;
 		hf_core_overlay_drop(volume->overlay, sequence, entry,
 				     volume->core->config.keep_bytes ? volume->clean : NULL);
 		hf_core_segment_release(volume->core, entry->place.source);
@@ -192,6 +195,7 @@ void hf_core_upload_covered(struct hf_core_volume *volume, uint64_t through)
 		hf_core_stays_trim(volume);
 	if (volume->next_sequence <= through)
 		volume->next_sequence = through + 1;
+	return true;
 }
 
 void hf_core_upload_advanced(void *context, uint64_t recovery_point)

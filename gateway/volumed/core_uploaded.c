@@ -7,8 +7,13 @@
  *   - a second after the recovery point moved, while the log has plenty of room, so that a restart
  *     knows a recent one without the store.
  *
+ * What an UPLOADED record covers leaves the overlay some at a time: tens of thousands of writes at
+ * once would keep those waiting that are made meanwhile.
+ *
  * Core's thread. */
 #include "gateway/volumed/core_internal.h"
+
+#define COVERED_A_TURN 256u /* entries: some 50 to 100 µs */
 
 static void uploaded_done(struct hf_wlog_append *append);
 
@@ -94,15 +99,53 @@ void hf_core_uploaded_step(struct hf_core *core)
 	}
 }
 
-static void uploaded_one(struct hf_core_volume *volume, uint64_t sequence, int status)
+static void uploaded_one(struct hf_core_volume *volume, int status)
 {
 	volume->uploaded_busy = false;
-	if (status == 0)
-		hf_core_upload_covered(volume, sequence);
-	else if (status != HF_ECANCELED)
+	if (status != 0 && status != HF_ECANCELED)
 		hf_core_volume_stop(volume, HF_VOLUME_FAILED, status, "the log cannot be written");
 	hf_core_move_step(volume);
 	hf_core_leave_step(volume);
+}
+
+static void uploaded_cover(struct hf_core_log *log);
+
+static void uploaded_go_on(struct hf_timer *timer)
+{
+	struct hf_core_log *log = hf_container_of(timer, struct hf_core_log, cover_timer);
+	struct hf_core *core = log->core;
+
+	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
+	hf_core_enter(core);
+	uploaded_cover(log);
+	hf_core_leave(core);
+}
+
+/* Volume after volume; the rest when others have had their turn. */
+static void uploaded_cover(struct hf_core_log *log)
+{
+	const struct hf_wlog_append *append = &log->uploaded;
+	unsigned entries = COVERED_A_TURN;
+
+	while (log->covered_volumes < append->record_count) {
+		const struct hf_wlog_record *record = &append->records[log->covered_volumes];
+		struct hf_core_volume *volume = hf_core_volume_find(log->core, record->volume);
+
+		HF_ASSERT(volume != NULL); /* busy, so it cannot have gone */
+		if (append->status == 0 &&
+		    !hf_core_upload_covered(volume, record->sequence, &entries)) {
+			log->cover_timer.fired = uploaded_go_on;
+			hf_env_timer_set(log->core->env, &log->cover_timer,
+					 hf_env_now_ns(log->core->env));
+			return;
+		}
+		log->covered_volumes++;
+		uploaded_one(volume, append->status);
+	}
+	log->uploaded_busy = false;
+	log->core->holds--;
+	if (append->record_count == HF_WLOG_APPEND_RECORDS_MAX)
+		log->uploaded_now = true; /* there may be more volumes */
 }
 
 static void uploaded_done(struct hf_wlog_append *append)
@@ -112,21 +155,12 @@ static void uploaded_done(struct hf_wlog_append *append)
 
 	HF_CHECK_MAGIC(log, HF_CORE_LOG_MAGIC);
 	hf_core_enter(core);
-	log->uploaded_busy = false;
-	core->holds--;
 	if (append->status == 0) {
 		hf_core_segment_note(log, append->records[0].place.source);
 		hf_core_segment_durable(log, append->records[0].place.source);
 	}
-	for (unsigned i = 0; i < append->record_count; i++) {
-		const struct hf_wlog_record *record = &append->records[i];
-		struct hf_core_volume *volume = hf_core_volume_find(core, record->volume);
-
-		HF_ASSERT(volume != NULL); /* busy, so it cannot have gone */
-		uploaded_one(volume, record->sequence, append->status);
-	}
-	if (append->record_count == HF_WLOG_APPEND_RECORDS_MAX)
-		log->uploaded_now = true; /* there may be more volumes */
+	log->covered_volumes = 0;
+	uploaded_cover(log);
 	hf_core_leave(core);
 }
 
