@@ -169,7 +169,7 @@ static const struct {
 	{"route", open_route},
 	{"store", hf_store_settings_open},
 	{"presence", hf_watch_open},
-	{"connections", hf_trust_open},
+	{"connections", hf_control_trust_open},
 	{"administrator's socket", hf_admin_open},
 	{"metrics", open_metrics},
 	{"webhook", hf_webhook_open},
@@ -183,7 +183,7 @@ static void second_passed(uv_timer_t *timer)
 
 	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
 	hf_watch_tick(control);
-	hf_trust_tick(control);
+	hf_control_trust_tick(control);
 	hf_store_settings_tick(control);
 	hf_publish_tick(control);
 	hf_rotation_tick(control);
@@ -281,6 +281,6 @@ void hf_control_free(struct hf_control *control)
 	hf_flaps_close(control);
 	hf_registry_close(control->reg);
 	hf_store_settings_close(control);
-	hf_trust_close(control);
+	hf_control_trust_close(control);
 	control->magic = 0;
 }

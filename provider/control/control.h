@@ -182,11 +182,11 @@ void hf_control_audit(struct hf_control *control, const char *who, const char *a
 
 /* Reads the own key and what is kept of the signer's; the rest is asked once a second until it is
  * there, then the listeners open. */
-int hf_trust_open(struct hf_control *control, struct hf_errmsg *message);
-void hf_trust_tick(struct hf_control *control);
-void hf_trust_close(struct hf_control *control);
+int hf_control_trust_open(struct hf_control *control, struct hf_errmsg *message);
+void hf_control_trust_tick(struct hf_control *control);
+void hf_control_trust_close(struct hf_control *control);
 /* `control->signer_key` has changed. */
-void hf_trust_keep_signer_key(struct hf_control *control);
+void hf_control_trust_keep_signer_key(struct hf_control *control);
 
 /* ---- rotation.c ---- */
 

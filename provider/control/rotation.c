@@ -146,7 +146,7 @@ static void hello_answered(void *context, int err, const char *reason,
 		hf_info("the signer's key was rotated");
 		memcpy(control->signer_key, answer->signer_key.data, HF_KEY_BYTES);
 		control->signer_key_noted = false;
-		hf_trust_keep_signer_key(control);
+		hf_control_trust_keep_signer_key(control);
 		hf_activation_void(control);
 		hf_delivery_look_at_all(control);
 	}

@@ -130,7 +130,7 @@ static int keep(struct hf_control *control, struct hf_errmsg *message)
 	return err;
 }
 
-void hf_trust_keep_signer_key(struct hf_control *control)
+void hf_control_trust_keep_signer_key(struct hf_control *control)
 {
 	struct hf_errmsg message;
 	char path[PATH_MAX];
@@ -221,7 +221,7 @@ static void ask_certificate(struct hf_control *control)
 	free(order.request.data);
 }
 
-int hf_trust_open(struct hf_control *control, struct hf_errmsg *message)
+int hf_control_trust_open(struct hf_control *control, struct hf_errmsg *message)
 {
 	char path[PATH_MAX];
 	int err;
@@ -241,14 +241,14 @@ int hf_trust_open(struct hf_control *control, struct hf_errmsg *message)
 	return err;
 }
 
-void hf_trust_tick(struct hf_control *control)
+void hf_control_trust_tick(struct hf_control *control)
 {
 	if (!control->asking_trust &&
 	    (!control->trusted || time(NULL) >= control->certificate_renew_s))
 		ask_certificate(control);
 }
 
-void hf_trust_close(struct hf_control *control)
+void hf_control_trust_close(struct hf_control *control)
 {
 	free(control->certificate);
 	free(control->authority);
