@@ -31,13 +31,31 @@ struct waiter {
 	uint64_t failed_since_ms; /* 0: it is not failed */
 };
 
-static void answer(struct waiter *w, int err, const char *reason, json_t *json)
+static void forget(struct waiter *w)
 {
-	hf_admin_reply(w->request, err, reason, json);
 	hf_list_remove(&w->entry);
 	w->control->waiter_count--;
 	w->magic = 0;
 	free(w);
+}
+
+static void answer(struct waiter *w, int err, const char *reason, json_t *json)
+{
+	hf_admin_reply(w->request, err, reason, json);
+	forget(w);
+}
+
+/* The change behind the question is stored; only how it stands cannot be said. Never told as an
+ * error of the change: whoever is told so asks for it again. */
+static void answer_unseen(struct hf_control *control, struct hf_local_request *request)
+{
+	char reason[HF_REG_REASON_MAX + 64];
+
+	snprintf(reason, sizeof reason,
+		 "it is stored; what became of it is not known, the registry does not answer: "
+		 "%.200s",
+		 hf_registry_why(control->reg));
+	hf_admin_reply(request, HF_EUNKNOWN, reason, NULL);
 }
 
 static json_t *deleted_json(uint64_t volume, const char *name)
@@ -66,13 +84,13 @@ static void answer_late(struct waiter *w, enum hf_status status, const char *why
 /* It may come back before the deadline; the change itself is stored. */
 static void registry_failed(struct waiter *w, int err, uint64_t now_ms)
 {
-	char reason[HF_REG_REASON_MAX + 64];
+	struct hf_local_request *request = w->request;
+	struct hf_control *control = w->control;
 
 	if ((err == HF_ENOTREADY || err == HF_EBUSY) && now_ms < w->deadline_ms)
 		return;
-	snprintf(reason, sizeof reason, "the registry does not answer: %.200s",
-		 hf_registry_why(w->control->reg));
-	answer(w, err, reason, NULL);
+	forget(w);
+	answer_unseen(control, request);
 }
 
 static void check_volume(struct waiter *w, uint64_t now_ms)
@@ -146,7 +164,7 @@ static void check_action(struct waiter *w, uint64_t now_ms)
 	int err = hf_registry_action_get(w->control->reg, w->action, &action);
 
 	if (err) {
-		answer(w, err, "the registry does not answer", NULL);
+		registry_failed(w, err, now_ms);
 		return;
 	}
 	if (action.state == HF_REG_ACTION_ENDED || now_ms >= w->deadline_ms) {
@@ -228,6 +246,7 @@ void hf_wait_volume(struct hf_control *control, struct hf_local_request *request
 	struct hf_reg_volume now;
 	enum hf_status status;
 	struct waiter *w;
+	json_t *json;
 
 	if (goal == HF_GOAL_FRESH) {
 		wait_fresh(control, request, volume);
@@ -242,7 +261,11 @@ void hf_wait_volume(struct hf_control *control, struct hf_local_request *request
 	if (wait_ms == 0 || goal == HF_GOAL_NONE) {
 		if (goal != HF_GOAL_NONE)
 			hf_status_of_volume(control, volume, &placement, &status, why);
-		hf_admin_reply(request, 0, why, hf_status_volume_json(control, volume));
+		json = hf_status_volume_json(control, volume);
+		if (json)
+			hf_admin_reply(request, 0, why, json);
+		else
+			answer_unseen(control, request);
 		return;
 	}
 	w = add(control, request, goal, wait_ms);
@@ -280,10 +303,12 @@ void hf_wait_action(struct hf_control *control, struct hf_local_request *request
 
 	if (wait_ms == 0) {
 		err = hf_registry_action_get(control->reg, number, &action);
-		hf_admin_reply(request, err, err ? "the registry does not answer" : remark,
-			       err ? NULL : hf_action_json(control, &action));
-		if (!err)
-			hf_reg_action_free(&action);
+		if (err) {
+			answer_unseen(control, request);
+			return;
+		}
+		hf_admin_reply(request, 0, remark, hf_action_json(control, &action));
+		hf_reg_action_free(&action);
 		return;
 	}
 	w = add(control, request, HF_GOAL_ENDED, wait_ms);
