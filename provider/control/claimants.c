@@ -40,11 +40,14 @@ static int note_claimant(struct hf_channel *channel)
 
 /* A registry that was restored from a backup knows older tokens than the gateway, and has forgotten
  * epochs that the gateway was given: that is no copy. */
-void hf_claimants_check(struct hf_channel *channel, const struct hf_reg_grant *grant)
+void hf_claimants_check(struct hf_channel *channel, struct hf_reg_grant *grant)
 {
 	enum hf_reg_shown shown = hf_reg_grant_shown(grant, channel->token, channel->token_length);
 	bool ahead = shown == HF_REG_SHOWN_OTHER && channel->named_epoch > grant->epoch;
 
+	/* It may crash before it keeps the next one, and then shows this one again. */
+	if (ahead)
+		hf_reg_grant_believe(grant, channel->token, channel->token_length);
 	channel->suspect = shown != HF_REG_SHOWN_RIGHT && !ahead;
 }
 

@@ -49,7 +49,7 @@ static int check_gateway(const struct hf_channel *channel, const struct hf_reg_g
 
 /* Is it the machine that kept the last token? Asked before each epoch that is given, whichever way
  * it is asked for. */
-static int check_token(struct hf_channel *channel, const struct hf_reg_grant *grant,
+static int check_token(struct hf_channel *channel, struct hf_reg_grant *grant,
 		       struct hf_errmsg *why)
 {
 	hf_claimants_check(channel, grant);

@@ -81,6 +81,18 @@ enum hf_reg_shown hf_reg_grant_shown(const struct hf_reg_grant *grant, const uin
 	return hf_registry_ratchet_judge(&grant->ratchet, token, length);
 }
 
+void hf_reg_grant_believe(struct hf_reg_grant *grant, const uint8_t *token, size_t length)
+{
+	struct hf_reg_ratchet *r = &grant->ratchet;
+
+	HF_ASSERT(length <= sizeof r->token);
+	if (length)
+		memcpy(r->token, token, length);
+	r->token_length = length;
+	r->others_length = length == 0;
+	r->others[0] = 0;
+}
+
 /* ---- Giving ---- */
 
 #define GIVEN_AT_ONCE 256u

@@ -42,6 +42,9 @@ int hf_reg_grant_next(struct hf_reg_grant *grant, uint64_t named_epoch, bool pro
 /* As hf_registry_token_check. */
 enum hf_reg_shown hf_reg_grant_shown(const struct hf_reg_grant *grant, const uint8_t *token,
 				     size_t length);
+/* This token is right, whatever was known, and stays so beside what is given now: of a gateway that
+ * is ahead of a restored registry. `length` 0: it has none. */
+void hf_reg_grant_believe(struct hf_reg_grant *grant, const uint8_t *token, size_t length);
 int hf_registry_grants_give(struct hf_registry *reg, const struct hf_reg_grant *grants,
 			    unsigned count, uint64_t now_ms);
 

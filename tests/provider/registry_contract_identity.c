@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "provider/registry/grants.h"
 #include "tests/provider/registry_contract.h"
 
 static const struct registry_implementation *impl;
@@ -96,6 +97,41 @@ static void test_tokens_tell_a_copy(void **state)
 		assert_int_equal(shown(token_c, 16), HF_REG_SHOWN_RIGHT);
 	}
 	assert_int_equal(shown((const uint8_t[16]){20}, 16), HF_REG_SHOWN_OTHER);
+}
+
+/* A gateway that is ahead of a restored registry is believed, and once more if it crashes before it
+ * keeps what it is given next. */
+static void give_believing(const uint8_t *token, size_t length, const uint8_t *next)
+{
+	struct hf_reg_grant grant = {.gateway = 1};
+
+	assert_int_equal(hf_registry_begin(reg), 0);
+	assert_int_equal(hf_registry_grants_look(reg, &grant, 1), 0);
+	hf_reg_grant_believe(&grant, token, length);
+	assert_int_equal(hf_reg_grant_next(&grant, grant.epoch + 5, false), 0);
+	grant.version = "1";
+	grant.next_token = next;
+	assert_int_equal(hf_registry_grants_give(reg, &grant, 1, 5), 0);
+	assert_int_equal(hf_registry_end(reg, 0), 0);
+}
+
+static void test_believed_token_stays_right(void **state)
+{
+	static const uint8_t ours[HF_REG_TOKEN_SIZE] = {9};
+
+	(void)state;
+	insert_gateway(1, "a");
+	assert_int_equal(hf_registry_token_next(reg, 1, token_a), 0);
+	assert_int_equal(shown(ours, 16), HF_REG_SHOWN_OTHER);
+	give_believing(ours, 16, token_b);
+	assert_int_equal(shown(ours, 16), HF_REG_SHOWN_RIGHT);
+	assert_int_equal(shown(token_b, 16), HF_REG_SHOWN_RIGHT);
+	assert_int_equal(shown(token_a, 16), HF_REG_SHOWN_OTHER);
+	assert_int_equal(shown(NULL, 0), HF_REG_SHOWN_OTHER);
+	/* One that has none. */
+	give_believing(NULL, 0, token_c);
+	assert_int_equal(shown(NULL, 0), HF_REG_SHOWN_RIGHT);
+	assert_int_equal(shown(ours, 16), HF_REG_SHOWN_OTHER);
 }
 
 static int note(const uint8_t *token, size_t length, uint64_t now_ms)
@@ -228,6 +264,7 @@ int registry_contract_identity(const struct registry_implementation *implementat
 #define CONTRACT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		CONTRACT_TEST(test_tokens_tell_a_copy),
+		CONTRACT_TEST(test_believed_token_stays_right),
 		CONTRACT_TEST(test_claimants_until_one_is_accepted),
 		CONTRACT_TEST(test_revocation_bars),
 		CONTRACT_TEST(test_all_are_to_be_signed_anew),
