@@ -346,6 +346,42 @@ static size_t find_record(const uint8_t *bytes, size_t from, size_t length)
 	return at + RECORD_BYTES <= length ? at : length;
 }
 
+/* What lies behind the last sound record: was it whole once? A write that was cut short leaves the
+ * beginning of a record, or zeros; with anything else, something was there that may have been acted
+ * upon. */
+static bool was_whole(const uint8_t *bytes, size_t length)
+{
+	uint8_t header[RECORD_BYTES];
+	uint32_t crc;
+
+	if (length < 4 || hf_get_le32(bytes) == 0)
+		return false;
+	if (hf_get_le32(bytes) != RECORD_MAGIC)
+		return true;
+	if (length < RECORD_BYTES)
+		return false;
+	if (hf_get_le32(bytes + 8) <= PAYLOAD_MAX &&
+	    RECORD_BYTES + padded(hf_get_le32(bytes + 8)) <= length)
+		return true;
+	/* Only its length may be wrong. */
+	memcpy(header, bytes, sizeof header);
+	for (size_t cut = 0; cut < 8 && cut <= length - RECORD_BYTES; cut++) {
+		hf_put_le32(header + 8, (uint32_t)(length - RECORD_BYTES - cut));
+		memset(header + 28, 0, 4);
+		crc = hf_crc32c(hf_crc32c(0, header, sizeof header), bytes + RECORD_BYTES,
+				length - RECORD_BYTES);
+		if (crc == hf_get_le32(bytes + 28))
+			return true;
+	}
+	return false;
+}
+
+static void note_lost(struct hf_journal_table *table)
+{
+	table->lost = true;
+	table->begun_since = false;
+}
+
 int hf_journal_decode(const uint8_t *bytes, size_t length, struct hf_journal_table *table,
 		      size_t *good_bytes)
 {
@@ -364,20 +400,18 @@ int hf_journal_decode(const uint8_t *bytes, size_t length, struct hf_journal_tab
 
 		if (payload < 0) {
 			next = find_record(bytes, at + 8, length);
+			if (next < length || was_whole(bytes + at, length - at))
+				note_lost(table);
 			if (next == length)
-				break; /* torn */
-			table->lost = true;
-			table->begun_since = false;
+				break; /* torn, or the last one is damaged */
 			at = next;
 			continue;
 		}
 		err = take_record(table, bytes + at, (size_t)payload);
 		if (err == HF_ENOMEM)
 			return err;
-		if (err) {
-			table->lost = true;
-			table->begun_since = false;
-		}
+		if (err)
+			note_lost(table);
 		at += RECORD_BYTES + padded((size_t)payload);
 	}
 	*good_bytes = at < length ? at : length;

@@ -275,6 +275,37 @@ static void test_damage_makes_nothing_new(void **state)
 	assert_int_equal(judge(f, 4, true), HF_JOURNAL_FRESH);
 }
 
+/* The last record is whole and damaged: what it had begun may have been done, and is not taken for
+ * what a cut write had only begun to say. */
+static void test_a_damaged_last_record_is_not_torn(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *bytes;
+	size_t length, before;
+	struct stat info;
+
+	begin(f, 1);
+	finish(f, 1, "", 0);
+	assert_int_equal(stat(f->path, &info), 0);
+	before = (size_t)info.st_size;
+	begin(f, 2);
+	hf_journal_close(f->journal);
+	assert_int_equal(hf_file_read(f->path, 1 << 20, &bytes, &length, &f->message), 0);
+	for (size_t at = before; at < length; at++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			bytes[at] ^= (uint8_t)(1u << bit);
+			write_prefix(f, bytes, length);
+			open_journal(f, 0);
+			assert_int_equal(judge(f, 2, true), HF_JOURNAL_UNKNOWN);
+			assert_int_equal(judge(f, 1, true), HF_JOURNAL_KNOWN);
+			hf_journal_close(f->journal);
+			bytes[at] ^= (uint8_t)(1u << bit);
+		}
+	}
+	free(bytes);
+	open_journal(f, 0);
+}
+
 /* A folder that lost its journal but not its document. */
 static void test_a_missing_journal_makes_nothing_new(void **state)
 {
@@ -299,6 +330,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_it_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_power_cut_at_every_byte, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_makes_nothing_new, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_damaged_last_record_is_not_torn, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_a_missing_journal_makes_nothing_new, setup,
 						teardown),
 	};
