@@ -49,9 +49,10 @@ Holdfast__Role hf_paths_connected(struct hf_paths *paths, unsigned i)
 
 void hf_paths_held(struct hf_paths *paths, unsigned i, const Holdfast__Held *held)
 {
-	struct hf_paths_path *path = &paths->path[i];
+	struct hf_paths_path *path = &paths->path[i], *two = &paths->path[other(i)];
 
 	HF_ASSERT(i < HF_PATHS && held->epoch > paths->epoch);
+	two->overtaken = two->phase == HF_PATHS_ASKED && two->asked_active;
 	path->phase = HF_PATHS_HELD;
 	path->leaving = false;
 	path->capable = held->capability >= HF_CAPABILITY_STANDBY;
@@ -137,6 +138,8 @@ bool hf_paths_must_close(const struct hf_paths *paths, unsigned i)
 
 	if (path->phase == HF_PATHS_HELD)
 		return path->epoch < paths->epoch;
+	if (path->phase == HF_PATHS_ASKED && path->overtaken)
+		return true;
 	if (path->phase == HF_PATHS_PARKED)
 		return !path->capable || paths->moving == (int)i || shares_process(paths, i);
 	if (path->phase == HF_PATHS_DIALLING || path->phase == HF_PATHS_ASKED)

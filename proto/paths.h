@@ -29,6 +29,7 @@ enum hf_paths_phase {
 struct hf_paths_path {
 	enum hf_paths_phase phase;
 	bool asked_active;   /* ASKED: in which role */
+	bool overtaken;      /* ASKED as active: the other one was held meanwhile */
 	bool leaving;        /* HELD: it was told to leave, the standby is to take over */
 	bool capable;        /* HELD, PARKED: the provider promotes standbys */
 	uint64_t epoch;      /* HELD */
@@ -74,7 +75,8 @@ enum hf_paths_leave hf_paths_drain(struct hf_paths *paths, unsigned i, bool ther
 bool hf_paths_wants_dial(const struct hf_paths *paths, unsigned i);
 /* A path that has no place any more: held with a lower epoch than another, or a standby that nobody
  * would promote, or at the very process of the active one though there are others. Also a dialling
- * one that became needless. */
+ * one that became needless, and one that asked to be active before the other one was held: what its
+ * Connect showed is of before, and could be taken for a copy's. */
 bool hf_paths_must_close(const struct hf_paths *paths, unsigned i);
 /* The active path, or -1. */
 int hf_paths_active(const struct hf_paths *paths);

@@ -72,6 +72,30 @@ static void test_the_standby_takes_over(void **state)
 	assert_int_equal(dial(&paths, 0), HOLDFAST__ROLE__ROLE_STANDBY);
 }
 
+/* The standby is promoted while the lost path has asked to be active again: what that one's Connect
+ * showed (token, epoch) is of before, so it ends, and comes back as the standby. */
+static void test_an_overtaken_one_ends(void **state)
+{
+	struct hf_paths paths;
+
+	(void)state;
+	both(&paths);
+	hf_paths_ended(&paths, 0);
+	assert_int_equal(dial(&paths, 0), HOLDFAST__ROLE__ROLE_ACTIVE);
+	assert_false(hf_paths_must_close(&paths, 0));
+	say_held(&paths, 1, 2, 2);
+	assert_true(hf_paths_must_close(&paths, 0));
+	hf_paths_ended(&paths, 0);
+	assert_int_equal(dial(&paths, 0), HOLDFAST__ROLE__ROLE_STANDBY);
+	assert_false(hf_paths_must_close(&paths, 0));
+	/* One that is dialled to become active elsewhere asked afterwards. */
+	say_parked(&paths, 0, 2);
+	hf_paths_ended(&paths, 0);
+	assert_int_equal(hf_paths_drain(&paths, 1, false), HF_LEAVE_DIAL);
+	assert_int_equal(dial(&paths, 0), HOLDFAST__ROLE__ROLE_ACTIVE);
+	assert_false(hf_paths_must_close(&paths, 0));
+}
+
 /* Nothing was promoted by the time it connects again: it does not wait for ever. */
 static void test_without_promotion_it_comes_back_active(void **state)
 {
@@ -366,6 +390,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_standby_takes_over),
+		cmocka_unit_test(test_an_overtaken_one_ends),
 		cmocka_unit_test(test_without_promotion_it_comes_back_active),
 		cmocka_unit_test(test_capability_1_gets_one_connection),
 		cmocka_unit_test(test_one_endpoint_gets_one_connection),
