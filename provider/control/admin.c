@@ -366,7 +366,7 @@ int hf_admin_open(struct hf_control *control, struct hf_errmsg *message)
 void hf_admin_close(struct hf_control *control)
 {
 	hf_creating_close(control);
-	hf_network_close(control);
+	hf_network_set_close(control);
 	hf_waiting_close(control);
 	if (control->admin)
 		hf_local_server_close(control->admin, NULL, NULL);

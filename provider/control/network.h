@@ -12,7 +12,7 @@
 void hf_network_set(struct hf_control *control, struct hf_local_request *request,
 		    const Holdfast__AdminNetwork *settings);
 /* Before the signer's client is closed. */
-void hf_network_close(struct hf_control *control);
+void hf_network_set_close(struct hf_control *control);
 /* Those of this gateway for a document, freed with it; NULL in `*settings`: none were ever set. */
 int hf_network_entry(struct hf_control *control, uint64_t gateway, Holdfast__Network **settings);
 /* What the gateway reports of them; confirms what is proved. `report` may be NULL. */

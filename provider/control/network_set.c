@@ -174,7 +174,7 @@ void hf_network_set(struct hf_control *control, struct hf_local_request *request
 }
 
 /* The signer's client ends with an answer to each question. */
-void hf_network_close(struct hf_control *control)
+void hf_network_set_close(struct hf_control *control)
 {
 	hf_list_for_each (cursor, &control->network_settings) {
 		struct setting *s = hf_container_of(cursor, struct setting, entry);
