@@ -275,7 +275,7 @@ void hf_dialler_good(struct hf_dialler *dialler)
 int hf_dialler_prefer(struct hf_dialler *dialler, const char *endpoint)
 {
 	HF_CHECK_MAGIC(dialler, DIALLER_MAGIC);
-	if (!is_endpoint(endpoint))
+	if (endpoint[0] && !is_endpoint(endpoint))
 		return HF_EINVAL;
 	strcpy(dialler->preferred, endpoint);
 	return 0;

@@ -66,7 +66,7 @@ void hf_dialler_set_tls(struct hf_dialler *dialler, struct hf_tls *tls);
 void hf_dialler_again(struct hf_dialler *dialler, uint32_t at_least_ms);
 /* The connection proved good (Held): the back-off starts from its beginning next time. */
 void hf_dialler_good(struct hf_dialler *dialler);
-/* Tried before all others, once (Drain); "host:port". */
+/* Tried before all others, once (Drain); "host:port", or "": none. */
 int hf_dialler_prefer(struct hf_dialler *dialler, const char *endpoint);
 /* Left out from now on while there are others; "": none. */
 void hf_dialler_avoid(struct hf_dialler *dialler, const char *endpoint);

@@ -8,6 +8,7 @@
 #include "proto/paths.h"
 
 #define HF_UPLINK_MAGIC      0x55504c4eu
+#define HF_PROVES_NOTHING    UINT64_MAX
 #define HF_UPLINK_PATH_MAGIC 0x50415448u
 
 /* One of the two connections. Its phase is in hf_paths. */
@@ -20,7 +21,7 @@ struct hf_uplink_path {
 	char endpoint[300];         /* of the wire, host:port */
 	bool lost;                  /* its last connection was: dial after the back-off */
 	uint32_t retry_ms;
-	uint64_t made_with; /* serial of the network settings of the wire */
+	uint64_t made_with; /* serial of the network settings of the wire, or HF_PROVES_NOTHING */
 	int told;           /* PARKED: PathState of the last report; 0: none */
 };
 

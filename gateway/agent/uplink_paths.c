@@ -165,6 +165,15 @@ static void on_event(void *context, const struct hf_session_event *event)
 	}
 }
 
+/* A holder may send us elsewhere, once; what is reached there says nothing of the settings. */
+static bool is_ours(const struct hf_uplink *uplink, const char *endpoint)
+{
+	for (size_t i = 0; i < uplink->endpoint_count; i++)
+		if (strcmp(uplink->endpoints[i], endpoint) == 0)
+			return true;
+	return false;
+}
+
 static void on_connected(void *context, struct hf_stream *stream)
 {
 	struct hf_uplink_path *path = context;
@@ -176,10 +185,12 @@ static void on_connected(void *context, struct hf_stream *stream)
 	Holdfast__Role role;
 
 	HF_CHECK_MAGIC(path, HF_UPLINK_PATH_MAGIC);
-	if (uplink->config.network)
-		path->made_with = hf_network_serial(uplink->config.network);
 	role = hf_paths_connected(&uplink->paths, path->index);
 	snprintf(path->endpoint, sizeof path->endpoint, "%s", hf_dialler_endpoint(path->dialler));
+	if (uplink->config.network)
+		path->made_with = is_ours(uplink, path->endpoint)
+					  ? hf_network_serial(uplink->config.network)
+					  : HF_PROVES_NOTHING;
 	if (hf_wire_open(uplink->config.loop, stream, &config, &path->wire) != 0) {
 		hf_paths_ended(&uplink->paths, path->index);
 		path->lost = true;
@@ -389,8 +400,12 @@ void hf_uplink_network_changed(struct hf_uplink *uplink)
 	HF_CHECK_MAGIC(uplink, HF_UPLINK_MAGIC);
 	if (uplink->closing)
 		return;
-	for (unsigned i = 0; i < HF_PATHS; i++)
+	for (unsigned i = 0; i < HF_PATHS; i++) {
 		use_network(&uplink->path[i]);
+		/* Where a holder sent us before may be nowhere in the new settings. */
+		if (uplink->path[i].dialler)
+			hf_dialler_prefer(uplink->path[i].dialler, "");
+	}
 	take_endpoints(uplink);
 	for (unsigned n = 0, i = uplink->paths.lead; n < HF_PATHS; n++, i = 1 - i) {
 		struct hf_uplink_path *path = &uplink->path[i];
