@@ -1,7 +1,7 @@
 #!/bin/sh
-# Shows that a simulator has teeth: mutations.sh sim_crash|sim_ring|sim_channel [MUTATION...]. Each
-# patch in tests/sim/mutations/SIMULATOR puts one bug into a copy of one source file; linked into the
-# simulator it must be caught within RECOVERIES. Without a bug the same work must pass. The build
+# Shows that a simulator has teeth: mutations.sh sim_crash|sim_ring|sim_channel|sim_plane [MUTATION...].
+# Each patch in tests/sim/mutations/SIMULATOR puts one bug into copies of source files; linked into
+# the simulator they must be caught within RECOVERIES. Without a bug the same work must pass. The build
 # folder comes in HF_BUILD.
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
@@ -9,6 +9,7 @@ build=${HF_BUILD:?the build folder}
 program=$1
 case $program in
 sim_channel) recoveries=${RECOVERIES:-400000} ;; # commands
+sim_plane) recoveries=${RECOVERIES:-100000} ;; # commands
 *) recoveries=${RECOVERIES:-6000} ;;
 esac
 shift
@@ -23,6 +24,9 @@ flags="-std=gnu11 -O1 -g -D_GNU_SOURCE -DHF_VERSION=\"0\" -fno-strict-aliasing -
 # The world's allocator, which forgets what a simulated process held.
 wraps="malloc calloc realloc free strdup posix_memalign aligned_alloc"
 [ "$program" != sim_channel ] || wraps="hf_sign hf_sign_verify"
+[ "$program" != sim_plane ] ||
+	wraps=$(sed -n '/# sim_plane wraps/,/)/p' "$source/tests/sim/CMakeLists.txt" | tr -d '#()' |
+		sed 's/sim_plane wraps//; s/set *plane_wraps//')
 for wrap in $wraps; do
 	flags="$flags -Wl,--wrap=$wrap"
 done
@@ -58,12 +62,26 @@ sim_channel)
 		-lsqlite3 -lpq -luv -lssl -lcrypto -lprotobuf-c -lisal"
 	flags="$flags -I$build/generated"
 	;;
+sim_plane)
+	sources="tests/sim/sim_plane.c tests/sim/seeds.c $(cd "$source" && ls tests/sim/plane_*.c)"
+	libraries="$(archives control registry route agent http signer signer_client net proto base)
+		-lisal $(archives messages) -lpq -lnats -ljansson -lcurl -lwebsockets -lcap -lprotobuf-c
+		-luv -lssl -lcrypto -lsqlite3"
+	flags="$flags -I$build/generated"
+	;;
 esac
+
+# The simulator's own files are compiled once.
+object() {
+	out="$work/$(echo "$1" | tr / _).o"
+	[ -e "$out" ] || $compiler $flags -c "$source/$1" -o "$out"
+	echo "$out"
+}
 
 simulator() {
 	list=""
 	for part in $sources; do
-		case " $* " in *"/$part "*) ;; *) list="$list $source/$part" ;; esac
+		case " $* " in *"/$part "*) ;; *) list="$list $(object "$part")" ;; esac
 	done
 	$compiler $flags $list "$@" $libraries -o "$work/sim"
 }
@@ -82,16 +100,19 @@ failed=0
 for patch in "$source/tests/sim/mutations/$program"/*.patch; do
 	name=$(basename "$patch" .patch)
 	[ $# -eq 0 ] || case " $* " in *" $name "*) ;; *) continue ;; esac
-	file=$(sed -n 's|^+++ b/||p' "$patch" | cut -f1)
-	mkdir -p "$work/$name/$(dirname "$file")"
-	cp "$source/$file" "$work/$name/$file"
+	mutants=""
+	for file in $(sed -n 's|^+++ b/||p' "$patch" | cut -f1); do
+		mkdir -p "$work/$name/$(dirname "$file")"
+		cp "$source/$file" "$work/$name/$file"
+		mutants="$mutants $work/$name/$file"
+	done
 	if ! (cd "$work/$name" && git apply -p1 "$patch") >"$work/out" 2>&1; then
 		cat "$work/out"
-		echo "$name: the patch does not apply to $file any more"
+		echo "$name: the patch does not apply any more"
 		failed=1
 		continue
 	fi
-	simulator "$work/$name/$file"
+	simulator $mutants
 	if run "$recoveries"; then
 		echo "$name: NOT CAUGHT in $recoveries recoveries"
 		failed=1
