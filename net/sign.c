@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,12 @@ void hf_random(void *bytes, size_t length)
 void hf_sha256(const void *bytes, size_t length, uint8_t hash[HF_HASH_BYTES])
 {
 	HF_ASSERT(EVP_Digest(bytes, length, hash, NULL, EVP_sha256(), NULL) == 1);
+}
+
+void hf_mac(const uint8_t key[HF_KEY_BYTES], const void *bytes, size_t length,
+	    uint8_t mac[HF_HASH_BYTES])
+{
+	HF_ASSERT(HMAC(EVP_sha256(), key, HF_KEY_BYTES, bytes, length, mac, NULL));
 }
 
 void hf_sign_key_id(const uint8_t public_key[HF_KEY_BYTES], uint8_t id[HF_KEY_ID_BYTES])

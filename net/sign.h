@@ -49,6 +49,9 @@ void hf_sign_key_id(const uint8_t public_key[HF_KEY_BYTES], uint8_t id[HF_KEY_ID
 /* The public key of a secret one; `type` is EVP_PKEY_ED25519 or EVP_PKEY_X25519. 0 or HF_ENOMEM. */
 int hf_key_public(int type, const uint8_t secret[HF_KEY_BYTES], uint8_t public_key[HF_KEY_BYTES]);
 void hf_sha256(const void *bytes, size_t length, uint8_t hash[HF_HASH_BYTES]);
+/* HMAC-SHA-256 (RFC 2104). */
+void hf_mac(const uint8_t key[HF_KEY_BYTES], const void *bytes, size_t length,
+	    uint8_t mac[HF_HASH_BYTES]);
 /* Strong random bytes; ends the process if the system has none. */
 void hf_random(void *bytes, size_t length);
 

@@ -38,17 +38,21 @@ static int note_claimant(struct hf_channel *channel)
 	return hf_registry_claimant_note(channel->control->reg, &claimant);
 }
 
-/* A registry that was restored from a backup knows older tokens than the gateway, and has forgotten
- * epochs that the gateway was given: that is no copy. */
-void hf_claimants_check(struct hf_channel *channel, struct hf_reg_grant *grant)
+int hf_claimants_check(struct hf_channel *channel, struct hf_reg_grant *grant)
 {
 	enum hf_reg_shown shown = hf_reg_grant_shown(grant, channel->token, channel->token_length);
-	bool ahead = shown == HF_REG_SHOWN_OTHER && channel->named_epoch > grant->epoch;
+	int err = HF_EAUTH;
 
+	/* A registry that was restored from a backup knows older tokens than the gateway, and has
+	 * forgotten epochs that the gateway was given: that is no copy, if the token proves it. */
+	if (shown == HF_REG_SHOWN_OTHER && channel->named_epoch > grant->epoch)
+		err = hf_tokens_check(channel->control, channel->gateway, channel->named_epoch,
+				      channel->token, channel->token_length);
 	/* It may crash before it keeps the next one, and then shows this one again. */
-	if (ahead)
+	if (err == 0)
 		hf_reg_grant_believe(grant, channel->token, channel->token_length);
-	channel->suspect = shown != HF_REG_SHOWN_RIGHT && !ahead;
+	channel->suspect = shown != HF_REG_SHOWN_RIGHT && err != 0;
+	return err == HF_ENOTREADY ? err : 0;
 }
 
 bool hf_claimants_answered(struct hf_channel *channel, const struct hf_session_event *event)

@@ -8,8 +8,9 @@
 
 /* Is this the machine that last kept a token of this gateway? As looked at for a grant. Else it is
  * a suspect: parked and asked for a sign of life, because what it said may come from a
- * run of the gateway that ended meanwhile. */
-void hf_claimants_check(struct hf_channel *channel, struct hf_reg_grant *grant);
+ * run of the gateway that ended meanwhile. 0, or HF_ENOTREADY: nobody can judge its token before
+ * the signer has answered once. */
+int hf_claimants_check(struct hf_channel *channel, struct hf_reg_grant *grant);
 /* A suspect is alive: it is noted, and sent away with the reason. False: it is none. */
 bool hf_claimants_answered(struct hf_channel *channel, const struct hf_session_event *event);
 /* Once a second: ends the connections of those that were barred meanwhile, here or elsewhere. */

@@ -164,6 +164,7 @@ static const struct {
 } steps[] = {
 	{"registry", open_registry},
 	{"signer", open_signer},
+	{"tokens", hf_tokens_open},
 	{"processes", hf_fleet_open},
 	{"flapping gateways", hf_flaps_open},
 	{"route", open_route},

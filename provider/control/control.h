@@ -16,6 +16,7 @@
  *   seen.c         what gateways have applied, into the registry in batches
  *   rotation.c     the signer's key as others follow it; renewal.c: gateways' certificates
  *   claimants.c    who is turned away: revoked, or two machines of one identity
+ *   tokens.c       what tells a gateway from a copy of its disk
  *   activation.c   activation connections; claims.c: activate and confirm
  *   volumes.c      the administrator's changes of desired state
  *   status.c       what of it people see
@@ -120,6 +121,10 @@ struct hf_control {
 	uint64_t hello_due_ms;
 	unsigned renewal_count; /* at the signer */
 
+	/* tokens.c */
+	uint8_t token_key[HF_KEY_BYTES];
+	bool token_key_known;
+
 	/* store.c */
 	uint8_t store_sealed[HF_REG_SECRET_MAX]; /* encrypted by the signer */
 	size_t store_sealed_length;
@@ -193,6 +198,19 @@ void hf_control_trust_keep_signer_key(struct hf_control *control);
 /* Notes which key signs now; if it was another one, everything is to be signed anew. To be called
  * when the key is first known, so that a rotation right afterwards is seen. */
 void hf_rotation_settle(struct hf_control *control);
+
+/* ---- tokens.c ---- */
+
+/* Reads the key that was learned before. */
+int hf_tokens_open(struct hf_control *control, struct hf_errmsg *message);
+/* The signer has answered; keeps its key. */
+void hf_tokens_learn(struct hf_control *control, const Holdfast__SignerAnswer *answer);
+/* A token for the holding of that epoch, which nobody else can make. */
+void hf_tokens_make(const struct hf_control *control, uint64_t gateway, uint64_t epoch,
+		    uint8_t token[HF_REG_TOKEN_SIZE]);
+/* Was it made for an epoch around that one? HF_EAUTH: no; HF_ENOTREADY: nobody can say. */
+int hf_tokens_check(const struct hf_control *control, uint64_t gateway, uint64_t epoch,
+		    const uint8_t *token, size_t length);
 
 /* ---- store.c ---- */
 

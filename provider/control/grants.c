@@ -52,7 +52,10 @@ static int check_gateway(const struct hf_channel *channel, const struct hf_reg_g
 static int check_token(struct hf_channel *channel, struct hf_reg_grant *grant,
 		       struct hf_errmsg *why)
 {
-	hf_claimants_check(channel, grant);
+	int err = hf_claimants_check(channel, grant);
+
+	if (err)
+		return hf_fail(why, err, "the signer has to say first how to judge a token");
 	if (!channel->suspect || channel->wanted == HF_WANTED_ACTIVE || channel->token_told)
 		return 0;
 	/* What its Connect showed may be of before its other connection's last Held, so nothing
@@ -61,7 +64,7 @@ static int check_token(struct hf_channel *channel, struct hf_reg_grant *grant,
 	return hf_fail(why, HF_EFENCED, "a standby has to show its token; connect anew");
 }
 
-/* Decides what it is given; HF_EACCES, HF_EFENCED, HF_ERANGE: nothing. */
+/* Decides what it is given; HF_EACCES, HF_EFENCED, HF_ERANGE, HF_ENOTREADY: nothing. */
 static int decide(struct hf_channel *channel, struct hf_reg_grant *grant, struct hf_errmsg *why)
 {
 	bool promotion = channel->wanted == HF_WANTED_PROMOTION;
@@ -85,7 +88,8 @@ static int decide(struct hf_channel *channel, struct hf_reg_grant *grant, struct
 	grant->applied_incarnation = channel->applied_incarnation;
 	grant->applied_generation = channel->applied_generation;
 	if (channel->signer_key_known) {
-		hf_random(channel->next_token, sizeof channel->next_token);
+		hf_tokens_make(channel->control, channel->gateway, channel->granted_epoch,
+			       channel->next_token);
 		grant->next_token = channel->next_token;
 	}
 	return 0;
@@ -93,7 +97,7 @@ static int decide(struct hf_channel *channel, struct hf_reg_grant *grant, struct
 
 static bool is_gateways(int err)
 {
-	return err == HF_EACCES || err == HF_EFENCED || err == HF_ERANGE;
+	return err == HF_EACCES || err == HF_EFENCED || err == HF_ERANGE || err == HF_ENOTREADY;
 }
 
 /* ---- Afterwards ---- */

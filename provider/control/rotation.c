@@ -137,6 +137,7 @@ static void hello_answered(void *context, int err, const char *reason,
 	control->hello_due_ms = uv_now(control->loop) + HELLO_MS;
 	if (err || answer->signer_key.len != HF_KEY_BYTES || control->stopping)
 		return;
+	hf_tokens_learn(control, answer);
 	err = take_links(control, answer);
 	if (err) {
 		hf_error("the signer's rotations are not understood: %s", hf_err_text(err));

@@ -161,6 +161,7 @@ static void certificate_answered(void *context, int err, const char *reason,
 		return;
 	}
 	control->trust_warned = false;
+	hf_tokens_learn(control, answer);
 	if (!control->trusted)
 		memcpy(control->signer_key, answer->signer_key.data, HF_KEY_BYTES);
 	err = keep(control, &message);

@@ -12,6 +12,7 @@
 #include "net/identity.h"
 #include "net/daemon.h"
 
+#define TOKEN_DOMAIN      "holdfast-token-1"
 #define AUTHORITY_SECONDS (20ull * 365 * 86400)
 
 static const char *const key_files[] = {"ca.key", "sign.key", "secrets.key", "ca.crt"};
@@ -150,6 +151,7 @@ static int change_ledger(struct hf_signer *signer, const Holdfast__SignerRequest
 {
 	switch (request->kind_case) {
 	case HOLDFAST__SIGNER_REQUEST__KIND_CERTIFICATE:
+		result->with_token_key = request->certificate->server;
 		return hf_signer_certificate(signer, request->certificate, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT:
 		return hf_signer_document(signer, request->document, result);
@@ -182,6 +184,7 @@ static int dispatch(struct hf_signer *signer, enum hf_signer_asker asker,
 			       "only an administrator may ask this, at signer-admin.sock");
 	switch (request->kind_case) {
 	case HOLDFAST__SIGNER_REQUEST__KIND_HELLO:
+		result->with_token_key = true;
 		return hf_signer_rotation_list(signer, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET:
 		return hf_signer_new_secret(signer, request->new_secret, result);
@@ -201,11 +204,18 @@ static ProtobufCBinaryData binary(const uint8_t *bytes, size_t length)
 	return (ProtobufCBinaryData){.len = length, .data = (uint8_t *)(uintptr_t)bytes};
 }
 
+/* The same for as long as this folder is, so that a token is known again whatever became of the
+ * registry. */
+static void make_token_key(const struct hf_signer *signer, uint8_t key[HF_HASH_BYTES])
+{
+	hf_mac(signer->secrets_key.secret, TOKEN_DOMAIN, sizeof TOKEN_DOMAIN, key);
+}
+
 static uint8_t *encode(const struct hf_signer *signer, int err,
 		       const struct hf_signer_result *result, size_t *length)
 {
 	Holdfast__SignerAnswer answer = HOLDFAST__SIGNER_ANSWER__INIT;
-	uint8_t *bytes;
+	uint8_t *bytes, token_key[HF_HASH_BYTES];
 
 	answer.error = -err;
 	answer.reason = (char *)(uintptr_t)result->reason.text;
@@ -221,10 +231,15 @@ static uint8_t *encode(const struct hf_signer *signer, int err,
 		answer.rotations = result->rotations;
 		answer.n_rotations = result->rotation_count;
 	}
+	if (!err && result->with_token_key) {
+		make_token_key(signer, token_key);
+		answer.token_key = binary(token_key, sizeof token_key);
+	}
 	*length = holdfast__signer_answer__get_packed_size(&answer);
 	bytes = malloc(*length);
 	if (bytes)
 		holdfast__signer_answer__pack(&answer, bytes);
+	explicit_bzero(token_key, sizeof token_key);
 	return bytes;
 }
 

@@ -38,6 +38,7 @@ struct hf_signer_result {
 	size_t result_count;
 	ProtobufCBinaryData *rotations; /* of a hello */
 	size_t rotation_count;
+	bool with_token_key; /* for the provider */
 };
 
 /* Each is called within a transaction of the ledger; its answer leaves when that has ended. */

@@ -124,6 +124,24 @@ static void test_a_standby_shows_its_token(void **state)
 	expect_both_marked();
 }
 
+/* To name an epoch that the registry does not know takes a token that was given with it: that a
+ * copy says so makes it no gateway of a registry that was restored, whichever way it comes. */
+static void test_an_epoch_beyond_the_registrys_is_proved(void **state)
+{
+	(void)state;
+	stand_by();
+	tg_report_path(&copy, HOLDFAST__PATH_STATE__PATH_LOST, gw.epoch + 5);
+	expect_both_marked();
+}
+
+static void test_a_last_epoch_beyond_the_registrys_is_proved(void **state)
+{
+	(void)state;
+	copy.last_epoch = gw.epoch + 5;
+	tg_connect(&copy);
+	expect_both_marked();
+}
+
 /* The same while nobody holds the gateway: it is not given away in its absence. */
 static void test_a_standby_shows_its_token_while_the_gateway_is_away(void **state)
 {
@@ -185,6 +203,8 @@ int main(void)
 #define CLAIM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		CLAIM_TEST(test_a_standby_shows_its_token),
+		CLAIM_TEST(test_an_epoch_beyond_the_registrys_is_proved),
+		CLAIM_TEST(test_a_last_epoch_beyond_the_registrys_is_proved),
 		CLAIM_TEST(test_a_standby_shows_its_token_while_the_gateway_is_away),
 		CLAIM_TEST(test_a_standby_that_shows_none_comes_anew),
 		CLAIM_TEST(test_an_older_standby_is_promoted),
