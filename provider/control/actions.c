@@ -167,26 +167,56 @@ static int end_refused(struct hf_control *control, uint64_t number, uint64_t gat
 	return hf_registry_action_end(control->reg, 0, &action, hf_control_wall_ms());
 }
 
+/* The sequence of the change that the signer made; 0: it cannot be read. */
+static uint64_t sequence_of(const ProtobufCBinaryData *bytes)
+{
+	Holdfast__Signed *outer = holdfast__signed__unpack(NULL, bytes->len, bytes->data);
+	Holdfast__Change *change =
+		outer ? holdfast__change__unpack(NULL, outer->body.len, outer->body.data) : NULL;
+	uint64_t sequence = change ? change->sequence : 0;
+
+	holdfast__change__free_unpacked(change, NULL);
+	holdfast__signed__free_unpacked(outer, NULL);
+	return sequence;
+}
+
+/* `stored` false: nothing has changed, and the tick tries again. */
+static int store_one(struct signing *signing, size_t i, const Holdfast__SignerResult *result,
+		     bool *stored)
+{
+	struct hf_control *control = signing->control;
+	uint64_t number = signing->numbers[i];
+	char id[HF_ID_TEXT_MAX];
+	int err;
+
+	*stored = false;
+	if (result->error == 0) {
+		err = hf_registry_action_signed(
+			control->reg, number, sequence_of(&result->signed_change),
+			result->signed_change.data, result->signed_change.len);
+	} else if (hf_signer_error_passes(-result->error)) {
+		hf_warn("%s waits: %s", hf_id_format(HF_ID_ACTION, number, id), result->reason);
+		return 0;
+	} else {
+		err = end_refused(control, number, signing->gateways[i], result);
+	}
+	*stored = err == 0;
+	return err == HF_ENOENT || err == HF_ESTALE ? 0 : err;
+}
+
 /* All of them in one transaction. What somebody else stored meanwhile stays. */
-static int store(struct signing *signing, const Holdfast__SignerAnswer *answer)
+static int store(struct signing *signing, const Holdfast__SignerAnswer *answer, bool *progress)
 {
 	struct hf_control *control = signing->control;
 	int err = hf_registry_begin(control->reg);
+	bool stored;
 
+	*progress = false;
 	if (err)
 		return err;
 	for (size_t i = 0; !err && i < signing->count; i++) {
-		const Holdfast__SignerResult *result = answer->results[i];
-
-		if (result->error == 0)
-			err = hf_registry_action_signed(control->reg, signing->numbers[i],
-							result->signed_change.data,
-							result->signed_change.len);
-		else if (result->error != -HF_EAGAIN)
-			err = end_refused(control, signing->numbers[i], signing->gateways[i],
-					  result);
-		if (err == HF_ENOENT)
-			err = 0;
+		err = store_one(signing, i, answer->results[i], &stored);
+		*progress |= stored;
 	}
 	return hf_registry_end(control->reg, err);
 }
@@ -196,13 +226,14 @@ static void on_signed(void *context, int err, const char *reason,
 {
 	struct signing *signing = context;
 	struct hf_control *control = signing->control;
+	bool progress = false;
 
 	HF_CHECK_MAGIC(signing, SIGNING_MAGIC);
 	control->signing_actions = false;
 	if (!err && answer->n_results != signing->count)
 		err = HF_EPROTO;
 	if (!err)
-		err = store(signing, answer);
+		err = store(signing, answer, &progress);
 	/* The tick tries again. */
 	if (err && err != HF_ECONN && err != HF_ETIMEDOUT)
 		hf_error("actions are not signed: %s", reason[0] ? reason : hf_err_text(err));
@@ -211,7 +242,7 @@ static void on_signed(void *context, int err, const char *reason,
 		hf_admin_changed(control, 0, signing->gateways[i]);
 	}
 	free_signing(signing);
-	if (!err)
+	if (!err && progress)
 		hf_actions_tick(control);
 }
 

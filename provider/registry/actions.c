@@ -170,21 +170,48 @@ int hf_registry_action_unsigned(struct hf_registry *reg, uint64_t limit, hf_reg_
 			 "i", limit);
 }
 
-int hf_registry_action_signed(struct hf_registry *reg, uint64_t number, const uint8_t *packet,
-			      size_t length)
+/* The gateway of an action that has this state, locked until the transaction ends: what is signed
+ * and what is to be signed anew is judged by one process at a time. */
+static int lock_gateway_of(struct hf_registry *reg, uint64_t number, uint64_t state,
+			   uint64_t *gateway)
 {
-	uint64_t gateway;
+	int err = hf_db_one(reg->db, hf_db_read_u64, gateway,
+			    "SELECT gateway FROM actions WHERE number = $1 AND state = $2", "ii",
+			    number, state);
+
+	return err ? err : hf_registry_work_add(reg, *gateway);
+}
+
+static int store_signed(struct hf_registry *reg, uint64_t number, uint64_t sequence,
+			const uint8_t *packet, size_t length)
+{
+	uint64_t gateway, state;
+	int err = lock_gateway_of(reg, number, HF_REG_ACTION_REQUESTED, &gateway);
+
+	if (err)
+		return err;
+	err = hf_db_change(reg->db,
+			   "UPDATE actions SET packet = $1, state = 2, sequence = $2 "
+			   "WHERE number = $3 AND state = 1 AND NOT EXISTS "
+			   "(SELECT 1 FROM actions b WHERE b.gateway = $4 AND "
+			   "(b.sequence >= $2 OR (b.number < $3 AND b.state = 1)))",
+			   "biii", packet, length, sequence, number, gateway);
+	if (err != HF_ENOENT)
+		return err;
+	err = hf_db_one(reg->db, hf_db_read_u64, &state,
+			"SELECT state FROM actions WHERE number = $1", "i", number);
+	return !err && state == HF_REG_ACTION_REQUESTED ? HF_ESTALE : err ? err : HF_ENOENT;
+}
+
+int hf_registry_action_signed(struct hf_registry *reg, uint64_t number, uint64_t sequence,
+			      const uint8_t *packet, size_t length)
+{
 	bool own;
 	int err = hf_db_enter(reg->db, &own);
 
 	if (err)
 		return err;
-	err = hf_db_one(reg->db, hf_db_read_u64, &gateway,
-			"UPDATE actions SET packet = $1, state = 2 WHERE number = $2 AND state = 1 "
-			"RETURNING gateway",
-			"bi", packet, length, number);
-	if (!err)
-		err = hf_registry_work_add(reg, gateway);
+	err = store_signed(reg, number, sequence, packet, length);
 	return hf_db_leave(reg->db, own, err);
 }
 
@@ -218,12 +245,20 @@ int hf_registry_action_sent(struct hf_registry *reg, uint64_t number, uint64_t g
 
 int hf_registry_action_unsign(struct hf_registry *reg, uint64_t number)
 {
+	uint64_t gateway;
+	bool own;
+	int err = hf_db_enter(reg->db, &own);
+
+	if (err)
+		return err;
+	err = lock_gateway_of(reg, number, HF_REG_ACTION_READY, &gateway);
 	/* Those behind it too: signed before it, they would come with a sequence that is past. */
-	return hf_db_change(reg->db,
-			    "UPDATE actions SET state = 1 WHERE number >= $1 AND state = 2 AND "
-			    "gateway = (SELECT gateway FROM actions WHERE number = $1 AND "
-			    "state = 2)",
-			    "i", number);
+	if (!err)
+		err = hf_db_change(reg->db,
+				   "UPDATE actions SET state = 1 WHERE number >= $1 AND "
+				   "state = 2 AND gateway = $2",
+				   "ii", number, gateway);
+	return hf_db_leave(reg->db, own, err);
 }
 
 /* ---- Ending ---- */

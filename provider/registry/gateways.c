@@ -171,14 +171,31 @@ int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *gen
 			 "i", id);
 }
 
+int hf_registry_gateway_leap(struct hf_registry *reg, uint64_t id, uint64_t generation)
+{
+	return hf_db_change(reg->db,
+			    "UPDATE gateways SET generation = $1 + 1 WHERE id = $2 AND "
+			    "generation < $1",
+			    "ii", generation, id);
+}
+
+static int read_id(void *context, struct hf_db_row *row)
+{
+	struct visitor *visitor = context;
+	struct hf_reg_gateway gateway = {.id = hf_db_u64(row)};
+
+	gateway.generation = hf_db_u64(row);
+	return row->err ? row->err : visitor->visit(visitor->context, &gateway);
+}
+
 int hf_registry_gateway_unsigned(struct hf_registry *reg, uint64_t after,
 				 hf_reg_gateway_visit visit, void *context)
 {
 	struct visitor visitor = {visit, context};
 
-	return hf_db_run(reg->db, read_each, &visitor,
-			 "SELECT " COLUMNS
-			 " FROM gateways g WHERE g.id > $1 AND g.state = 3 AND g.generation > 0 "
+	return hf_db_run(reg->db, read_id, &visitor,
+			 "SELECT g.id, g.generation "
+			 "FROM gateways g WHERE g.id > $1 AND g.state = 3 AND g.generation > 0 "
 			 "AND (g.process = 0 OR g.process = $2) "
 			 "AND NOT EXISTS (SELECT 1 FROM documents d, meta m WHERE d.gateway = g.id "
 			 "AND d.incarnation = m.incarnation AND d.generation = g.generation) "

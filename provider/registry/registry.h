@@ -363,10 +363,13 @@ int hf_registry_forget_holders(struct hf_registry *reg);
 
 /* The desired state changes: generation + 1. */
 int hf_registry_gateway_bump(struct hf_registry *reg, uint64_t id, uint64_t *generation);
+/* The same, to above `generation`, if it is below. HF_ENOENT: it is not. */
+int hf_registry_gateway_leap(struct hf_registry *reg, uint64_t id, uint64_t generation);
 
 /* Active gateways whose desired state has no signed document yet, but for those that another
  * process holds, which finds them itself: at most HF_REG_UNSIGNED_MAX that follow `after` in the
- * order of the visit; HF_REG_BEFORE_ALL to begin. */
+ * order of the visit; HF_REG_BEFORE_ALL to begin. Only their `id` and `generation` are read, so that a
+ * damaged row is in the way of no other gateway. */
 #define HF_REG_BEFORE_ALL   (1ull << 63) /* ids are ordered as signed numbers */
 #define HF_REG_UNSIGNED_MAX 1024u
 int hf_registry_gateway_unsigned(struct hf_registry *reg, uint64_t after,
@@ -527,9 +530,12 @@ int hf_registry_action_visit(struct hf_registry *reg, uint64_t gateway, uint64_t
  * signed in the order of their numbers. */
 int hf_registry_action_unsigned(struct hf_registry *reg, uint64_t limit, hf_reg_action_visit visit,
 				void *context);
-/* Keeps the signed action, work for the holder. HF_ENOENT: somebody else was first. */
-int hf_registry_action_signed(struct hf_registry *reg, uint64_t number, const uint8_t *packet,
-			      size_t length);
+/* Keeps the signed action, with the sequence of its change; work for the holder. HF_ENOENT:
+ * somebody else was first. HF_ESTALE: one before it is to be signed (anew), or has a sequence that
+ * is not below, so that the gateway would refuse one of the two as past; it is to be signed again.
+ */
+int hf_registry_action_signed(struct hf_registry *reg, uint64_t number, uint64_t sequence,
+			      const uint8_t *packet, size_t length);
 /* The first that has not ended, with its packet; HF_ENOENT. Nothing after it may be sent. */
 int hf_registry_action_next(struct hf_registry *reg, uint64_t gateway,
 			    struct hf_reg_action *action);

@@ -100,6 +100,7 @@ static const char *const migrations[] = {
 	"ALTER TABLE placements ADD COLUMN since {int} NOT NULL DEFAULT 0;"
 	"CREATE TABLE network_secrets (gateway {int} PRIMARY KEY REFERENCES gateways,"
 	" version {int} NOT NULL, sealed {bytes} NOT NULL){strict};",
+	"ALTER TABLE actions ADD COLUMN sequence {int} NOT NULL DEFAULT 0;",
 };
 
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])

@@ -102,6 +102,25 @@ static void local_closed(void *context)
 	free(client);
 }
 
+bool hf_signer_error_passes(int err)
+{
+	switch (err) {
+	case HF_ENOMEM:
+	case HF_EIO:
+	case HF_ENOSPC:
+	case HF_ECORRUPT:
+	case HF_EBUSY:
+	case HF_ETIMEDOUT:
+	case HF_ENOTREADY:
+	case HF_ECANCELED:
+	case HF_ECONN:
+	case HF_EAGAIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void hf_signer_client_close(struct hf_signer_client *client, void (*closed)(void *), void *context)
 {
 	client->closed = closed;

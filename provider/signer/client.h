@@ -4,6 +4,7 @@
 #ifndef HF_PROVIDER_SIGNER_CLIENT_H
 #define HF_PROVIDER_SIGNER_CLIENT_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -20,6 +21,9 @@ void hf_signer_ask(struct hf_signer_client *client, const Holdfast__SignerReques
 		   void (*answered)(void *context, int err, const char *reason,
 				    const Holdfast__SignerAnswer *answer),
 		   void *context);
+/* Is this error of the signer's state (a full disk, a damaged entry that a backup mends) and not of
+ * the question, so that the same question may be answered later? */
+bool hf_signer_error_passes(int err);
 void hf_signer_client_close(struct hf_signer_client *client, void (*closed)(void *), void *context);
 
 #endif

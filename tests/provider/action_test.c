@@ -9,18 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "base/ids.h"
 #include "tests/provider/volume_fixture.h"
 
 #define KIND(name) HOLDFAST__ACTION_KIND__ACTION_##name
 
-static void ask_act(uint32_t kind, uint32_t expires_s, uint32_t wait_ms, struct lab_answer *answer)
+static void ask_act_of(const char *gateway, uint32_t kind, uint32_t expires_s, uint32_t wait_ms,
+		       struct lab_answer *answer)
 {
 	Holdfast__AdminRequest request = HOLDFAST__ADMIN_REQUEST__INIT;
 	Holdfast__AdminAct act = HOLDFAST__ADMIN_ACT__INIT;
 
-	act.gateway = (char[]){"gw"};
+	act.gateway = (char *)(uintptr_t)gateway;
 	act.kind = kind;
 	act.expires_s = expires_s;
 	request.wait_ms = wait_ms;
@@ -29,6 +31,11 @@ static void ask_act(uint32_t kind, uint32_t expires_s, uint32_t wait_ms, struct 
 	lab_ask(&lab, &request, answer);
 	if (wait_ms == 0)
 		lab_wait_answer(&lab, answer);
+}
+
+static void ask_act(uint32_t kind, uint32_t expires_s, uint32_t wait_ms, struct lab_answer *answer)
+{
+	ask_act_of("gw", kind, expires_s, wait_ms, answer);
 }
 
 static void show(const char *action, struct lab_answer *answer)
@@ -216,6 +223,73 @@ static void test_not_now_is_sent_again(void **state)
 	gw.act_error = 0;
 	expect_state(action, "done");
 	assert_true(gw.acts[0].sent_before);
+}
+
+/* ---- What the signer cannot do now ---- */
+
+static void run_sql(const char *file, const char *sql)
+{
+	char path[128];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/%s", lab.folder, file);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	sqlite3_busy_timeout(db, 5000);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void change_ledger(const char *sql)
+{
+	lab_stop(&lab.signer, SIGTERM);
+	run_sql("signer/ledger.db", sql);
+	lab_start_signer(&lab);
+}
+
+/* An error of the signer's state ends no action: it is signed when that has passed. Actions of
+ * other gateways are not held up by it. */
+static void test_a_passing_error_of_the_signer_ends_nothing(void **state)
+{
+	struct lab_answer answer, beside;
+	char sql[128], action[64];
+
+	(void)state;
+	tg_join(&other, "other");
+	snprintf(sql, sizeof sql, "UPDATE gateways SET crc = crc + 1 WHERE gateway = %lld",
+		 (long long)gw.id);
+	change_ledger(sql);
+	ask_act(KIND(RESCAN), 0, 0, &answer);
+	assert_int_equal(answer.err, 0);
+	snprintf(action, sizeof action, "%s", lab_text(&answer, "action_id"));
+	lab_forget(&answer);
+	ask_act_of("other", KIND(RESCAN), 0, 10000, &beside);
+	lab_wait_answer(&lab, &beside);
+	assert_int_equal(beside.err, 0);
+	assert_string_equal(lab_text(&beside, "state"), "done");
+	lab_forget(&beside);
+	show(action, &answer);
+	assert_string_equal(lab_text(&answer, "state"), "requested");
+	lab_forget(&answer);
+	snprintf(sql, sizeof sql, "UPDATE gateways SET crc = crc - 1 WHERE gateway = %lld",
+		 (long long)gw.id);
+	change_ledger(sql);
+	expect_state(action, "done");
+}
+
+/* A document newer than what is desired, as a registry that was put together from two backups has
+ * it, is overtaken and not signed anew for ever. */
+static void test_a_document_ahead_of_desired_state_is_overtaken(void **state)
+{
+	struct lab_answer answer;
+
+	(void)state;
+	lab_until(&lab, all_signed, NULL, "the first document");
+	run_sql("provider/registry.db", "UPDATE documents SET generation = generation + 5");
+	assert_int_equal(create("gw", "data", 10000), 0);
+	lab_until(&lab, all_signed, NULL, "the desired state is signed");
+	lab_show_gateway(&lab, "gw", &answer);
+	assert_true(lab_number(&answer, "generation") > 5);
+	lab_forget(&answer);
 }
 
 static void test_nonsense_is_refused(void **state)
@@ -455,6 +529,8 @@ int main(void)
 		VOLUME_TEST(test_unknown_is_told_as_unknown),
 		VOLUME_TEST(test_an_older_gateway_refuses),
 		VOLUME_TEST(test_not_now_is_sent_again),
+		VOLUME_TEST(test_a_passing_error_of_the_signer_ends_nothing),
+		VOLUME_TEST(test_a_document_ahead_of_desired_state_is_overtaken),
 		VOLUME_TEST(test_nonsense_is_refused),
 		VOLUME_TEST(test_a_dry_run_changes_nothing),
 		VOLUME_TEST(test_changes_travel_as_differences),

@@ -1,6 +1,7 @@
-/* A copy of a gateway's disk that does not keep to the protocol: whatever way it asks for an epoch,
- * it is asked for the token that only the machine which was held last has (invariants 5, 7).
- * Against the real provider and signer. */
+/* Who is given an epoch. A copy of a gateway's disk that does not keep to the protocol is asked for
+ * the token that only the machine which was held last has, whatever way it comes; and one gateway
+ * whose row is damaged keeps no other one out (invariants 5, 7). Against the real provider and
+ * signer. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 #include "tests/provider/test_gateway.h"
 
 static struct lab lab;
-static struct test_gateway gw, copy;
+static struct test_gateway gw, copy, damaged;
 
 /* As a machine that has a copy of its disk. */
 static void copy_disk(struct test_gateway *to, const struct test_gateway *from)
@@ -51,6 +52,7 @@ static int set_up(void **state)
 	(void)state;
 	lab_up(&lab, "ping_interval_ms = 20000\n");
 	tg_init(&gw, &lab);
+	tg_init(&damaged, &lab);
 	tg_join(&gw, "gw");
 	lab_until(&lab, is_token_kept, NULL, "its first token is known to be kept");
 	copy_disk(&copy, &gw);
@@ -64,6 +66,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	tg_free(&gw);
+	tg_free(&damaged);
 	tg_drop(&copy);
 	lab_down(&lab);
 	return 0;
@@ -198,6 +201,49 @@ static void test_a_late_loss_is_no_claim(void **state)
 	assert_int_equal(claimants(), 0);
 }
 
+/* ---- A damaged row ---- */
+
+static void registry_run(const char *sql)
+{
+	char path[128];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/provider/registry.db", lab.folder);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	sqlite3_busy_timeout(db, 5000);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* Both wait for an epoch, and are tried again together each second: the one whose row cannot be
+ * read must not fail the other. */
+static void test_a_damaged_row_keeps_nobody_else_out(void **state)
+{
+	uint64_t lost = gw.epoch;
+
+	(void)state;
+	tg_join(&damaged, "damaged");
+	tg_connect_as(&damaged, HOLDFAST__ROLE__ROLE_STANDBY);
+	lab_until(&lab, is_parked, &damaged, "it stands by");
+	copy_disk(&copy, &gw);
+	stand_by();
+	tg_drop(&gw);
+	registry_run("UPDATE gateways SET identity_key = x'00' WHERE name = 'damaged';"
+		     "BEGIN EXCLUSIVE; COMMIT");
+	assert_int_equal(kill(lab.provider, SIGSTOP), 0);
+	tg_report_path(&damaged, HOLDFAST__PATH_STATE__PATH_LOST, damaged.last_epoch);
+	tg_report_path(&copy, HOLDFAST__PATH_STATE__PATH_LOST, lost);
+	lab_turn(&lab);
+	assert_int_equal(kill(lab.provider, SIGCONT), 0);
+	tg_wait_held(&copy);
+	assert_int_equal(damaged.epoch, 0);
+	assert_false(damaged.ended); /* it goes on waiting */
+	registry_run("UPDATE gateways SET identity_key = "
+		     "(SELECT identity_key FROM activations a WHERE a.gateway = gateways.id) "
+		     "WHERE name = 'damaged'");
+	tg_wait_held(&damaged);
+}
+
 int main(void)
 {
 #define CLAIM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -209,6 +255,7 @@ int main(void)
 		CLAIM_TEST(test_a_standby_that_shows_none_comes_anew),
 		CLAIM_TEST(test_an_older_standby_is_promoted),
 		CLAIM_TEST(test_a_late_loss_is_no_claim),
+		CLAIM_TEST(test_a_damaged_row_keeps_nobody_else_out),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

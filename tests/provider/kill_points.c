@@ -40,8 +40,9 @@ WRAP(hf_registry_action_add,
      (struct hf_registry * reg, struct hf_reg_action *action, uint64_t now_ms),
      (reg, action, now_ms))
 WRAP(hf_registry_action_signed,
-     (struct hf_registry * reg, uint64_t number, const uint8_t *packet, size_t length),
-     (reg, number, packet, length))
+     (struct hf_registry * reg, uint64_t number, uint64_t sequence, const uint8_t *packet,
+      size_t length),
+     (reg, number, sequence, packet, length))
 WRAP(hf_registry_action_next,
      (struct hf_registry * reg, uint64_t gateway, struct hf_reg_action *action),
      (reg, gateway, action))

@@ -563,6 +563,7 @@ int registry_contract_run(const struct registry_implementation *implementation)
 		CONTRACT_TEST(test_action_life),
 		CONTRACT_TEST(test_actions_keep_their_order),
 		CONTRACT_TEST(test_actions_are_signed_anew_in_their_order),
+		CONTRACT_TEST(test_late_signatures_keep_the_order),
 		CONTRACT_TEST(test_actions_expire_only_unsent),
 		CONTRACT_TEST(test_actions_are_bounded),
 		CONTRACT_TEST(test_deltas),

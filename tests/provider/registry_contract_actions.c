@@ -56,8 +56,9 @@ void test_action_life(void **state)
 	assert_int_equal(hf_registry_action_sent(reg, number, 1, epoch), HF_ENOENT);
 	assert_int_equal(hf_registry_action_unsigned(reg, 9, first_action, &a), 1);
 	assert_true(a.number == number);
-	assert_int_equal(hf_registry_action_signed(reg, number, (const uint8_t *)"packet", 6), 0);
-	assert_int_equal(hf_registry_action_signed(reg, number, (const uint8_t *)"other", 5),
+	assert_int_equal(hf_registry_action_signed(reg, number, 1, (const uint8_t *)"packet", 6),
+			 0);
+	assert_int_equal(hf_registry_action_signed(reg, number, 1, (const uint8_t *)"other", 5),
 			 HF_ENOENT);
 	assert_int_equal(hf_registry_action_unsigned(reg, 9, first_action, &a), 0);
 	assert_int_equal(hf_registry_action_sent(reg, number, 1, epoch + 1), HF_EFENCED);
@@ -137,10 +138,10 @@ void test_actions_are_signed_anew_in_their_order(void **state)
 	first = add_action(1, 0, 50);
 	other = add_action(2, 0, 60);
 	second = add_action(1, 0, 70);
-	assert_int_equal(hf_registry_action_signed(reg, ended, (const uint8_t *)"e", 1), 0);
-	assert_int_equal(hf_registry_action_signed(reg, first, (const uint8_t *)"f", 1), 0);
-	assert_int_equal(hf_registry_action_signed(reg, other, (const uint8_t *)"o", 1), 0);
-	assert_int_equal(hf_registry_action_signed(reg, second, (const uint8_t *)"s", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, ended, 1, (const uint8_t *)"e", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, first, 2, (const uint8_t *)"f", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, other, 3, (const uint8_t *)"o", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, second, 4, (const uint8_t *)"s", 1), 0);
 	end_action(0, ended, 1, 0);
 	assert_int_equal(hf_registry_action_unsign(reg, ended), HF_ENOENT);
 	assert_int_equal(hf_registry_action_unsign(reg, first), 0);
@@ -150,6 +151,37 @@ void test_actions_are_signed_anew_in_their_order(void **state)
 	assert_int_equal(hf_registry_action_get(reg, other, &a), 0);
 	assert_int_equal(a.state, HF_REG_ACTION_READY);
 	hf_reg_action_free(&a);
+}
+
+static void sign_action(uint64_t number, uint64_t sequence, int expected)
+{
+	assert_int_equal(hf_registry_action_signed(reg, number, sequence, (const uint8_t *)"p", 1),
+			 expected);
+}
+
+/* A signature that was under way while another was taken back, or was made twice, is not kept where
+ * its sequence would be past when its turn comes. */
+void test_late_signatures_keep_the_order(void **state)
+{
+	uint64_t first, second, third;
+
+	(void)state;
+	insert_gateway(1, "a");
+	first = add_action(1, 0, 50);
+	second = add_action(1, 0, 60);
+	third = add_action(1, 0, 70);
+	sign_action(second, 1, HF_ESTALE); /* nobody knows yet what the first one gets */
+	sign_action(first, 2, 0);
+	assert_int_equal(hf_registry_action_unsign(reg, first), 0);
+	sign_action(second, 3, HF_ESTALE); /* under way while the first was taken back */
+	sign_action(first, 2, HF_ESTALE);  /* as late: what the gateway did not take */
+	sign_action(first, 4, 0);
+	sign_action(first, 5, HF_ENOENT);
+	sign_action(second, 3, HF_ESTALE);
+	end_action(0, first, 1, 0);
+	sign_action(second, 3, HF_ESTALE); /* the gateway has begun a later one */
+	sign_action(second, 6, 0);
+	sign_action(third, 7, 0);
 }
 
 void test_actions_expire_only_unsent(void **state)
@@ -163,7 +195,7 @@ void test_actions_expire_only_unsent(void **state)
 	sent = add_action(1, 60, 50);
 	early = add_action(1, 60, 50);
 	late = add_action(1, 0, 50);
-	assert_int_equal(hf_registry_action_signed(reg, sent, (const uint8_t *)"p", 1), 0);
+	assert_int_equal(hf_registry_action_signed(reg, sent, 1, (const uint8_t *)"p", 1), 0);
 	assert_int_equal(hf_registry_action_sent(reg, sent, 1, epoch), 0);
 	assert_int_equal(hf_registry_action_expire(reg, 60, 4, 9, "late"), 0);
 	assert_int_equal(hf_registry_action_get(reg, early, &a), 0);

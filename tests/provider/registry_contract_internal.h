@@ -12,6 +12,7 @@ void insert_gateway(uint64_t id, const char *name);
 void test_action_life(void **state);
 void test_actions_keep_their_order(void **state);
 void test_actions_are_signed_anew_in_their_order(void **state);
+void test_late_signatures_keep_the_order(void **state);
 void test_actions_expire_only_unsent(void **state);
 void test_actions_are_bounded(void **state);
 void test_network_settings(void **state);
