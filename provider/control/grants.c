@@ -36,6 +36,8 @@ static int check_gateway(const struct hf_channel *channel, const struct hf_reg_g
 {
 	const struct hf_peer *peer = hf_stream_peer(channel->link.stream);
 
+	if (grant->err == HF_ECORRUPT)
+		return hf_fail(why, grant->err, "this gateway's row in the registry is damaged");
 	if (grant->err || grant->tenant != channel->tenant)
 		return hf_fail(why, HF_EACCES, HF_REASON_UNKNOWN);
 	if (grant->state != HF_REG_GATEWAY_ACTIVE)

@@ -23,12 +23,14 @@
 #define BATCHES_MAX      2u         /* at the signer at once */
 #define WAITING_MAX      (BATCHES_MAX * BATCH_MAX)
 #define AFTER_REFUSAL_MS 1000u
+#define REFUSALS_MAX     4u /* each doubles the wait */
 
 struct publishing {
 	uint32_t magic;
 	struct hf_list entry;
 	uint64_t gateway, incarnation, generation;
 	bool at_signer, again;  /* again: it changed since the document was built */
+	unsigned refusals;      /* in a row */
 	uint64_t not_before_ms; /* loop's clock: it was refused, and another try comes later */
 };
 
@@ -128,6 +130,9 @@ static int store_document(struct hf_control *control, const struct publishing *p
 
 	if (!err)
 		err = hf_publish_delta(control, &document);
+	/* What came before is damaged: whoever has it gets the whole. */
+	if (err == HF_ECORRUPT)
+		err = 0;
 	if (!err)
 		err = hf_registry_document_put(control->reg, &document);
 	/* Somebody else stored this one, or a newer one. */
@@ -183,7 +188,9 @@ static void conclude(struct hf_control *control, struct publishing *p,
 		hf_route_notify(control->route, p->gateway);
 	} else if (result->error != -HF_EAGAIN) {
 		note_problem(control, p, result->reason);
-		p->not_before_ms = uv_now(control->loop) + AFTER_REFUSAL_MS;
+		p->not_before_ms = uv_now(control->loop) + (AFTER_REFUSAL_MS << p->refusals);
+		if (p->refusals < REFUSALS_MAX)
+			p->refusals++;
 	}
 	p->at_signer = p->again = false;
 	if (again)
@@ -252,6 +259,20 @@ static Holdfast__SignerOrder *order_for(const struct hf_reg_gateway *gateway,
 	return order;
 }
 
+/* A document newer than what is desired (of a registry that was put together from two backups, say)
+ * would stand in the way of every change until generations had got past it; so they leap. */
+static void leap(struct hf_control *control, const struct hf_reg_gateway *gateway,
+		 uint64_t generation)
+{
+	char id[HF_ID_TEXT_MAX];
+	int err = hf_registry_gateway_leap(control->reg, gateway->id, generation);
+
+	hf_warn("%s has a document of generation %" PRIu64 ", and %" PRIu64
+		" is desired: it goes on above both%s",
+		hf_id_format(HF_ID_GATEWAY, gateway->id, id), generation, gateway->generation,
+		err ? ", when the registry answers" : "");
+}
+
 static bool is_unsigned(struct hf_control *control, const struct hf_reg_gateway *gateway)
 {
 	struct hf_reg_document head = {0};
@@ -259,8 +280,11 @@ static bool is_unsigned(struct hf_control *control, const struct hf_reg_gateway 
 	if (gateway->state != HF_REG_GATEWAY_ACTIVE || gateway->generation == 0)
 		return false;
 	hf_registry_document_head(control->reg, gateway->id, &head);
-	return head.incarnation != control->info.incarnation ||
-	       head.generation != gateway->generation;
+	if (head.incarnation != control->info.incarnation)
+		return head.incarnation < control->info.incarnation;
+	if (head.generation > gateway->generation)
+		leap(control, gateway, head.generation);
+	return head.generation < gateway->generation;
 }
 
 /* The order of this gateway, or NULL: there is nothing to sign. */

@@ -33,6 +33,11 @@ static int read_look(void *context, unsigned index, struct hf_db_row *row)
 	known = hf_db_u64(row) != 0;
 	hf_registry_ratchet_read(row, &grant->ratchet);
 	grant->ratchet.known = known;
+	/* What is wrong with one gateway's rows must not keep the others out. */
+	if (row->err == HF_ECORRUPT) {
+		grant->err = row->err;
+		row->err = 0;
+	}
 	return 0;
 }
 
