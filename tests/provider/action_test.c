@@ -284,7 +284,13 @@ static void test_a_document_ahead_of_desired_state_is_overtaken(void **state)
 
 	(void)state;
 	lab_until(&lab, all_signed, NULL, "the first document");
+	lab_stop(&lab.provider, SIGTERM);
+	tg_wait_ended(&gw);
 	run_sql("provider/registry.db", "UPDATE documents SET generation = generation + 5");
+	lab_start_provider(&lab);
+	lab_wait_ready(&lab);
+	tg_connect(&gw);
+	tg_wait_held(&gw);
 	assert_int_equal(create("gw", "data", 10000), 0);
 	lab_until(&lab, all_signed, NULL, "the desired state is signed");
 	lab_show_gateway(&lab, "gw", &answer);
