@@ -86,6 +86,13 @@ static int explain_times(const struct hf_tls_trouble *trouble, bool early, enum 
 		       limit, now);
 }
 
+/* Whoever issued the certificate is not known here. */
+static bool is_stranger(long verdict)
+{
+	return verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+	       verdict == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN;
+}
+
 static int explain_verdict(const struct hf_tls_trouble *trouble, long verdict, enum hf_hop *hop,
 			   struct hf_errmsg *message)
 {
@@ -95,6 +102,11 @@ static int explain_verdict(const struct hf_tls_trouble *trouble, long verdict, e
 		return explain_times(trouble, verdict == X509_V_ERR_CERT_NOT_YET_VALID, hop,
 				     message);
 	*hop = trouble->server ? HF_HOP_AUTHORIZATION : HF_HOP_TLS;
+	if (trouble->server && is_stranger(verdict))
+		return hf_fail(message, HF_EAUTH,
+			       "the gateway's certificate was issued by an authority that is not "
+			       "trusted here: another provider's, or one that was retired by "
+			       "force; then the gateway has to be activated anew");
 	if (trouble->server)
 		return hf_fail(message, HF_EAUTH, "the gateway's certificate: %s", text);
 	if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH)
@@ -103,6 +115,12 @@ static int explain_verdict(const struct hf_tls_trouble *trouble, long verdict, e
 			"the peer's certificate is for another name (%s): the endpoint or DNS "
 			"leads to another server of the provider",
 			text);
+	if (is_stranger(verdict))
+		return hf_fail(message, HF_EAUTH,
+			       "the peer's certificate is of no authority that is known here: "
+			       "somebody on the way opens TLS (ask for an exception), or the "
+			       "provider's authority is another one now; if it was replaced by "
+			       "force, this gateway has to be activated anew");
 	return hf_fail(message, HF_EAUTH,
 		       "the peer's certificate: %s; it is not of the provider that activated this "
 		       "gateway: somebody on the way opens TLS (ask for an exception), or the "
@@ -141,7 +159,8 @@ static int explain_alert(int alert, enum hf_hop *hop, struct hf_errmsg *message)
 		{ALERT_UNKNOWN_CA, HF_EAUTH, HF_HOP_AUTHORIZATION,
 		 "the provider does not know who issued this gateway's certificate: this is "
 		 "another "
-		 "provider, or it has new keys"},
+		 "provider, or its authority was replaced while this gateway was away; then it has "
+		 "to be activated anew"},
 		{ALERT_ACCESS_DENIED, HF_EAUTH, HF_HOP_AUTHORIZATION,
 		 "the provider denies this gateway access"},
 		{ALERT_CERTIFICATE_REQUIRED, HF_EAUTH, HF_HOP_AUTHORIZATION,

@@ -2,6 +2,7 @@
 #include "net/identity.h"
 
 #include <arpa/inet.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -289,6 +290,68 @@ int hf_certificate_key(const uint8_t *der, size_t der_length, uint8_t public_key
 	return err;
 }
 
+/* The start of a key identifier (RFC 5280 4.2.1.1, 4.2.1.2). */
+static int read_id(const ASN1_OCTET_STRING *from, uint8_t id[HF_AUTHORITY_ID_BYTES])
+{
+	if (!from || ASN1_STRING_length(from) < (int)HF_AUTHORITY_ID_BYTES)
+		return HF_EINVAL;
+	memcpy(id, ASN1_STRING_get0_data(from), HF_AUTHORITY_ID_BYTES);
+	return 0;
+}
+
+size_t hf_authority_first(const uint8_t *authorities, size_t length,
+			  uint8_t id[HF_AUTHORITY_ID_BYTES])
+{
+	const uint8_t *at = authorities;
+	X509 *authority = length > 0 && length <= HF_AUTHORITIES_BYTES_MAX
+				  ? d2i_X509(NULL, &at, (long)length)
+				  : NULL;
+	uint8_t key[HF_KEY_BYTES];
+	bool good = authority && at - authorities <= (long)HF_CERTIFICATE_MAX &&
+		    X509_check_ca(authority) == 1 &&
+		    public_bytes(X509_get0_pubkey(authority), key) == 0 &&
+		    read_id(X509_get0_subject_key_id(authority), id) == 0;
+
+	X509_free(authority);
+	ERR_clear_error();
+	return good ? (size_t)(at - authorities) : 0;
+}
+
+unsigned hf_authorities_count(const uint8_t *authorities, size_t length,
+			      uint8_t last[HF_AUTHORITY_ID_BYTES])
+{
+	uint8_t id[HF_AUTHORITY_ID_BYTES];
+	unsigned count = 0;
+
+	for (size_t at = 0; at < length; count++) {
+		size_t one = hf_authority_first(authorities + at, length - at, id);
+
+		if (one == 0 || count == HF_AUTHORITIES_MAX)
+			return 0;
+		at += one;
+	}
+	if (last && count > 0)
+		memcpy(last, id, sizeof id);
+	return count;
+}
+
+int hf_authorities_find(const uint8_t *authorities, size_t length,
+			const uint8_t id[HF_AUTHORITY_ID_BYTES])
+{
+	uint8_t found[HF_AUTHORITY_ID_BYTES];
+	size_t one;
+	int index = 0;
+
+	for (size_t at = 0; at < length; at += one, index++) {
+		one = hf_authority_first(authorities + at, length - at, found);
+		if (one == 0)
+			return -1;
+		if (memcmp(found, id, sizeof found) == 0)
+			return index;
+	}
+	return -1;
+}
+
 /* "holdfast://t-<16>/sgw-<16>" */
 static int parse_uri(const char *uri, size_t length, struct hf_certificate_info *info)
 {
@@ -349,6 +412,8 @@ int hf_certificate_read(X509 *certificate, struct hf_certificate_info *info)
 	info->not_before_s = seconds_of(X509_get0_notBefore(certificate));
 	info->not_after_s = seconds_of(X509_get0_notAfter(certificate));
 	err = public_bytes(X509_get0_pubkey(certificate), info->public_key);
+	if (!err)
+		err = read_id(X509_get0_authority_key_id(certificate), info->issuer);
 	return err ? err : read_names(certificate, info);
 }
 
@@ -369,6 +434,21 @@ int hf_certificate_parse(const uint8_t *der, size_t der_length, struct hf_certif
 	return err;
 }
 
+int hf_authorities_trust(X509_STORE *store, const uint8_t *authorities, size_t length)
+{
+	const uint8_t *at = authorities;
+	int err = length > 0 ? 0 : HF_EINVAL;
+
+	while (!err && at < authorities + length) {
+		X509 *authority = d2i_X509(NULL, &at, authorities + length - at);
+
+		if (!authority || X509_STORE_add_cert(store, authority) != 1)
+			err = HF_EINVAL;
+		X509_free(authority);
+	}
+	return err;
+}
+
 int hf_certificate_verify(const uint8_t *authority_der, size_t authority_length, const uint8_t *der,
 			  size_t der_length, struct hf_errmsg *message)
 {
@@ -380,16 +460,16 @@ int hf_certificate_verify_at(const uint8_t *authority_der, size_t authority_leng
 			     const uint8_t *der, size_t der_length, int64_t at_s,
 			     struct hf_errmsg *message)
 {
-	X509 *authority = decode(authority_der, authority_length);
 	X509 *certificate = decode(der, der_length);
 	X509_STORE *store = X509_STORE_new();
 	X509_STORE_CTX *context = X509_STORE_CTX_new();
 	int err = 0;
 
-	if (!authority || !certificate || !store || !context)
+	if (!certificate || !store || !context)
 		err = hf_fail(message, HF_EAUTH, "not a certificate");
-	else if (X509_STORE_add_cert(store, authority) != 1 ||
-		 X509_STORE_CTX_init(context, store, certificate, NULL) != 1)
+	else if (hf_authorities_trust(store, authority_der, authority_length) != 0)
+		err = hf_fail(message, HF_EAUTH, "not an authority's certificate");
+	else if (X509_STORE_CTX_init(context, store, certificate, NULL) != 1)
 		err = hf_fail(message, HF_ENOMEM, "out of memory");
 	else if (X509_STORE_CTX_set_time(context, 0, at_s), X509_verify_cert(context) != 1)
 		err = hf_fail(message, HF_EAUTH, "certificate: %s",
@@ -397,6 +477,5 @@ int hf_certificate_verify_at(const uint8_t *authority_der, size_t authority_leng
 	X509_STORE_CTX_free(context);
 	X509_STORE_free(store);
 	X509_free(certificate);
-	X509_free(authority);
 	return err;
 }

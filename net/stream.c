@@ -175,6 +175,7 @@ static int learn_peer(struct hf_stream *stream)
 	stream->peer.not_after_s = info.not_after_s;
 	stream->peer.expired = info.not_after_s < (int64_t)time(NULL);
 	memcpy(stream->peer.public_key, info.public_key, HF_KEY_BYTES);
+	memcpy(stream->peer.issuer, info.issuer, sizeof stream->peer.issuer);
 	return 0;
 }
 

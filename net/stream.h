@@ -28,6 +28,7 @@ struct hf_peer {
 	uint64_t tenant, gateway; /* of the certificate */
 	uint8_t public_key[HF_KEY_BYTES];
 	int64_t not_before_s, not_after_s; /* of the certificate, since 1970 */
+	uint8_t issuer[8];                 /* id of its authority (net/identity.h) */
 };
 
 struct hf_stream_callbacks {

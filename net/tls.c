@@ -75,16 +75,13 @@ static int use_certificate(SSL_CTX *context, const struct hf_tls_options *option
 
 static int trust_authority(SSL_CTX *context, const struct hf_tls_options *options)
 {
-	const uint8_t *at = options->authority;
-	X509 *authority = d2i_X509(NULL, &at, (long)options->authority_length);
-	int ok = authority && X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority) == 1;
 	int mode = SSL_VERIFY_PEER | (options->server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
 
-	X509_free(authority);
 	SSL_CTX_set_verify(context, mode,
 			   options->server && options->allow_expired ? forgive_expiry
 								     : note_refused);
-	return ok ? 0 : HF_EINVAL;
+	return hf_authorities_trust(SSL_CTX_get_cert_store(context), options->authority,
+				    options->authority_length);
 }
 
 static int configure(struct hf_tls *tls, const struct hf_tls_options *options)

@@ -18,7 +18,8 @@ struct hf_tls_options {
 	const struct hf_sign_key *key; /* with certificate; NULL: a client without one */
 	const uint8_t *certificate;    /* DER */
 	size_t certificate_length;
-	/* DER; the peer's certificate must be issued by it. NULL: a client does not judge the
+	/* DER, one or several behind each other; one of them must have issued the peer's
+	 * certificate. NULL: a client does not judge the
 	 * server's certificate (activation: the key's hash binds it), a server asks for none. */
 	const uint8_t *authority;
 	size_t authority_length;

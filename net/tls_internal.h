@@ -20,5 +20,7 @@ bool hf_tls_alpn_agreed(const struct hf_tls *tls, const SSL *ssl);
 /* As hf_certificate_parse, of a certificate that is decoded already: to decode one takes longer
  * than to verify it. Its fingerprint is left empty. */
 int hf_certificate_read(X509 *certificate, struct hf_certificate_info *info);
+/* Each of these authorities is trusted by the store; HF_EINVAL: they are none. */
+int hf_authorities_trust(X509_STORE *store, const uint8_t *authorities, size_t length);
 
 #endif

@@ -48,6 +48,13 @@ const uint8_t *hf_trust_signer_key(const struct hf_trust *trust)
 	return trust->issued->signer_key.data;
 }
 
+uint64_t hf_trust_authorities(const struct hf_trust *trust)
+{
+	/* What activation gave is the first list, or the one that was in use then: whatever is told
+	 * after it is later. */
+	return trust->issued->authorities_version ? trust->issued->authorities_version : 1;
+}
+
 int hf_trust_tls(const struct hf_trust *trust, struct hf_tls **tls, struct hf_errmsg *message)
 {
 	const Holdfast__ActivateIssued *issued = trust->issued;
@@ -115,11 +122,20 @@ static int pin(struct hf_trust *trust, const ProtobufCBinaryData *key, struct hf
 	return err;
 }
 
+/* Authorities stand oldest first. */
+static int authority_of(const struct hf_trust *trust, const struct hf_certificate_info *info)
+{
+	const ProtobufCBinaryData *list = &trust->issued->ca_certificate;
+
+	return hf_authorities_find(list->data, list->len, info->issuer);
+}
+
 static int check_certificate(const struct hf_trust *trust, const ProtobufCBinaryData *der,
 			     struct hf_errmsg *message)
 {
 	const Holdfast__ActivateIssued *issued = trust->issued;
 	struct hf_certificate_info next, now;
+	int age;
 
 	if (hf_certificate_parse(der->data, der->len, &next) != 0 || next.server ||
 	    memcmp(next.public_key, trust->identity->public_key, HF_KEY_BYTES) != 0 ||
@@ -129,8 +145,13 @@ static int check_certificate(const struct hf_trust *trust, const ProtobufCBinary
 	if (hf_certificate_verify_at(issued->ca_certificate.data, issued->ca_certificate.len,
 				     der->data, der->len, next.not_before_s, message) != 0)
 		return HF_EAUTH;
-	if (hf_certificate_parse(issued->certificate.data, issued->certificate.len, &now) == 0 &&
-	    next.not_after_s <= now.not_after_s)
+	if (hf_certificate_parse(issued->certificate.data, issued->certificate.len, &now) != 0)
+		return 0;
+	age = authority_of(trust, &next) - authority_of(trust, &now);
+	if (age < 0)
+		return hf_fail(message, HF_ESTALE,
+			       "the certificate is of an older authority than the one in use");
+	if (age == 0 && next.not_after_s <= now.not_after_s)
 		return hf_fail(message, HF_ESTALE,
 			       "the certificate does not last longer than the one in use");
 	return 0;
@@ -151,6 +172,35 @@ static int take_certificate(struct hf_trust *trust, const ProtobufCBinaryData *d
 	return err;
 }
 
+/* The list of authorities that counts from now on. That our own certificate may be of none of them
+ * is no reason to refuse it: the next one comes over the connection that is there. */
+static int take_authorities(struct hf_trust *trust, const Holdfast__Rotation *rotation,
+			    enum hf_trust_news *news, struct hf_errmsg *message)
+{
+	const ProtobufCBinaryData *now = &trust->issued->ca_certificate;
+	Holdfast__ActivateIssued next = *trust->issued;
+	uint64_t version = hf_trust_authorities(trust);
+	int err;
+
+	if (rotation->authorities_version == version && now->len == rotation->authorities.len &&
+	    memcmp(now->data, rotation->authorities.data, now->len) == 0)
+		return 0;
+	if (rotation->authorities_version <= version)
+		return hf_fail(message, HF_ESTALE,
+			       "the list of authorities is older than the one in use");
+	if (hf_authorities_count(rotation->authorities.data, rotation->authorities.len, NULL) == 0)
+		return hf_fail(message, HF_EINVAL, "the list of authorities is none");
+	next.ca_certificate = rotation->authorities;
+	next.authorities_version = rotation->authorities_version;
+	err = keep(trust, &next, message);
+	if (err)
+		return err;
+	*news = HF_TRUST_AUTHORITIES;
+	hf_info("list %" PRIu64 " of the provider's authorities counts from now on",
+		rotation->authorities_version);
+	return 0;
+}
+
 static bool is_held(const struct hf_trust *trust, const ProtobufCBinaryData *der)
 {
 	const ProtobufCBinaryData *now = &trust->issued->certificate;
@@ -163,7 +213,9 @@ static int take(struct hf_trust *trust, const Holdfast__Rotation *rotation, bool
 {
 	int err;
 
-	if (for_all && rotation->signer_key.len > 0) {
+	if (for_all && rotation->authorities.len > 0) {
+		err = take_authorities(trust, rotation, news, message);
+	} else if (for_all && rotation->signer_key.len > 0) {
 		err = pin(trust, &rotation->signer_key, message);
 		*news = err ? HF_TRUST_NOTHING : HF_TRUST_SIGNER;
 	} else if (!for_all && rotation->certificate.len > 0) {

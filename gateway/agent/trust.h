@@ -20,6 +20,8 @@ int hf_trust_open(struct hf_trust *trust, const struct hf_kept *kept,
 void hf_trust_close(struct hf_trust *trust);
 
 const uint8_t *hf_trust_signer_key(const struct hf_trust *trust);
+/* Which list of the provider's authorities it has, from 1. */
+uint64_t hf_trust_authorities(const struct hf_trust *trust);
 /* For the management connection, with the certificate of now. */
 int hf_trust_tls(const struct hf_trust *trust, struct hf_tls **tls, struct hf_errmsg *message);
 
@@ -27,10 +29,11 @@ enum hf_trust_news {
 	HF_TRUST_NOTHING, /* it is so already */
 	HF_TRUST_SIGNER,
 	HF_TRUST_CERTIFICATE,
+	HF_TRUST_AUTHORITIES,
 };
 /* Takes what Rotate brought and keeps it. Refused, and nothing changed: HF_EAUTH (not of the pinned
  * signer, or for another gateway), HF_EINVAL, HF_ESTALE (a certificate that does not last longer
- * than the one in use). */
+ * than the one in use, or is of an older authority; an older list of authorities). */
 int hf_trust_rotate(struct hf_trust *trust, const Holdfast__Signed *packet,
 		    enum hf_trust_news *news, struct hf_errmsg *message);
 

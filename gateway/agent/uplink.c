@@ -340,7 +340,8 @@ static void rotate(struct hf_uplink_path *path, uint64_t request, const Holdfast
 	if (news == HF_TRUST_SIGNER)
 		hf_desired_pin(uplink->config.desired, hf_trust_signer_key(uplink->config.trust));
 	/* Kept already: should this fail, the next start uses it. */
-	if (news == HF_TRUST_CERTIFICATE && hf_uplink_renew_tls(uplink, &why) != 0)
+	if ((news == HF_TRUST_CERTIFICATE || news == HF_TRUST_AUTHORITIES) &&
+	    hf_uplink_renew_tls(uplink, &why) != 0)
 		hf_error("the new certificate cannot be used yet: %s", why.text);
 	answer_plainly(path, request, err, why.text);
 }
@@ -462,6 +463,7 @@ int hf_uplink_say_connect(struct hf_uplink_path *path, Holdfast__Role role)
 	connect.version = version;
 	hf_sign_key_id(hf_trust_signer_key(uplink->config.trust), key_id);
 	connect.signer_key = (ProtobufCBinaryData){sizeof key_id, key_id};
+	connect.authorities = hf_trust_authorities(uplink->config.trust);
 	connect.token = (ProtobufCBinaryData){uplink->token_length, uplink->token};
 	err = hf_session_connect(hf_wire_session(path->wire), hf_wire_now_ms(path->wire), &connect);
 	if (path->wire)

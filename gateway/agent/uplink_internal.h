@@ -44,7 +44,7 @@ struct hf_uplink {
 	size_t issued_count;
 	struct hf_endpoints told; /* of the processes, as the last holder said; kept */
 	uv_timer_t standby_timer;
-	char last_error[200];
+	char last_error[320];
 	uint64_t tenant, gateway;
 	uint8_t boot[16]; /* of this run of the agent */
 	uint8_t token[HF_KEPT_TOKEN_BYTES];

@@ -42,7 +42,8 @@ static const struct option {
 	{HF_OPT_CONFIRM, "--confirm-within", "SECONDS",
 	 "the gateway rolls them back unless it is heard by then (default: 60)"},
 	{HF_OPT_TGTD, "--tgtd", "N", "which tgtd of the gateway, from 1 (default: all)"},
-	{HF_OPT_FORCE, "--force", NULL, "also while initiators are logged in"},
+	{HF_OPT_FORCE, "--force", NULL,
+	 "although it costs something: initiators that are logged in, gateways"},
 	{HF_OPT_WAIT, "--wait", NULL, "return when the gateway has reported it done"},
 	{HF_OPT_TIMEOUT, "--timeout", "SECONDS", "of --wait (default: 60), or how long to watch"},
 	{HF_OPT_JSON, "--json", NULL, "print JSON"},
@@ -74,6 +75,9 @@ static const struct hf_cli_verb verbs[] = {
 	 "say which of them it is; the others are turned away"},
 	{HF_VERB_SIGNER_ROTATE, "signer", "rotate", NULL, 0, HF_OPT_ALWAYS,
 	 "replace the key that signs changes; gateways follow by themselves"},
+	{HF_VERB_SIGNER_CA, "signer", "ca", "rotate|status|retire", 0, HF_OPT_ALWAYS | HF_OPT_FORCE,
+	 "replace the authority of all certificates: another one is made, gateways follow by "
+	 "themselves, and the old one retires when none depends on it (retire --force: before)"},
 	{HF_VERB_GATEWAY_ACT, "gateway", "act", "GATEWAY", 0,
 	 HF_OPT_ALWAYS | HF_OPT_WAITING | HF_OPT_EXPIRES | HF_OPT_TGTD,
 	 "have something done once: restart-target, restart-volumed, rescan, diagnose, snapshot, "

@@ -13,6 +13,7 @@
 #include "net/local.h"
 #include "proto/provider.pb-c.h"
 #include "provider/cli/args.h"
+#include "provider/cli/authorities.h"
 #include "provider/cli/output.h"
 #include "provider/cli/signer.h"
 #include "provider/cli/watch.h"
@@ -58,6 +59,7 @@ struct question {
 	Holdfast__AdminGrow grow;
 	Holdfast__AdminChap chap;
 	Holdfast__AdminInfo info;
+	Holdfast__AdminAuthorities authorities;
 	Holdfast__AdminAccept accept;
 	Holdfast__AdminAct act;
 	Holdfast__AdminNetwork network;
@@ -269,6 +271,10 @@ static int build(struct question *q, const struct hf_cli_args *args, struct hf_e
 		build_gateway(q, args);
 	} else if (strcmp(args->verb->group, "volume") == 0) {
 		build_volume(q, args);
+	} else if (args->verb->number == HF_VERB_SIGNER_CA) {
+		holdfast__admin_authorities__init(&q->authorities);
+		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_AUTHORITIES;
+		q->request.authorities = &q->authorities;
 	} else {
 		holdfast__admin_info__init(&q->info);
 		q->request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_INFO;
@@ -368,6 +374,8 @@ static int run(const struct hf_cli_args *args, struct hf_errmsg *message)
 	err = build(&q, args, message);
 	if (!err)
 		err = socket_path(args, path, message);
+	if (!err && args->verb->number == HF_VERB_SIGNER_CA)
+		return hf_cli_authorities(args, show, &(struct watched){path, &q}, message);
 	/* The signer hears of it from us: it would not believe the provider. */
 	if (!err && args->verb->number == HF_VERB_GATEWAY_ACTIVATE)
 		err = hf_cli_approve(args, message);

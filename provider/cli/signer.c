@@ -30,8 +30,8 @@ static int socket_path(const struct hf_cli_args *args, char path[PATH_MAX],
 	return 0;
 }
 
-static int ask(const struct hf_cli_args *args, const Holdfast__SignerRequest *request,
-	       Holdfast__SignerAnswer **answer, struct hf_errmsg *message)
+int hf_cli_ask_signer(const struct hf_cli_args *args, const Holdfast__SignerRequest *request,
+		      Holdfast__SignerAnswer **answer, struct hf_errmsg *message)
 {
 	uint8_t bytes[REQUEST_BYTES], *reply = NULL;
 	size_t length = holdfast__signer_request__get_packed_size(request), reply_length = 0;
@@ -67,7 +67,7 @@ int hf_cli_approve(const struct hf_cli_args *args, struct hf_errmsg *message)
 	approval.key = (char *)(uintptr_t)args->operand;
 	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_APPROVAL;
 	request.approval = &approval;
-	err = ask(args, &request, &answer, message);
+	err = hf_cli_ask_signer(args, &request, &answer, message);
 	if (!err)
 		holdfast__signer_answer__free_unpacked(answer, NULL);
 	return err;
@@ -83,7 +83,7 @@ int hf_cli_rotate(const struct hf_cli_args *args, struct hf_errmsg *message)
 
 	request.kind_case = HOLDFAST__SIGNER_REQUEST__KIND_ROTATION;
 	request.rotation = &rotation;
-	err = ask(args, &request, &answer, message);
+	err = hf_cli_ask_signer(args, &request, &answer, message);
 	if (err)
 		return err;
 	if (answer->signer_key.len != HF_KEY_BYTES)

@@ -97,7 +97,7 @@ static int tell_issued(struct activation_connection *c, const struct hf_reg_gate
 	issued.certificate.data = (uint8_t *)(uintptr_t)activation->certificate;
 	issued.certificate.len = activation->certificate_length;
 	issued.ca_certificate.data = control->authority;
-	issued.ca_certificate.len = control->authority_length;
+	issued.ca_certificate.len = hf_trust_authority_length(control);
 	issued.signer_key.data = control->signer_key;
 	issued.signer_key.len = HF_KEY_BYTES;
 	issued.n_endpoints = hf_endpoints_list(&endpoints, (const char **)list);

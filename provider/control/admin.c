@@ -267,6 +267,9 @@ static void dispatch(struct hf_control *control, struct hf_local_request *reques
 	case HOLDFAST__ADMIN_REQUEST__KIND_INFO:
 		hf_admin_reply(request, 0, "", hf_status_info_json(control));
 		break;
+	case HOLDFAST__ADMIN_REQUEST__KIND_AUTHORITIES:
+		hf_admin_reply(request, 0, "", hf_authorities_json(control));
+		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_LIST:
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_LIST:
 		answer_list(control, request,

@@ -21,7 +21,12 @@ struct hf_live_volume {
 };
 
 enum hf_channel_wanted { HF_WANTED_ACTIVE, HF_WANTED_PARKED, HF_WANTED_PROMOTION };
-enum hf_channel_rotating { HF_ROTATING_NOTHING, HF_ROTATING_SIGNER, HF_ROTATING_CERTIFICATE };
+enum hf_channel_rotating {
+	HF_ROTATING_NOTHING,
+	HF_ROTATING_SIGNER,
+	HF_ROTATING_CERTIFICATE,
+	HF_ROTATING_AUTHORITIES
+};
 
 struct hf_channel {
 	uint32_t magic;
@@ -76,6 +81,11 @@ struct hf_channel {
 	int64_t renew_s, next_renew_s; /* since 1970: two thirds of its certificate's life */
 	struct hf_renewal *renewal;    /* asked from the signer; NULL: not */
 	bool renewal_only;             /* its certificate has expired */
+
+	/* authorities.c */
+	uint64_t authorities, told_authorities; /* which list it has; 0: it follows none */
+	uint8_t issuer[HF_REG_AUTHORITY_SIZE], next_issuer[HF_REG_AUTHORITY_SIZE]; /* of its
+									certificate */
 
 	/* delivery.c: what the gateway has, and what is under way */
 	bool look_again; /* the registry may have something that was not sent yet */
@@ -165,6 +175,17 @@ int hf_rotation_send(struct hf_channel *channel, enum hf_channel_rotating what,
 		     Holdfast__Signed *packet);
 /* Was this the answer to a rotation? */
 bool hf_rotation_answered(struct hf_channel *channel, const struct hf_session_event *event);
+
+/* ---- authorities.c ---- */
+
+/* Has it an older list than the signer's? */
+bool hf_authorities_behind(const struct hf_channel *channel);
+/* Is its certificate of another authority than it will have to be? */
+bool hf_authorities_follows(const struct hf_channel *channel);
+/* Sends the list, if that is due; true: it is under way. */
+bool hf_authorities_pending(struct hf_channel *channel);
+/* During a rotation, when its certificate is of the new one: the registry learns it. */
+int hf_authorities_note(struct hf_channel *channel);
 
 /* ---- renewal.c ---- */
 

@@ -188,6 +188,7 @@ static void second_passed(uv_timer_t *timer)
 	hf_store_settings_tick(control);
 	hf_publish_tick(control);
 	hf_rotation_tick(control);
+	hf_authorities_tick(control);
 	hf_actions_tick(control);
 	hf_delivery_tick(control);
 	hf_claimants_tick(control);
@@ -278,6 +279,7 @@ void hf_control_free(struct hf_control *control)
 	hf_watch_close(control);
 	hf_lost_close(control);
 	hf_rotation_close(control);
+	hf_authorities_close(control);
 	hf_fleet_close(control);
 	hf_flaps_close(control);
 	hf_registry_close(control->reg);

@@ -16,6 +16,7 @@
  *   seen.c         what gateways have applied, into the registry in batches
  *   rotation.c     the signer's key as others follow it; renewal.c: gateways' certificates
  *   claimants.c    who is turned away: revoked, or two machines of one identity
+ *   authorities.c  the authorities that are trusted, and one that takes the other's place
  *   tokens.c       what tells a gateway from a copy of its disk
  *   activation.c   activation connections; claims.c: activate and confirm
  *   volumes.c      the administrator's changes of desired state
@@ -107,7 +108,7 @@ struct hf_control {
 
 	/* trust.c */
 	struct hf_sign_key server_key;
-	uint8_t *certificate, *authority; /* DER */
+	uint8_t *certificate, *authority; /* DER; of the authorities all, the one in use first */
 	size_t certificate_length, authority_length;
 	int64_t certificate_renew_s; /* since 1970 */
 	uint8_t authority_key[HF_KEY_BYTES], signer_key[HF_KEY_BYTES];
@@ -120,6 +121,15 @@ struct hf_control {
 	bool asking_hello, signer_key_noted;
 	uint64_t hello_due_ms;
 	unsigned renewal_count; /* at the signer */
+
+	/* authorities.c */
+	uint64_t authorities_version;         /* of the list that the signer gave; 0: not yet */
+	struct Holdfast__Signed *authorities; /* the same, for gateways */
+	uint8_t next_authority[HF_REG_AUTHORITY_SIZE]; /* the last of the list */
+	bool authority_follows;                        /* it takes the place of another */
+	bool asking_retirement;
+	uint64_t retirement_due_ms;
+	unsigned authorities_sent; /* in this second */
 
 	/* tokens.c */
 	uint8_t token_key[HF_KEY_BYTES];
@@ -198,6 +208,23 @@ void hf_control_trust_keep_signer_key(struct hf_control *control);
 /* Notes which key signs now; if it was another one, everything is to be signed anew. To be called
  * when the key is first known, so that a rotation right afterwards is seen. */
 void hf_rotation_settle(struct hf_control *control);
+
+/* The certificate of the authority in use: the first of the list. */
+size_t hf_trust_authority_length(const struct hf_control *control);
+/* Another list of authorities: trusted from now on, kept, and a certificate of our own is asked for
+ * if another one is in use now. */
+int hf_trust_take_authorities(struct hf_control *control, const uint8_t *list, size_t length,
+			      struct hf_errmsg *message);
+
+/* ---- authorities.c ---- */
+
+/* The signer has said which authorities there are. */
+void hf_authorities_learn(struct hf_control *control, const Holdfast__SignerAnswer *answer);
+/* Once a second: when nobody depends on the old one any more, it retires. */
+void hf_authorities_tick(struct hf_control *control);
+void hf_authorities_close(struct hf_control *control);
+/* For people: which there are, and who depends on the one that goes. */
+json_t *hf_authorities_json(struct hf_control *control);
 
 /* ---- tokens.c ---- */
 

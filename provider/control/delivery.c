@@ -292,10 +292,15 @@ static bool sequence_is_behind(struct hf_channel *channel, const Holdfast__Answe
 static void apply_failed(struct hf_channel *channel, int status, const Holdfast__Answer *answer)
 {
 	uint64_t now_ms = hf_link_now_ms(&channel->link);
+	bool unknown_key = answer && answer->error == -HF_EAUTH;
 	char id[HF_ID_TEXT_MAX], reason[HF_REG_REASON_MAX + 1];
 	bool soon = !answer || sequence_is_behind(channel, answer);
 
-	channel->apply_not_before_ms = now_ms + (soon ? AFTER_TIMEOUT_MS : AFTER_REFUSAL_MS);
+	channel->apply_not_before_ms =
+		now_ms + (soon || unknown_key ? AFTER_TIMEOUT_MS : AFTER_REFUSAL_MS);
+	/* Signed with a key that followed just now: the gateway is told of that first. */
+	if (unknown_key)
+		channel->control->hello_due_ms = 0;
 	snprintf(reason, sizeof reason, "generation %" PRIu64 " %s: %s", channel->apply_generation,
 		 answer ? "was refused by the gateway" : "was not answered",
 		 answer ? answer->reason : hf_err_text(status));

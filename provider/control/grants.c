@@ -254,6 +254,9 @@ static int grant_all(struct hf_control *control, struct turn *turn)
 	if (!err)
 		err = hf_registry_grants_give(control->reg, turn->grants, turn->count,
 					      hf_control_wall_ms());
+	for (unsigned i = 0; !err && i < turn->count; i++)
+		if (turn->grants[i].next_epoch)
+			err = hf_authorities_note(turn->channels[i]);
 	return hf_registry_end(control->reg, err);
 }
 
@@ -354,6 +357,7 @@ void hf_grants_connected(struct hf_channel *channel, const Holdfast__Connect *co
 	channel->signer_key_known = connect->signer_key.len == HF_KEY_ID_BYTES;
 	if (channel->signer_key_known)
 		memcpy(channel->signer_key_id, connect->signer_key.data, HF_KEY_ID_BYTES);
+	channel->authorities = connect->authorities;
 	channel->token_length =
 		connect->token.len == sizeof channel->token ? connect->token.len : 0;
 	if (channel->token_length)

@@ -138,6 +138,7 @@ static void hello_answered(void *context, int err, const char *reason,
 	if (err || answer->signer_key.len != HF_KEY_BYTES || control->stopping)
 		return;
 	hf_tokens_learn(control, answer);
+	hf_authorities_learn(control, answer);
 	err = take_links(control, answer);
 	if (err) {
 		hf_error("the signer's rotations are not understood: %s", hf_err_text(err));
@@ -202,7 +203,7 @@ bool hf_rotation_pending(struct hf_channel *channel)
 		return false;
 	hf_sign_key_id(channel->control->signer_key, id);
 	if (memcmp(id, channel->signer_key_id, sizeof id) == 0)
-		return false;
+		return hf_authorities_pending(channel);
 	channel->look_again = true;
 	if (hf_link_now_ms(&channel->link) < channel->rotate_not_before_ms)
 		return true;
@@ -247,6 +248,11 @@ bool hf_rotation_answered(struct hf_channel *channel, const struct hf_session_ev
 	hf_delivery_refused(channel, NULL);
 	if (what == HF_ROTATING_CERTIFICATE) {
 		hf_renewal_done(channel);
+		return true;
+	}
+	if (what == HF_ROTATING_AUTHORITIES) {
+		channel->authorities = channel->told_authorities;
+		hf_renewal_tick(channel);
 		return true;
 	}
 	link = link_from(channel->control, channel->signer_key_id);

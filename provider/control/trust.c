@@ -3,6 +3,7 @@
  * from the signer when missing or at two thirds of the certificate's life. Loop's thread. */
 #include "provider/control/control.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,23 @@ static int open_listeners(struct hf_control *control, struct hf_errmsg *message)
 	return err;
 }
 
-/* Takes a certificate and the authority's; HF_EINVAL if they do not fit the own key. */
+size_t hf_trust_authority_length(const struct hf_control *control)
+{
+	uint8_t id[HF_AUTHORITY_ID_BYTES];
+
+	return hf_authority_first(control->authority, control->authority_length, id);
+}
+
+/* Of the authority in use, the first of the list. */
+static int first_key(const uint8_t *list, size_t length, uint8_t key[HF_KEY_BYTES])
+{
+	uint8_t id[HF_AUTHORITY_ID_BYTES];
+	size_t first = hf_authority_first(list, length, id);
+
+	return first ? hf_certificate_key(list, first, key) : HF_EINVAL;
+}
+
+/* Takes a certificate and the authorities; HF_EINVAL if they do not fit the own key. */
 static int adopt(struct hf_control *control, const uint8_t *certificate, size_t certificate_length,
 		 const uint8_t *authority, size_t authority_length)
 {
@@ -63,7 +80,7 @@ static int adopt(struct hf_control *control, const uint8_t *certificate, size_t 
 
 	if (hf_certificate_parse(certificate, certificate_length, &info) != 0 || !info.server ||
 	    memcmp(info.public_key, control->server_key.public_key, HF_KEY_BYTES) != 0 ||
-	    hf_certificate_key(authority, authority_length, control->authority_key) != 0)
+	    first_key(authority, authority_length, control->authority_key) != 0)
 		return HF_EINVAL;
 	mine = malloc(certificate_length);
 	theirs = malloc(authority_length);
@@ -96,7 +113,8 @@ static int load_kept(struct hf_control *control)
 	err = hf_file_read(path, HF_CERTIFICATE_MAX, &certificate, &certificate_length, NULL);
 	path_of(control, "authority.crt", path);
 	if (!err)
-		err = hf_file_read(path, HF_CERTIFICATE_MAX, &authority, &authority_length, NULL);
+		err = hf_file_read(path, HF_AUTHORITIES_BYTES_MAX, &authority, &authority_length,
+				   NULL);
 	path_of(control, "signer.pub", path);
 	if (!err)
 		err = hf_file_read(path, HF_KEY_BYTES, &key, &key_length, NULL);
@@ -144,15 +162,20 @@ static void certificate_answered(void *context, int err, const char *reason,
 				 const Holdfast__SignerAnswer *answer)
 {
 	struct hf_control *control = context;
+	const ProtobufCBinaryData *authorities;
 	struct hf_errmsg message = {""};
 
 	HF_CHECK_MAGIC(control, HF_CONTROL_MAGIC);
 	control->asking_trust = false;
 	if (!err && answer->signer_key.len != HF_KEY_BYTES)
 		err = HF_EPROTO;
-	if (!err)
+	if (!err) {
+		/* An older signer names the one only. */
+		authorities =
+			answer->authorities.len ? &answer->authorities : &answer->ca_certificate;
 		err = adopt(control, answer->certificate.data, answer->certificate.len,
-			    answer->ca_certificate.data, answer->ca_certificate.len);
+			    authorities->data, authorities->len);
+	}
 	if (err) {
 		if (!control->trust_warned)
 			hf_warn("waiting for a certificate of our own: %s",
@@ -169,6 +192,7 @@ static void certificate_answered(void *context, int err, const char *reason,
 		err = open_listeners(control, &message);
 	control->trusted = err == 0;
 	if (!err) {
+		hf_authorities_learn(control, answer);
 		hf_rotation_settle(control);
 		return;
 	}
@@ -220,6 +244,36 @@ static void ask_certificate(struct hf_control *control)
 	control->asking_trust = true;
 	hf_signer_ask(control->signer, &request, certificate_answered, control);
 	free(order.request.data);
+}
+
+int hf_trust_take_authorities(struct hf_control *control, const uint8_t *list, size_t length,
+			      struct hf_errmsg *message)
+{
+	uint8_t key[HF_KEY_BYTES], *copy;
+	char path[PATH_MAX];
+	int err = first_key(list, length, key);
+
+	if (err ||
+	    (length == control->authority_length && memcmp(list, control->authority, length) == 0))
+		return err ? hf_fail(message, err, "these are none") : 0;
+	copy = malloc(length);
+	if (!copy)
+		return hf_fail(message, HF_ENOMEM, "out of memory");
+	memcpy(copy, list, length);
+	free(control->authority);
+	control->authority = copy;
+	control->authority_length = length;
+	hf_info("the provider's authorities are others now (list %" PRIu64 ")",
+		control->authorities_version);
+	path_of(control, "authority.crt", path);
+	err = hf_file_replace(path, list, length, 0600, message);
+	if (memcmp(key, control->authority_key, sizeof key) != 0) {
+		memcpy(control->authority_key, key, sizeof key);
+		hf_registry_activation_void(control->reg);
+		hf_activation_void(control);
+		ask_certificate(control);
+	}
+	return err ? err : open_listeners(control, message);
 }
 
 int hf_control_trust_open(struct hf_control *control, struct hf_errmsg *message)

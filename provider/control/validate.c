@@ -303,6 +303,7 @@ int hf_validate_request(const Holdfast__AdminRequest *request, struct hf_errmsg 
 	case HOLDFAST__ADMIN_REQUEST__KIND_INFO:
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_LIST:
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_LIST:
+	case HOLDFAST__ADMIN_REQUEST__KIND_AUTHORITIES:
 		return 0;
 	case HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_SHOW:
 		return check_reference("gateway", request->gateway_show->gateway, message);

@@ -23,7 +23,8 @@ struct hf_reg_ratchet {
  * hf_registry_grants_give. A gateway is in it once. */
 struct hf_reg_grant {
 	uint64_t gateway;
-	/* What the registry has of it; `err`: HF_ENOENT, or 0. */
+	/* What the registry has of it; `err`: HF_ENOENT, HF_ECORRUPT (its rows
+	 * cannot be read, which is in the way of no other), or 0. */
 	int err;
 	uint64_t tenant, epoch;
 	enum hf_reg_gateway_state state;

@@ -514,6 +514,18 @@ int hf_registry_network_put(struct hf_registry *reg, const struct hf_reg_network
 int hf_registry_network_get(struct hf_registry *reg, uint64_t gateway,
 			    struct hf_reg_network *network);
 
+/* ---- Authorities that follow one another ----------------------------------------------------- */
+
+#define HF_REG_AUTHORITY_SIZE 8u /* its id (net/identity.h) */
+
+/* The gateway has a certificate of this authority, and has kept it. */
+int hf_registry_issuer_note(struct hf_registry *reg, uint64_t gateway,
+			    const uint8_t authority[HF_REG_AUTHORITY_SIZE]);
+/* Active gateways of which that is not known; only `id` and `name` are read. */
+int hf_registry_issuer_visit_others(struct hf_registry *reg,
+				    const uint8_t authority[HF_REG_AUTHORITY_SIZE],
+				    hf_reg_gateway_visit visit, void *context);
+
 /* ---- One-shot actions ------------------------------------------------------------------------ */
 
 /* Requests one; kind, tgtd, who, expires_ms and document are the caller's. `action->number` gets

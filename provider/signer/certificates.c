@@ -31,11 +31,17 @@ static int check_approval(struct hf_signer *signer, const Holdfast__SignerCertif
 			       "a new gateway needs the number of its activation");
 	memcpy(keys.identity, order->identity_key.data, HF_KEY_BYTES);
 	memcpy(keys.sealing, order->sealing_key.data, HF_KEY_BYTES);
-	memcpy(keys.authority, signer->ca_key.public_key, HF_KEY_BYTES);
+	memcpy(keys.authority, signer->authority.key.public_key, HF_KEY_BYTES);
 	memcpy(keys.signer, signer->sign_key.public_key, HF_KEY_BYTES);
 	hf_activation_hash(order->number.data, &keys, hash);
 	return hf_ledger_use_approval(signer->ledger, order->number.data, hash, order->gateway,
 				      time(NULL), reason);
+}
+
+static ProtobufCBinaryData id_of(const struct hf_signer_authority *authority)
+{
+	return (ProtobufCBinaryData){.len = sizeof authority->id,
+				     .data = (uint8_t *)(uintptr_t)authority->id};
 }
 
 /* The first certificate binds a gateway's number to its keys; later ones must name the same. */
@@ -44,6 +50,7 @@ static int bind_keys(struct hf_signer *signer, const Holdfast__SignerCertificate
 {
 	Holdfast__SignerLedger fresh = HOLDFAST__SIGNER_LEDGER__INIT;
 	Holdfast__SignerLedger *known;
+	ProtobufCBinaryData issued_by;
 	bool same, revoked;
 	int err = hf_ledger_load(signer->ledger, order->gateway, &known, reason);
 
@@ -52,6 +59,7 @@ static int bind_keys(struct hf_signer *signer, const Holdfast__SignerCertificate
 		fresh.gateway = order->gateway;
 		fresh.identity_key = order->identity_key;
 		fresh.sealing_key = order->sealing_key;
+		fresh.authority = id_of(&signer->authority);
 		err = check_approval(signer, order, reason);
 		return err ? err : hf_ledger_store(signer->ledger, &fresh, reason);
 	}
@@ -61,7 +69,15 @@ static int bind_keys(struct hf_signer *signer, const Holdfast__SignerCertificate
 	       memcmp(known->identity_key.data, order->identity_key.data, HF_KEY_BYTES) == 0 &&
 	       memcmp(known->sealing_key.data, order->sealing_key.data, HF_KEY_BYTES) == 0;
 	revoked = known->revoked;
+	if (same && !revoked) {
+		issued_by = known->authority;
+		known->authority = id_of(&signer->authority);
+		err = hf_ledger_store(signer->ledger, known, reason);
+		known->authority = issued_by;
+	}
 	holdfast__signer_ledger__free_unpacked(known, NULL);
+	if (err)
+		return err;
 	if (!same)
 		return hf_fail(reason, HF_EAUTH,
 			       "sgw-%016" PRIx64 " is bound to another tenant or other keys",
@@ -93,15 +109,15 @@ static int check_server(const Holdfast__SignerCertificate *order, struct hf_errm
 	return 0;
 }
 
-static int issue(struct hf_signer *signer, struct hf_certificate_order *order,
-		 struct hf_signer_result *result)
+static int issue(struct hf_signer *signer, const struct hf_signer_authority *authority,
+		 struct hf_certificate_order *order, struct hf_signer_result *result)
 {
 	uint64_t days = order->server ? signer->server_days : signer->gateway_days;
 	int err;
 
-	order->authority_key = &signer->ca_key;
-	order->authority = signer->ca_certificate;
-	order->authority_length = signer->ca_certificate_length;
+	order->authority_key = &authority->key;
+	order->authority = authority->certificate;
+	order->authority_length = authority->length;
 	order->not_before_s = time(NULL) - CLOCK_SLACK_S;
 	order->not_after_s = time(NULL) + (int64_t)days * SECONDS_A_DAY;
 	err = hf_certificate_issue(order, &result->certificate, &result->certificate_length,
@@ -139,7 +155,7 @@ int hf_signer_certificate(struct hf_signer *signer, const Holdfast__SignerCertif
 		wanted.tenant = order->tenant;
 		wanted.gateway = order->gateway;
 	}
-	return issue(signer, &wanted, result);
+	return issue(signer, &signer->authority, &wanted, result);
 }
 
 /* ---- Of gateways that are known ---- */
@@ -156,9 +172,10 @@ static int load_known(struct hf_signer *signer, uint64_t tenant, uint64_t gatewa
 }
 
 /* The certificate in a change for that gateway; counts in its sequence. */
-static int wrap(struct hf_signer *signer, Holdfast__SignerLedger *entry,
-		struct hf_signer_result *result)
+static int wrap(struct hf_signer *signer, const struct hf_signer_authority *authority,
+		Holdfast__SignerLedger *entry, struct hf_signer_result *result)
 {
+	ProtobufCBinaryData issued_by = entry->authority;
 	Holdfast__Rotation rotation = HOLDFAST__ROTATION__INIT;
 	Holdfast__Change change = HOLDFAST__CHANGE__INIT;
 	uint8_t bytes[HF_CERTIFICATE_MAX + 64];
@@ -176,13 +193,31 @@ static int wrap(struct hf_signer *signer, Holdfast__SignerLedger *entry,
 	change.rotation.len = holdfast__rotation__pack(&rotation, bytes);
 	err = hf_change_sign_with(signer->signing, &change, &result->signed_change,
 				  &result->signed_change_length);
-	return err ? err : hf_ledger_store(signer->ledger, entry, &result->reason);
+	if (err)
+		return err;
+	entry->authority = id_of(authority);
+	err = hf_ledger_store(signer->ledger, entry, &result->reason);
+	entry->authority = issued_by;
+	return err;
+}
+
+/* The one to follow, for a gateway that trusts it already; else that in use. */
+static const struct hf_signer_authority *authority_for(const struct hf_signer *signer,
+						       const Holdfast__SignerRenewal *order)
+{
+	const struct hf_signer_authority *next = &signer->next;
+
+	return next->number && order->authority.len == sizeof next->id &&
+			       memcmp(order->authority.data, next->id, sizeof next->id) == 0
+		       ? next
+		       : &signer->authority;
 }
 
 int hf_signer_renewal(struct hf_signer *signer, const Holdfast__SignerRenewal *order,
 		      struct hf_signer_result *result)
 {
 	struct hf_certificate_order wanted = {.tenant = order->tenant, .gateway = order->gateway};
+	const struct hf_signer_authority *authority = authority_for(signer, order);
 	Holdfast__SignerLedger *entry;
 	int err = load_known(signer, order->tenant, order->gateway, &entry, &result->reason);
 
@@ -193,9 +228,9 @@ int hf_signer_renewal(struct hf_signer *signer, const Holdfast__SignerRenewal *o
 		err = hf_fail(&result->reason, HF_EACCES, "sgw-%016" PRIx64 " was revoked",
 			      order->gateway);
 	else
-		err = issue(signer, &wanted, result);
+		err = issue(signer, authority, &wanted, result);
 	if (!err)
-		err = wrap(signer, entry, result);
+		err = wrap(signer, authority, entry, result);
 	holdfast__signer_ledger__free_unpacked(entry, NULL);
 	return err;
 }

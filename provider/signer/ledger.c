@@ -30,6 +30,8 @@ static const char *const migrations[] = {
 	" gateway INTEGER NOT NULL, at_s INTEGER NOT NULL, PRIMARY KEY (number, hash)) STRICT;",
 	"CREATE TABLE deleted (gateway INTEGER NOT NULL, volume INTEGER NOT NULL,"
 	" PRIMARY KEY (gateway, volume)) STRICT, WITHOUT ROWID;",
+	"CREATE TABLE authorities (number INTEGER PRIMARY KEY, certificate BLOB NOT NULL,"
+	" retired INTEGER NOT NULL) STRICT;",
 };
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])
 
@@ -301,5 +303,32 @@ int hf_ledger_store(struct hf_ledger *ledger, const Holdfast__SignerLedger *entr
 	err = hf_ledger_put(ledger, entry->gateway, hf_crc32c(0, bytes, length), bytes, length,
 			    message);
 	free(bytes);
+	return err;
+}
+
+int hf_ledger_visit(struct hf_ledger *ledger,
+		    int (*visit)(void *context, uint64_t gateway,
+				 const Holdfast__SignerLedger *entry),
+		    void *context, struct hf_errmsg *message)
+{
+	sqlite3_stmt *stmt;
+	int err = prepare(ledger, "SELECT gateway, crc, entry FROM gateways ORDER BY gateway",
+			  &stmt, message);
+	int code = SQLITE_DONE;
+
+	if (err)
+		return err;
+	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		uint64_t gateway = (uint64_t)sqlite3_column_int64(stmt, 0);
+		Holdfast__SignerLedger *entry = NULL;
+
+		decode(sqlite3_column_blob(stmt, 2), (size_t)sqlite3_column_bytes(stmt, 2),
+		       (uint32_t)sqlite3_column_int64(stmt, 1), gateway, &entry);
+		err = visit(context, gateway, entry);
+		holdfast__signer_ledger__free_unpacked(entry, NULL);
+	}
+	if (!err && code != SQLITE_DONE)
+		err = hf_ledger_error(ledger, code, message);
+	sqlite3_finalize(stmt);
 	return err;
 }

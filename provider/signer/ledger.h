@@ -32,6 +32,30 @@ int hf_ledger_load(struct hf_ledger *ledger, uint64_t gateway, Holdfast__SignerL
 int hf_ledger_store(struct hf_ledger *ledger, const Holdfast__SignerLedger *entry,
 		    struct hf_errmsg *message);
 
+/* All of them; `entry` NULL: it fails its check. Anything but 0 ends the visit and is returned. */
+int hf_ledger_visit(struct hf_ledger *ledger,
+		    int (*visit)(void *context, uint64_t gateway,
+				 const Holdfast__SignerLedger *entry),
+		    void *context, struct hf_errmsg *message);
+
+/* ---- Authorities that followed one another (ledger_keys.c) ---- */
+
+struct hf_ledger_authority {
+	uint64_t number; /* from 1 */
+	bool retired;
+	const uint8_t *certificate; /* DER */
+	size_t length;
+};
+/* Oldest first; anything but 0 ends the visit and is returned. */
+int hf_ledger_authority_visit(struct hf_ledger *ledger,
+			      int (*visit)(void *context,
+					   const struct hf_ledger_authority *authority),
+			      void *context, struct hf_errmsg *message);
+int hf_ledger_authority_add(struct hf_ledger *ledger, const struct hf_ledger_authority *authority,
+			    struct hf_errmsg *message);
+int hf_ledger_authority_retire(struct hf_ledger *ledger, uint64_t number,
+			       struct hf_errmsg *message);
+
 /* ---- Signing keys that followed one another (ledger_keys.c) ---- */
 
 struct hf_ledger_rotation {

@@ -85,6 +85,62 @@ int hf_ledger_rotation_add(struct hf_ledger *ledger, const struct hf_ledger_rota
 	return finish(ledger, stmt, message);
 }
 
+/* ---- Authorities ---- */
+
+int hf_ledger_authority_visit(struct hf_ledger *ledger,
+			      int (*visit)(void *context,
+					   const struct hf_ledger_authority *authority),
+			      void *context, struct hf_errmsg *message)
+{
+	struct hf_ledger_authority authority;
+	sqlite3_stmt *stmt;
+	int code = SQLITE_DONE;
+	int err = start(ledger,
+			"SELECT number, retired, certificate FROM authorities ORDER BY number",
+			&stmt, message);
+
+	if (err)
+		return err;
+	while (!err && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		authority.number = (uint64_t)sqlite3_column_int64(stmt, 0);
+		authority.retired = sqlite3_column_int(stmt, 1) != 0;
+		authority.certificate = sqlite3_column_blob(stmt, 2);
+		authority.length = (size_t)sqlite3_column_bytes(stmt, 2);
+		err = visit(context, &authority);
+	}
+	if (!err && code != SQLITE_DONE)
+		err = hf_ledger_error(ledger, code, message);
+	sqlite3_finalize(stmt);
+	return err;
+}
+
+int hf_ledger_authority_add(struct hf_ledger *ledger, const struct hf_ledger_authority *authority,
+			    struct hf_errmsg *message)
+{
+	sqlite3_stmt *stmt;
+	int err = start(ledger, "INSERT INTO authorities VALUES (?1, ?2, 0)", &stmt, message);
+
+	HF_ASSERT(ledger->in_transaction);
+	if (err)
+		return err;
+	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)authority->number);
+	bind_bytes(stmt, 2, authority->certificate, authority->length);
+	return finish(ledger, stmt, message);
+}
+
+int hf_ledger_authority_retire(struct hf_ledger *ledger, uint64_t number, struct hf_errmsg *message)
+{
+	sqlite3_stmt *stmt;
+	int err = start(ledger, "UPDATE authorities SET retired = 1 WHERE number = ?1", &stmt,
+			message);
+
+	HF_ASSERT(ledger->in_transaction);
+	if (err)
+		return err;
+	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)number);
+	return finish(ledger, stmt, message);
+}
+
 /* ---- Approvals ---- */
 
 /* An unused approval from before is none any more, also while its row is still there. */

@@ -12,8 +12,7 @@
 #include "net/identity.h"
 #include "net/daemon.h"
 
-#define TOKEN_DOMAIN      "holdfast-token-1"
-#define AUTHORITY_SECONDS (20ull * 365 * 86400)
+#define TOKEN_DOMAIN "holdfast-token-1"
 
 static const char *const key_files[] = {"ca.key", "sign.key", "secrets.key", "ca.crt"};
 enum { CA_KEY, SIGN_KEY, SECRETS_KEY, CA_CERTIFICATE, KEY_FILE_COUNT };
@@ -26,14 +25,14 @@ static int path_in(const char *folder, const char *name, char *path, struct hf_e
 }
 
 /* The certificate is written last, so its presence says that the first start was completed. */
-static int check_complete(const char *folder, struct hf_errmsg *message)
+static int check_complete(const char *folder, bool first_retired, struct hf_errmsg *message)
 {
 	char path[PATH_MAX];
 	int err = path_in(folder, key_files[CA_CERTIFICATE], path, message);
 
 	if (err || access(path, F_OK) != 0)
 		return err;
-	for (int i = 0; i < KEY_FILE_COUNT; i++) {
+	for (int i = first_retired ? CA_KEY + 1 : CA_KEY; i < KEY_FILE_COUNT; i++) {
 		path_in(folder, key_files[i], path, NULL);
 		if (access(path, F_OK) != 0)
 			return hf_fail(message, HF_ECORRUPT,
@@ -44,28 +43,34 @@ static int check_complete(const char *folder, struct hf_errmsg *message)
 	return 0;
 }
 
-static int load_authority(struct hf_signer *signer, const char *folder, struct hf_errmsg *message)
+/* That of the first start. */
+static int load_authority(struct hf_signer_authority *first, const char *folder,
+			  struct hf_errmsg *message)
 {
 	uint8_t public_key[HF_KEY_BYTES];
 	char path[PATH_MAX];
 	int err;
 
+	first->number = 1;
+	path_in(folder, key_files[CA_KEY], path, NULL);
+	err = hf_sign_key_file(path, &first->key, message);
+	if (err)
+		return err;
 	path_in(folder, key_files[CA_CERTIFICATE], path, NULL);
 	if (access(path, F_OK) != 0) {
-		err = hf_authority_make(&signer->ca_key, "Holdfast authority", AUTHORITY_SECONDS,
-					&signer->ca_certificate, &signer->ca_certificate_length);
+		err = hf_authority_make(&first->key, "Holdfast authority",
+					HF_SIGNER_AUTHORITY_SECONDS, &first->certificate,
+					&first->length);
 		if (err)
 			return hf_fail(message, err, "making the authority's certificate");
 		hf_info("made a new authority in %s", folder);
-		return hf_file_replace(path, signer->ca_certificate, signer->ca_certificate_length,
-				       0600, message);
+		return hf_file_replace(path, first->certificate, first->length, 0600, message);
 	}
-	err = hf_file_read(path, HF_CERTIFICATE_MAX, &signer->ca_certificate,
-			   &signer->ca_certificate_length, message);
+	err = hf_file_read(path, HF_CERTIFICATE_MAX, &first->certificate, &first->length, message);
 	if (err)
 		return err;
-	if (hf_certificate_key(signer->ca_certificate, signer->ca_certificate_length, public_key) ||
-	    memcmp(public_key, signer->ca_key.public_key, HF_KEY_BYTES) != 0)
+	if (hf_certificate_key(first->certificate, first->length, public_key) ||
+	    memcmp(public_key, first->key.public_key, HF_KEY_BYTES) != 0)
 		return hf_fail(message, HF_ECORRUPT, "%s: is not for the key in ca.key", path);
 	return 0;
 }
@@ -73,12 +78,11 @@ static int load_authority(struct hf_signer *signer, const char *folder, struct h
 static int load_keys(struct hf_signer *signer, const char *folder, struct hf_errmsg *message)
 {
 	char path[PATH_MAX];
-	int err = check_complete(folder, message);
+	bool first_retired;
+	int err = hf_signer_first_retired(signer, &first_retired, message);
 
-	if (err)
-		return err;
-	path_in(folder, key_files[CA_KEY], path, NULL);
-	err = hf_sign_key_file(path, &signer->ca_key, message);
+	if (!err)
+		err = check_complete(folder, first_retired, message);
 	if (!err) {
 		path_in(folder, key_files[SIGN_KEY], path, NULL);
 		err = hf_sign_key_file(path, &signer->sign_key, message);
@@ -87,7 +91,9 @@ static int load_keys(struct hf_signer *signer, const char *folder, struct hf_err
 		path_in(folder, key_files[SECRETS_KEY], path, NULL);
 		err = hf_seal_key_file(path, &signer->secrets_key, message);
 	}
-	return err ? err : load_authority(signer, folder, message);
+	if (!err && !first_retired)
+		err = load_authority(&signer->authority, folder, message);
+	return err ? err : hf_signer_authorities_open(signer, message);
 }
 
 int hf_signer_use_key(struct hf_signer *signer, const struct hf_sign_key *key)
@@ -139,7 +145,7 @@ void hf_signer_close(struct hf_signer *signer)
 	if (!signer)
 		return;
 	HF_CHECK_MAGIC(signer, SIGNER_MAGIC);
-	free(signer->ca_certificate);
+	hf_signer_authorities_close(signer);
 	hf_signing_close(signer->signing);
 	hf_ledger_close(signer->ledger);
 	free(signer->state_dir);
@@ -151,7 +157,7 @@ static int change_ledger(struct hf_signer *signer, const Holdfast__SignerRequest
 {
 	switch (request->kind_case) {
 	case HOLDFAST__SIGNER_REQUEST__KIND_CERTIFICATE:
-		result->with_token_key = request->certificate->server;
+		result->with_trust = request->certificate->server;
 		return hf_signer_certificate(signer, request->certificate, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_DOCUMENT:
 		return hf_signer_document(signer, request->document, result);
@@ -171,7 +177,10 @@ static int change_ledger(struct hf_signer *signer, const Holdfast__SignerRequest
 static bool is_administrators(const Holdfast__SignerRequest *request)
 {
 	return request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_APPROVAL ||
-	       request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_ROTATION;
+	       request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_ROTATION ||
+	       request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_AUTHORITY ||
+	       (request->kind_case == HOLDFAST__SIGNER_REQUEST__KIND_RETIREMENT &&
+		request->retirement->force);
 }
 
 static int dispatch(struct hf_signer *signer, enum hf_signer_asker asker,
@@ -184,12 +193,16 @@ static int dispatch(struct hf_signer *signer, enum hf_signer_asker asker,
 			       "only an administrator may ask this, at signer-admin.sock");
 	switch (request->kind_case) {
 	case HOLDFAST__SIGNER_REQUEST__KIND_HELLO:
-		result->with_token_key = true;
+		result->with_trust = true;
 		return hf_signer_rotation_list(signer, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_NEW_SECRET:
 		return hf_signer_new_secret(signer, request->new_secret, result);
 	case HOLDFAST__SIGNER_REQUEST__KIND_ROTATION:
 		return hf_signer_rotate(signer, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_AUTHORITY:
+		return hf_signer_authority_rotate(signer, result);
+	case HOLDFAST__SIGNER_REQUEST__KIND_RETIREMENT:
+		return hf_signer_authority_retire(signer, request->retirement, result);
 	default:
 		err = hf_ledger_begin(signer->ledger, &result->reason);
 		if (err)
@@ -219,8 +232,11 @@ static uint8_t *encode(const struct hf_signer *signer, int err,
 
 	answer.error = -err;
 	answer.reason = (char *)(uintptr_t)result->reason.text;
-	answer.ca_certificate = binary(signer->ca_certificate, signer->ca_certificate_length);
-	answer.ca_key = binary(signer->ca_key.public_key, HF_KEY_BYTES);
+	answer.ca_certificate = binary(signer->authority.certificate, signer->authority.length);
+	answer.ca_key = binary(signer->authority.key.public_key, HF_KEY_BYTES);
+	answer.authorities_version = signer->authorities_version;
+	answer.gateways = result->gateways;
+	answer.n_gateways = result->gateway_count;
 	answer.signer_key = binary(signer->sign_key.public_key, HF_KEY_BYTES);
 	if (!err) {
 		answer.certificate = binary(result->certificate, result->certificate_length);
@@ -231,9 +247,11 @@ static uint8_t *encode(const struct hf_signer *signer, int err,
 		answer.rotations = result->rotations;
 		answer.n_rotations = result->rotation_count;
 	}
-	if (!err && result->with_token_key) {
+	if (!err && result->with_trust) {
 		make_token_key(signer, token_key);
 		answer.token_key = binary(token_key, sizeof token_key);
+		answer.authorities = binary(result->authorities, result->authorities_length);
+		answer.authorities_statement = binary(result->statement, result->statement_length);
 	}
 	*length = holdfast__signer_answer__get_packed_size(&answer);
 	bytes = malloc(*length);
@@ -257,6 +275,8 @@ uint8_t *hf_signer_answer(struct hf_signer *signer, enum hf_signer_asker asker,
 		err = hf_fail(&result.reason, HF_EPROTO, "not a question to the signer");
 	else
 		err = dispatch(signer, asker, message, &result);
+	if (!err && result.with_trust)
+		err = hf_signer_authorities_list(signer, &result);
 	if (err && result.reason.text[0] == '\0')
 		hf_fail(&result.reason, err, "%s", hf_err_text(err));
 	if (err)
@@ -267,6 +287,9 @@ uint8_t *hf_signer_answer(struct hf_signer *signer, enum hf_signer_asker asker,
 	free(result.certificate);
 	free(result.signed_change);
 	free(result.secret);
+	free(result.authorities);
+	free(result.statement);
+	free(result.gateways);
 	hf_signer_batch_free(&result);
 	hf_signer_rotation_free(&result);
 	return answer;

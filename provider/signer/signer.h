@@ -3,7 +3,7 @@
  * One thread; blocks for the disk. Nothing that it logs or puts into a reason is a secret.
  *
  * In its state folder (0700, files 0600): ca.key, ca.crt, sign.key, secrets.key, and ledger.db
- * (ledger.h). Made at the first start. */
+ * (ledger.h), made at the first start; ca-N.key of an authority that followed. */
 #ifndef HF_PROVIDER_SIGNER_SIGNER_H
 #define HF_PROVIDER_SIGNER_SIGNER_H
 
@@ -19,6 +19,8 @@
 #define HF_SIGNER_VOLUMES_MAX 4096u /* in one document, tombstones included */
 #define HF_SIGNER_BATCH_MAX   1024u /* orders in one question */
 
+#define HF_SIGNER_AUTHORITY_SECONDS (20ull * 365 * 86400) /* life of an authority */
+
 struct hf_signer;
 
 struct hf_signer_config {
@@ -30,7 +32,7 @@ struct hf_signer_config {
 
 enum hf_signer_asker {
 	HF_SIGNER_PROVIDER,      /* whatever a provider that was taken over may ask as well */
-	HF_SIGNER_ADMINISTRATOR, /* and approvals and rotations, which it may not */
+	HF_SIGNER_ADMINISTRATOR, /* and approvals, rotations, retirement by force: it may not */
 };
 
 /* Opens the keys, or makes them when the folder has none at all. A folder in which one is missing

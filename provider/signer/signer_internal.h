@@ -5,20 +5,29 @@
 #include <stdbool.h>
 
 #include "base/assert.h"
+#include "net/identity.h"
 #include "proto/document.pb-c.h"
 #include "provider/signer/ledger.h"
 #include "provider/signer/signer.h"
 
 #define SIGNER_MAGIC 0x7369676eu
 
+/* One that issues certificates. */
+struct hf_signer_authority {
+	uint64_t number; /* from 1; 0: none */
+	struct hf_sign_key key;
+	uint8_t *certificate; /* DER */
+	size_t length;
+	uint8_t id[HF_AUTHORITY_ID_BYTES];
+};
+
 struct hf_signer {
 	uint32_t magic;
-	struct hf_sign_key ca_key;
+	struct hf_signer_authority authority, next; /* in use; to follow it, during a rotation */
+	uint64_t authorities_version;
 	struct hf_sign_key sign_key;
 	struct hf_signing *signing; /* sign_key, made ready */
 	struct hf_seal_key secrets_key;
-	uint8_t *ca_certificate;
-	size_t ca_certificate_length;
 	struct hf_ledger *ledger;
 	uint64_t gateway_days, server_days;
 	bool approval; /* new gateways need one */
@@ -38,7 +47,11 @@ struct hf_signer_result {
 	size_t result_count;
 	ProtobufCBinaryData *rotations; /* of a hello */
 	size_t rotation_count;
-	bool with_token_key; /* for the provider */
+	bool with_trust; /* for the provider: the token key and the authorities */
+	uint8_t *authorities, *statement;
+	size_t authorities_length, statement_length;
+	uint64_t *gateways; /* that depend on an authority */
+	size_t gateway_count;
 };
 
 /* Each is called within a transaction of the ledger; its answer leaves when that has ended. */
@@ -82,6 +95,20 @@ int hf_signer_rotate(struct hf_signer *signer, struct hf_signer_result *result);
 /* How the key in use followed others. */
 int hf_signer_rotation_list(struct hf_signer *signer, struct hf_signer_result *result);
 void hf_signer_rotation_free(struct hf_signer_result *result);
+
+/* ---- authorities.c ---- */
+
+/* Is the authority of the first start, of which ca.key and ca.crt are, out of use? */
+int hf_signer_first_retired(struct hf_signer *signer, bool *retired, struct hf_errmsg *message);
+/* After the first one was read, if it is in use: those that followed. */
+int hf_signer_authorities_open(struct hf_signer *signer, struct hf_errmsg *message);
+void hf_signer_authorities_close(struct hf_signer *signer);
+/* Neither is within a transaction: each has its own. */
+int hf_signer_authority_rotate(struct hf_signer *signer, struct hf_signer_result *result);
+int hf_signer_authority_retire(struct hf_signer *signer, const Holdfast__SignerRetirement *order,
+			       struct hf_signer_result *result);
+/* The list of authorities, and the same as a signed change. */
+int hf_signer_authorities_list(struct hf_signer *signer, struct hf_signer_result *result);
 
 int hf_signer_new_secret(struct hf_signer *signer, const Holdfast__SignerNewSecret *order,
 			 struct hf_signer_result *result);

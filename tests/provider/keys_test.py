@@ -94,11 +94,21 @@ class Lab:
             "run_dir": self.run, "state_dir": os.path.join(self.folder, "signer")},
             os.path.join(self.folder, "signer.log"))
 
+    def restart_provider(self):
+        self.provider.kill()
+        self.provider.wait()
+        self.start_provider(self.info["channel_port"], self.info["activation_port"])
+
     def start(self):
         self.start_signer()
+        self.start_provider(0, 0)
+        self.info = self.ask("info")
+
+    def start_provider(self, channel_port, activation_port):
         self.provider = daemon("holdfast-provider", self.folder, {
             "run_dir": self.run, "state_dir": os.path.join(self.folder, "provider"),
-            "channel_listen": "127.0.0.1:0", "activation_listen": "127.0.0.1:0",
+            "channel_listen": f"127.0.0.1:{channel_port}",
+            "activation_listen": f"127.0.0.1:{activation_port}",
             "store_url": f"dir:{self.folder}/store", "report_interval_ms": 200},
             os.path.join(self.folder, "provider.log"))
 
@@ -106,7 +116,6 @@ class Lab:
             done = self.command("info", "--json")
             return done.returncode == 0 and json.loads(done.stdout)["ready"]
         wait_until("the provider", ready)
-        self.info = self.ask("info")
 
     def command(self, *argv):
         return subprocess.run([os.path.join(BIN, "holdfast"), *argv], capture_output=True,
@@ -173,6 +182,95 @@ def story_rotation(lab):
     wait_until("the gateway after the signer's kill", here.up_to_date)
     for gateway in (here, away, killed):
         gateway.stop(signal.SIGTERM)
+
+
+def authorities(lab):
+    return lab.ask("signer", "ca", "status")
+
+
+def held(gateway):
+    return gateway.console("status").get("connection_state") == "held"
+
+
+def epoch(gateway):
+    return gateway.shown()["connection_epoch"]
+
+
+def story_authority(lab):
+    """Another authority takes the place of the one in use. Who is held stays held throughout, who is
+    away meanwhile keeps the old one from retiring and comes back to the new one; kills of gateways,
+    signer and provider in between change nothing."""
+    here, away, killed = (Gateway(lab, f"ca-{name}") for name in ("here", "away", "killed"))
+    for gateway in (here, away, killed):
+        gateway.join()
+        wait_until("the first document", gateway.up_to_date)
+    first, held_with = authorities(lab), epoch(here)
+    assert not first["rotating"] and len(first["authorities"]) == 1, first
+    away.stop()
+    done = lab.command("signer", "ca", "retire", "--force")
+    assert done.returncode == 2, done
+    lab.ask("signer", "ca", "rotate")
+    assert lab.command("signer", "ca", "rotate").returncode == 6  # one is under way
+    wait_until("two authorities", lambda: len(authorities(lab)["authorities"]) == 2)
+    lab.signer.kill()
+    lab.signer.wait()
+    killed.stop()
+    lab.start_signer()
+    killed.start()
+    others = wait_until("those that are there to follow",
+                        lambda: [g["name"] for g in authorities(lab)["depending"]] == ["ca-away"])
+    assert others
+    done = lab.command("signer", "ca", "retire")
+    assert done.returncode == 6 and "ca-away" in done.stderr, done
+    assert held(here) and epoch(here) == held_with
+    lab.restart_provider()
+    wait_until("the provider's start", lambda: held(here) and held(killed))
+    held_with = epoch(here)
+    assert authorities(lab)["rotating"]
+    away.start()
+    wait_until("the old one to retire", lambda: not authorities(lab)["rotating"], 30)
+    last = authorities(lab)
+    assert len(last["authorities"]) == 1 and last["authorities"][0]["in_use"]
+    assert last["authorities"][0]["fingerprint"] != first["authorities"][0]["fingerprint"]
+    assert last["version"] == first["version"] + 2
+    assert lab.ask("info")["authority_fingerprint"] == last["authorities"][0]["fingerprint"]
+    assert not os.path.exists(os.path.join(lab.folder, "signer", "ca.key"))
+    assert held(here) and epoch(here) == held_with
+    for gateway in (here, away, killed):
+        gateway.stop()
+        gateway.start()
+    for gateway in (here, away, killed):
+        wait_until(f"{gateway.name} with the new authority only",
+                   lambda g=gateway: held(g) and g.up_to_date())
+    late = Gateway(lab, "ca-late")
+    late.join()
+    wait_until("a gateway of the new authority", late.up_to_date)
+    for gateway in (here, away, killed, late):
+        gateway.stop(signal.SIGTERM)
+
+
+def story_authority_by_force(lab):
+    """An authority that is retired by force takes with it who was away and nobody else, and who that
+    is was named; it learns why it is refused."""
+    lost, here = Gateway(lab, "ca-lost"), Gateway(lab, "ca-stays")
+    for gateway in (lost, here):
+        gateway.join()
+        wait_until("the first document", gateway.up_to_date)
+    lost.stop()
+    lab.ask("signer", "ca", "rotate")
+    wait_until("two authorities", lambda: authorities(lab)["rotating"])
+    done = lab.command("signer", "ca", "retire", "--force")
+    assert done.returncode == 0 and "ca-lost" in done.stderr, done
+    wait_until("one authority", lambda: len(authorities(lab)["authorities"]) == 1)
+    lost.start()
+    wait_until("the reason at its console",
+               lambda: "activated anew" in lost.console("status").get("last_error", ""))
+    here.stop()
+    here.start()
+    wait_until("the one that was connected", lambda: held(here) and here.up_to_date())
+    assert not lost.shown()["connected"]
+    for gateway in (lost, here):
+        gateway.stop()
 
 
 def story_revocation(lab):
@@ -251,7 +349,11 @@ def main():
     lab = Lab(folder)
     try:
         lab.start()
-        for story in (story_rotation, story_revocation, story_kill_is_no_copy, story_copied_disk):
+        wanted = sys.argv[1:]
+        for story in (story_authority, story_rotation, story_revocation, story_kill_is_no_copy,
+                      story_copied_disk, story_authority_by_force):
+            if wanted and story.__name__ not in wanted:
+                continue
             began = time.monotonic()
             story(lab)
             print(f"{story.__name__}: {time.monotonic() - began:.1f} s", flush=True)
