@@ -186,5 +186,40 @@ def endpoints_kept(folder):
         gateway.agent.stop()
 
 
+def revoked_everywhere(folder):
+    """A revocation that is said to a process without any connection of the gateway ends the held one
+    and the parked one, at two others, within 3 s; also while no hints travel. The other gateway does
+    not notice."""
+    with Cluster(folder, nodes=1, rebalance_per_s=0, **SETTINGS) as cluster:
+        first, second, stays = gateways_of(cluster, 3)
+
+        def connections():
+            return sum(p.must("info")["connections"] for p in cluster.providers)
+        wait_until("a held and a parked connection each", lambda: connections() == 6)
+        epochs, left = stays.epochs(), 6
+        for gateway, hints in ((first, True), (second, False)):
+            if not hints:
+                cluster.nats.stop()
+                for provider in cluster.providers:
+                    wait_until("no hints travel",
+                               lambda p=provider: not p.must("info")["hints_travel"])
+            asked = next(p for p in cluster.providers
+                         if p not in (gateway.holder(), gateway.standby()))
+            began = time.monotonic()
+            asked.must("gateway", "revoke", gateway.name)
+            left -= 2
+            wait_until("both its connections are gone", lambda n=left: connections() == n, 10)
+            took = time.monotonic() - began
+            print(f"all connections gone {took:.2f} s after the revocation"
+                  f"{'' if hints else ', without hints'}")
+            check(took < 3, f"it took {took} s")
+            wait_until("its owner learns why",
+                       lambda g=gateway: "revoked" in g.status().get("last_error", ""))
+            check(gateway.holder() is None, f"{gateway.name} is held")
+        check(stays.settled() and stays.epochs() == epochs, "the other one was disturbed")
+        for gateway in (first, second, stays):
+            gateway.agent.stop()
+
+
 if __name__ == "__main__":
-    story([killed_holder, silent_holder, drained, joined, endpoints_kept])
+    story([killed_holder, silent_holder, drained, joined, endpoints_kept, revoked_everywhere])
