@@ -101,7 +101,8 @@ static const char *const migrations[] = {
 	"CREATE TABLE network_secrets (gateway {int} PRIMARY KEY REFERENCES gateways,"
 	" version {int} NOT NULL, sealed {bytes} NOT NULL){strict};",
 	"ALTER TABLE actions ADD COLUMN sequence {int} NOT NULL DEFAULT 0;",
-	"CREATE TABLE issuers (gateway {int} PRIMARY KEY REFERENCES gateways,"
+	"CREATE TABLE issuers"
+	" (gateway {int} PRIMARY KEY REFERENCES gateways,"
 	" authority {bytes} NOT NULL){strict};",
 };
 

@@ -30,7 +30,8 @@ static const char *const migrations[] = {
 	" gateway INTEGER NOT NULL, at_s INTEGER NOT NULL, PRIMARY KEY (number, hash)) STRICT;",
 	"CREATE TABLE deleted (gateway INTEGER NOT NULL, volume INTEGER NOT NULL,"
 	" PRIMARY KEY (gateway, volume)) STRICT, WITHOUT ROWID;",
-	"CREATE TABLE authorities (number INTEGER PRIMARY KEY, certificate BLOB NOT NULL,"
+	"CREATE TABLE authorities"
+	" (number INTEGER PRIMARY KEY, certificate BLOB NOT NULL,"
 	" retired INTEGER NOT NULL) STRICT;",
 };
 #define MIGRATION_COUNT (sizeof migrations / sizeof migrations[0])
