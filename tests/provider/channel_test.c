@@ -408,6 +408,34 @@ static void test_connections_of_one_gateway_are_bounded(void **state)
 	assert_false(gw.ended);
 }
 
+static bool is_held_or_ended(void *context)
+{
+	struct test_gateway *g = context;
+
+	return g->ended || (g->session && hf_session_state(g->session) == HF_SESSION_HELD);
+}
+
+/* One that connects in a loop costs the registry 20 epochs and then 12 a minute, no more: the
+ * others are told to wait before anything is looked at. */
+static void test_a_gateway_in_a_loop_is_told_to_wait(void **state)
+{
+	struct lab_answer answer;
+	unsigned held = 0;
+
+	(void)state;
+	for (int i = 0; i < 40; i++) {
+		tg_connect(&gw);
+		lab_until(&lab, is_held_or_ended, &gw, "an answer");
+		held += !gw.ended;
+	}
+	assert_in_range(held, 15, 25);
+	assert_non_null(strstr(gw.retry_reason, "too often"));
+	lab_show_gateway(&lab, "gw", &answer);
+	assert_in_range(lab_number(&answer, "connection_epoch"), held, held + 2);
+	lab_forget(&answer);
+	tg_join(&other, "other"); /* who does not notice */
+}
+
 /* A gateway that answers no pings is given up after two of them; one that answers stays. */
 static void test_dead_gateway_is_noticed(void **state)
 {
@@ -443,6 +471,7 @@ int main(void)
 						set_up_calm, tear_down),
 		cmocka_unit_test_setup_teardown(test_connections_of_one_gateway_are_bounded,
 						set_up_calm, tear_down),
+		CHANNEL_TEST(test_a_gateway_in_a_loop_is_told_to_wait),
 		CHANNEL_TEST(test_dead_gateway_is_noticed),
 	};
 
