@@ -253,6 +253,13 @@ static void supers_read(struct hf_wlog *log, int status)
 		open_end(log, status);
 		return;
 	}
+	if (!hf_is_zero(log->config.uuid, sizeof log->config.uuid) &&
+	    memcmp(log->config.uuid, log->super.uuid, sizeof log->config.uuid) != 0) {
+		hf_fail(&log->opening->message, HF_ESTALE,
+			"it is another log than the one that was here");
+		open_end(log, HF_ESTALE);
+		return;
+	}
 	memcpy(log->opening->uuid, log->super.uuid, sizeof log->opening->uuid);
 	hf_wlog_provide(log);
 	free(log->table_copies);

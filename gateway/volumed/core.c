@@ -331,6 +331,8 @@ void hf_core_open_start(struct hf_core_open *open)
 		struct hf_core_log *log = hf_core_log_create(core, open->config.disks[i]);
 
 		log->open.config.least_version = open->config.least_version[i];
+		memcpy(log->open.config.uuid, open->config.log_uuids[i],
+		       sizeof log->open.config.uuid);
 		if (log->disk == HF_CORE_NO_DISK) {
 			hf_core_log_fail(log, HF_ENOENT, "its disk is not there");
 			continue;

@@ -157,6 +157,8 @@ struct hf_core_config {
 	/* A log whose table has a lower version than this is an older copy of itself, and missing
 	 * (hf_core_log_status); 0: any will do. */
 	uint64_t least_version[HF_CORE_LOGS_MAX];
+	/* The log that is to be there; another one counts as missing. Zeros: any will do. */
+	uint8_t log_uuids[HF_CORE_LOGS_MAX][16];
 	uint64_t object_bytes;     /* close an object at this payload; 0: 16 MiB */
 	uint64_t object_timer_ms;  /* or when its first write is this old; 0: 2000 */
 	unsigned object_records;   /* or when it holds so many; 0 or more: 16384 */

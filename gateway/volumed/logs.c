@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/log.h"
 #include "gateway/volumed/state_file.h"
 
@@ -22,6 +23,7 @@ struct known_log {
 	bool draining, making;  /* making: not remembered yet */
 	bool forgotten;         /* remembered no more */
 	uint64_t version;       /* that it had at the last start */
+	uint8_t uuid[16];       /* zeros: not known */
 	struct hf_logfile file; /* fd -1: missing */
 	unsigned disk;
 	struct hf_wlog_format format;
@@ -41,6 +43,7 @@ struct hf_logs {
 	struct known_log *known[HF_LOGS_MAX];
 	unsigned count;
 	uint64_t first_version;
+	uint8_t first_uuid[16];
 	unsigned first_disk;
 };
 
@@ -99,6 +102,20 @@ void hf_logs_destroy(struct hf_logs *logs)
 
 /* ---- Remembering ---- */
 
+static void put_uuid(Holdfast__VolumedKnownLog *entry, const uint8_t uuid[16])
+{
+	if (hf_is_zero(uuid, 16))
+		return;
+	entry->uuid.data = (uint8_t *)(uintptr_t)uuid;
+	entry->uuid.len = 16;
+}
+
+static void take_uuid(const Holdfast__VolumedKnownLog *entry, uint8_t uuid[16])
+{
+	if (entry->uuid.len == 16)
+		memcpy(uuid, entry->uuid.data, 16);
+}
+
 static int remember(const struct hf_logs *logs, struct hf_errmsg *message)
 {
 	Holdfast__VolumedKnownLog entries[HF_LOGS_MAX], *pointers[HF_LOGS_MAX];
@@ -110,6 +127,7 @@ static int remember(const struct hf_logs *logs, struct hf_errmsg *message)
 
 	first.path = (char *)logs->first;
 	first.version = logs->first_version;
+	put_uuid(&first, logs->first_uuid);
 	body.first = &first;
 	body.logs = pointers;
 	for (unsigned i = 0; i < logs->count; i++) {
@@ -119,6 +137,7 @@ static int remember(const struct hf_logs *logs, struct hf_errmsg *message)
 		entries[i].path = logs->known[i]->path;
 		entries[i].draining = logs->known[i]->draining;
 		entries[i].version = logs->known[i]->version;
+		put_uuid(&entries[i], logs->known[i]->uuid);
 		pointers[body.n_logs++] = &entries[i];
 	}
 	length = holdfast__volumed_logs__get_packed_size(&body);
@@ -152,13 +171,16 @@ static int recall(struct hf_logs *logs, struct hf_errmsg *message)
 			       STATE_NAME);
 	}
 	/* Another log_file is another log. */
-	if (body->first && strcmp(body->first->path, logs->first) == 0)
+	if (body->first && strcmp(body->first->path, logs->first) == 0) {
 		logs->first_version = body->first->version;
+		take_uuid(body->first, logs->first_uuid);
+	}
 	for (size_t i = 0; i < body->n_logs; i++) {
 		struct known_log *known = known_create(logs, body->logs[i]->path);
 
 		known->draining = body->logs[i]->draining;
 		known->version = body->logs[i]->version;
+		take_uuid(body->logs[i], known->uuid);
 	}
 	holdfast__volumed_logs__free_unpacked(body, NULL);
 	return 0;
@@ -424,27 +446,36 @@ void hf_logs_add(struct hf_logs *logs, const char *path, uint64_t size_bytes,
 		.done = formatted,
 	};
 	hf_env_random(known->format.env, known->format.uuid, sizeof known->format.uuid);
+	memcpy(known->uuid, known->format.uuid, sizeof known->uuid);
 	hf_wlog_format_start(&known->format);
 }
 
 /* ---- The rest ---- */
 
-void hf_logs_versions(const struct hf_logs *logs, uint64_t *versions)
+void hf_logs_expect(const struct hf_logs *logs, struct hf_core_config *config)
 {
-	versions[0] = logs->first_version;
-	for (unsigned i = 0; i < logs->count; i++)
-		versions[i + 1] = logs->known[i]->version;
+	config->least_version[0] = logs->first_version;
+	memcpy(config->log_uuids[0], logs->first_uuid, sizeof logs->first_uuid);
+	for (unsigned i = 0; i < logs->count; i++) {
+		config->least_version[i + 1] = logs->known[i]->version;
+		memcpy(config->log_uuids[i + 1], logs->known[i]->uuid, sizeof logs->known[i]->uuid);
+	}
 }
 
 static void note_version(struct hf_logs *logs, const struct hf_core_log_status *status)
 {
 	if (status->version == 0)
 		return; /* missing */
-	if (status->disk == logs->first_disk)
+	if (status->disk == logs->first_disk) {
 		logs->first_version = status->version;
-	for (unsigned i = 0; i < logs->count; i++)
-		if (logs->known[i]->disk == status->disk)
-			logs->known[i]->version = status->version;
+		memcpy(logs->first_uuid, status->uuid, sizeof logs->first_uuid);
+	}
+	for (unsigned i = 0; i < logs->count; i++) {
+		if (logs->known[i]->disk != status->disk)
+			continue;
+		logs->known[i]->version = status->version;
+		memcpy(logs->known[i]->uuid, status->uuid, sizeof logs->known[i]->uuid);
+	}
 }
 
 static void note_versions(struct hf_logs *logs)

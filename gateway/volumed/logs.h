@@ -23,8 +23,8 @@ void hf_logs_destroy(struct hf_logs *logs);
  * one; returns how many. 0 or more, or why STATE_DIR/logs cannot be read. */
 int hf_logs_open(struct hf_logs *logs, struct hf_env_uv *env, unsigned *disks,
 		 struct hf_errmsg *message);
-/* The versions that the first log and then the others must have at least (hf_core_config). */
-void hf_logs_versions(const struct hf_logs *logs, uint64_t *versions);
+/* Which logs the first and then the others are to be, and how old they may be. */
+void hf_logs_expect(const struct hf_logs *logs, struct hf_core_config *config);
 /* The core serves: what was being drained goes on. */
 void hf_logs_start(struct hf_logs *logs, struct hf_core *core);
 /* The core is closed. */

@@ -323,9 +323,11 @@ static void core_up(struct hf_steps *steps, void *context)
 	};
 	volumed->open.config.disk_count = volumed->log_count;
 	memcpy(volumed->open.config.disks, volumed->log_disks, sizeof volumed->open.config.disks);
-	hf_logs_versions(volumed->logs, volumed->open.config.least_version);
-	if (volumed->log_was_made)
+	hf_logs_expect(volumed->logs, &volumed->open.config);
+	if (volumed->log_was_made) {
 		volumed->open.config.least_version[0] = 0;
+		memset(volumed->open.config.log_uuids[0], 0, 16);
+	}
 	hf_core_open_start(&volumed->open);
 }
 

@@ -16,13 +16,14 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from initiator import at, qemu_io, qemu_io_argv  # noqa: E402
+from initiator import at, qemu_io, qemu_io_argv, refused  # noqa: E402
 from story import BIN, BUILD, check, story, wait_until  # noqa: E402
 from tgtd import Tgtd  # noqa: E402
 from volumed import Volumed  # noqa: E402
 
 ONE = "vol-0000000000000061"
 TWO = "vol-0000000000000062"
+THREE = "vol-0000000000000063"
 SIZE_MIB = 64
 
 
@@ -175,5 +176,150 @@ def a_full_log_slows_and_fails_nothing(folder):
         volumed.end()
 
 
+class ThreeLogs:
+    """Three logs, a volume in each, with writes that only the logs have."""
+
+    def __init__(self, folder):
+        self.volumed = Volumed(folder)
+        self.tgt = Tgtd(folder, f"{self.volumed.run}/ring.sock", HOLDFAST_DEADLINE_MS="3000")
+        self.paths = [os.path.join(self.volumed.state, "log"), os.path.join(folder, "second"),
+                      os.path.join(folder, "third")]
+        self.volumes = [ONE, TWO, THREE]
+        self.kept = os.path.join(folder, "kept")
+
+    def begin(self):
+        self.volumed.begin(ONE, SIZE_MIB)
+        self.tgt.serve(ONE, SIZE_MIB)
+        for i in (1, 2):
+            gateway(self.volumed, "add", self.paths[i], "256MiB")
+            self.volumed.attach(self.volumes[i], f"{SIZE_MIB}MiB", 1, "create")
+            self.tgt.lun(self.volumes[i], f"size={SIZE_MIB << 20}", lun=i + 1)
+        check(all(one["volumes"] == 1 for one in logs(self.volumed).values()), "one in each")
+        self.away()
+        for i in range(3):
+            qemu_io(self.url(i), f"write -P {i + 1} 0 1M", "flush")
+
+    def away(self):
+        os.rename(self.volumed.store, self.volumed.store + "-away")
+
+    def back(self):
+        os.rename(self.volumed.store + "-away", self.volumed.store)
+
+    def url(self, i):
+        return self.tgt.url(lun=i + 1)
+
+    def keep(self):
+        for i, path in enumerate(self.paths):
+            shutil.copyfile(path, f"{self.kept}{i}")
+
+    def restore(self, *which):
+        for i in which:
+            shutil.copyfile(f"{self.kept}{i}", self.paths[i])
+
+    def damage(self, i):
+        with open(self.paths[i], "r+b") as f:  # both copies of the segment table
+            f.seek(8192)
+            f.write(bytes(8192))
+
+    def serves(self, *which, patterns=(1, 2, 3)):
+        """Exactly these, each with what was written last; the others fail and say why."""
+        states = {i: self.volumed.volume(v) for i, v in enumerate(self.volumes)}
+        for i, one in states.items():
+            if i in which:
+                check(one["state"] in ("opening", "attached"), f"volume {i}: {one}")
+                qemu_io(self.url(i), f"read -P {patterns[i]} 0 1M")
+            else:
+                check(one["state"] == "failed" and one["reason"], f"volume {i}: {one}")
+                refused(self.url(i), "read 0 4k")
+
+    def told(self, i, what):
+        one = logs(self.volumed)[os.path.basename(self.paths[i])]
+        check(one["state"] == "missing" and what in one["reason"], f"log {i}: {one}")
+
+
+def several_faults_at_once(folder):
+    """Logs that are missing, damaged, or another's copy, also together: what is whole is served,
+    everything else is refused by name, and nothing older ever comes back as the newest (1, 8)."""
+    three = ThreeLogs(folder)
+    volumed = three.volumed
+    try:
+        three.begin()
+        volumed.kill()
+        three.keep()
+        # One is missing and another damaged.
+        os.remove(three.paths[1])
+        three.damage(2)
+        volumed.start()
+        three.told(1, "")
+        three.told(2, "segment table")
+        three.serves(0)
+        volumed.kill()
+        three.restore(1, 2)
+        # A copy of one at the path of another: the right one serves, whichever opens first.
+        three.restore(1)
+        shutil.copyfile(three.paths[1], three.paths[2])
+        for i in range(3):
+            volumed.start()
+            three.told(2, "another log")
+            three.serves(0, 1, patterns=(1, 2 if i == 0 else 20 + i, 3))
+            qemu_io(three.url(1), f"write -P {21 + i} 0 1M", "flush")
+            volumed.kill()
+        # Nor does the copy stand in for it when it is gone.
+        os.rename(three.paths[1], three.paths[1] + "-gone")
+        volumed.start()
+        three.serves(0)
+        volumed.kill()
+        os.rename(three.paths[1] + "-gone", three.paths[1])
+        three.restore(2)
+        volumed.start()
+        three.serves(0, 1, 2, patterns=(1, 23, 3))
+        volumed.kill()
+        # All at once: it does not start, and says of one why; nothing was changed by that.
+        three.keep()
+        for i in range(3):
+            three.damage(i)
+        done = subprocess.run([volumed.program, "--config", volumed.config], capture_output=True,
+                              text=True, timeout=60, check=False)
+        check(done.returncode > 0 and "segment table" in done.stderr, done.stderr)
+        three.restore(0, 1, 2)
+        volumed.start()
+        three.serves(0, 1, 2, patterns=(1, 23, 3))
+        the_store_is_set_back(three)
+    finally:
+        three.tgt.end()
+        volumed.end()
+
+
+def the_store_is_set_back(three):
+    """A store of yesterday is no store of today, for any volume that it had confirmed more of."""
+    volumed = three.volumed
+    three.back()
+    wait_until("the uploads", lambda: all(volumed.drained(v) for v in three.volumes), 60)
+    wait_until("the log to know", lambda: all(x["needed_records"] == 0
+                                              for x in logs(volumed).values()))
+    shutil.copytree(volumed.store, volumed.store + "-yesterday")
+    for i in (0, 2):
+        qemu_io(three.url(i), f"write -P {31 + i} 0 1M", "flush")
+    wait_until("the uploads", lambda: all(volumed.drained(v) for v in three.volumes), 60)
+    wait_until("the log to know", lambda: all(x["needed_records"] == 0
+                                              for x in logs(volumed).values()))
+    volumed.kill()
+    os.rename(volumed.store, volumed.store + "-today")
+    os.rename(volumed.store + "-yesterday", volumed.store)
+    volumed.start()
+    wait_until("them to be told apart", lambda: volumed.volume(TWO)["state"] == "attached" and
+               all(volumed.volume(v)["state"] == "failed" for v in (ONE, THREE)))
+    three.serves(1, patterns=(1, 23, 3))
+    check(any(ONE in alarm for alarm in volumed.status()["alarms"]), "an alarm tells")
+    volumed.kill()
+    shutil.rmtree(volumed.store)
+    os.rename(volumed.store + "-today", volumed.store)
+    volumed.start()
+    wait_until("all of them", lambda: all(volumed.volume(v)["state"] == "attached"
+                                          for v in three.volumes))
+    three.serves(0, 1, 2, patterns=(31, 23, 33))
+    volumed.stop()
+
+
 story((logs_come_and_go, a_missing_log_holds_back_what_is_in_it,
-       a_full_log_slows_and_fails_nothing))
+       a_full_log_slows_and_fails_nothing, several_faults_at_once))
