@@ -160,7 +160,8 @@ struct hf_remote_upload {
 	const struct hf_object_extent *extents;
 	unsigned extent_count;
 	const void *payload;
-	size_t payload_bytes; /* multiple of 512 */
+	size_t payload_bytes;         /* multiple of 512 */
+	uint64_t log_first, log_last; /* batches of the log that it came from; 0: not told */
 	int status;
 	uint64_t stored_bytes; /* size of the object */
 	void (*done)(struct hf_remote_upload *upload);

@@ -227,6 +227,8 @@ static void fill_header(struct hf_put *put)
 
 	put->header.first_sequence = upload->first_sequence;
 	put->header.last_sequence = upload->last_sequence;
+	put->header.log_first = upload->log_first;
+	put->header.log_last = upload->log_last;
 	put->header.wall_ms = hf_env_wall_ms(put->remote->env);
 	put->header.volume_size_bytes = put->remote->size_bytes;
 	put->header.payload_bytes = upload->payload_bytes;

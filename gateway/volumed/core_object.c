@@ -161,9 +161,32 @@ static void object_alarm(const struct core_object *object)
 		      (unsigned long long)object->first, (unsigned long long)object->last);
 }
 
+/* For whoever has a log and an object in hand; not told if the records lie in several logs. */
+static void object_log_range(struct core_object *object)
+{
+	struct hf_core_volume *volume = object->volume;
+	const struct hf_core_log *log = NULL, *other;
+
+	for (uint64_t sequence = object->first; sequence <= object->last; sequence++) {
+		const struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, sequence);
+
+		other = entry ? hf_core_log_at(volume->core, entry->place.source) : NULL;
+		if (!other || (log && other != log)) {
+			object->upload.log_first = object->upload.log_last = 0;
+			return;
+		}
+		log = other;
+		if (object->upload.log_first == 0 || entry->batch < object->upload.log_first)
+			object->upload.log_first = entry->batch;
+		if (entry->batch > object->upload.log_last)
+			object->upload.log_last = entry->batch;
+	}
+}
+
 static void object_upload(struct core_object *object)
 {
 	hf_list_remove(&object->link);
+	object_log_range(object);
 	if (object->bad_units > 0)
 		object_alarm(object);
 	object->upload.first_sequence = object->first;

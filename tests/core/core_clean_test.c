@@ -5,9 +5,14 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/bytes.h"
+#include "remote/keyring.h"
+#include "remote/names.h"
+#include "remote/object.h"
 #include "tests/core/core_world.h"
 
 #define KIB 1024u
@@ -199,6 +204,54 @@ static void a_restart_begins_without(void **state)
 	world_close(world, 0);
 }
 
+/* The header of the newest object, opened with the volume's own key. */
+static struct hf_object_header newest_header(struct core_world *world)
+{
+	struct hf_volume_config config = world_config(false);
+	uint8_t data_key[HF_KEY_BYTES];
+	char name[HF_STORE_NAME_MAX + 1];
+	const struct sim_object *found;
+	struct hf_object_header header;
+	struct hf_object object;
+	struct hf_object_id id;
+	struct hf_errmsg why;
+
+	hf_name_keyring(name, WORLD_TENANT, WORLD_VOLUME);
+	found = sim_store_find(world->sim, name);
+	assert_int_equal(hf_keyring_read(WORLD_TENANT, WORLD_VOLUME, config.wrap_key, found->bytes,
+					 found->length, data_key, &why),
+			 0);
+	world_object_name(world, name);
+	found = sim_store_find(world->sim, name);
+	id = (struct hf_object_id){.tenant = WORLD_TENANT,
+				   .volume = WORLD_VOLUME,
+				   .epoch = hf_get_le64(found->bytes + 32),
+				   .start = hf_get_le64(found->bytes + 40),
+				   .sequence = hf_get_le64(found->bytes + 48)};
+	assert_int_equal(hf_object_decode_header(&id, data_key, found->bytes, found->length,
+						 &header, &object, &why),
+			 0);
+	free(header.extents);
+	free(object.chunks);
+	return header;
+}
+
+/* For people with a log and an object in hand: which batches it came from, later ones each time. */
+static void an_object_tells_which_batches_it_came_from(void **state)
+{
+	struct core_world *world = *state;
+	struct hf_object_header before, after;
+
+	fill(world, 16 * KIB, 1);
+	settle(world, 0);
+	before = newest_header(world);
+	assert_true(before.log_first > 0 && before.log_last >= before.log_first);
+	fill(world, 16 * KIB, 2);
+	settle(world, 0);
+	after = newest_header(world);
+	assert_true(after.log_first > before.log_last && after.log_last >= after.log_first);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int main(void)
@@ -213,6 +266,7 @@ int main(void)
 		TEST(a_disk_that_cannot_be_read_costs_a_fetch),
 		TEST(what_somebody_else_wrote_counts),
 		TEST(a_restart_begins_without),
+		TEST(an_object_tells_which_batches_it_came_from),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
