@@ -4,6 +4,7 @@ own; PostgreSQL refuses to run as root and gets a user."""
 
 import base64
 import binascii
+import contextlib
 import ctypes
 import glob
 import json
@@ -120,7 +121,8 @@ class Postgres:
         children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
                                   capture_output=True, text=True, check=True).stdout.split()
         for pid in [self.process.pid] + [int(child) for child in children]:
-            os.kill(pid, signal.SIGSTOP if hangs else signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # one that has just ended
+                os.kill(pid, signal.SIGSTOP if hangs else signal.SIGCONT)
 
     def dump(self, path):
         """A backup, for restore()."""
