@@ -23,12 +23,29 @@
 #include "provider/control/lookers.h"
 #include "provider/control/webhook.h"
 
-uint64_t hf_control_wall_ms(void)
+/* The database's time when it was told, and this machine's monotonic clock then; 0: never. One for
+ * the program, as its clock is. */
+static uint64_t told_ms, told_at_ms;
+
+static uint64_t clock_ms(clockid_t which)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(which, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t hf_control_wall_ms(void)
+{
+	if (told_ms == 0)
+		return clock_ms(CLOCK_REALTIME);
+	return told_ms + clock_ms(CLOCK_MONOTONIC) - told_at_ms;
+}
+
+void hf_control_time_is(uint64_t now_ms)
+{
+	told_ms = now_ms;
+	told_at_ms = clock_ms(CLOCK_MONOTONIC);
 }
 
 void hf_control_endpoint(const struct hf_control *control, char *text, size_t size)
@@ -89,16 +106,20 @@ bool hf_bucket_take(struct hf_bucket *bucket, uint64_t now_ms)
 
 /* ---- Steps of the start ---- */
 
-static int prepare_registry(struct hf_control *control, uint64_t now_ms)
+static int prepare_registry(struct hf_control *control)
 {
-	int err = control->alone ? hf_registry_forget_holders(control->reg) : 0;
+	int err = hf_registry_info(control->reg, &control->info);
 
+	if (!err)
+		hf_control_time_is(control->info.now_ms);
+	if (!err && control->alone)
+		err = hf_registry_forget_holders(control->reg);
 	do
 		hf_random(&control->process, sizeof control->process);
 	while (control->process == 0);
 	hf_registry_set_process(control->reg, control->process);
 	if (!err && control->new_incarnation) {
-		err = hf_registry_new_incarnation(control->reg, now_ms);
+		err = hf_registry_new_incarnation(control->reg, hf_control_wall_ms());
 		hf_warn("the registry starts a new incarnation");
 	}
 	return err ? err : hf_registry_info(control->reg, &control->info);
@@ -118,7 +139,7 @@ static int open_registry(struct hf_control *control, struct hf_errmsg *message)
 			       &control->reg, message);
 	if (err)
 		return err;
-	err = prepare_registry(control, now_ms);
+	err = prepare_registry(control);
 	return err ? hf_fail(message, err, "the registry: %.200s", hf_registry_why(control->reg))
 		   : 0;
 }

@@ -184,8 +184,11 @@ struct hf_control {
 	struct hf_list network_settings; /* likewise */
 };
 
-/* Milliseconds since 1970. */
+/* Milliseconds since 1970, by the registry's clock where several processes share one: they compare
+ * what each of them wrote there, and their machines' clocks may differ by anything. */
 uint64_t hf_control_wall_ms(void);
+/* What the registry's clock shows; 0: it has none. */
+void hf_control_time_is(uint64_t now_ms);
 /* Where gateways reach this very process, "host:port". */
 void hf_control_own_endpoint(const struct hf_control *control, char *text, size_t size);
 /* Where gateways are told to connect to, "host:port". */

@@ -270,6 +270,7 @@ void hf_watch_tick(struct hf_control *control)
 		note_away(control);
 		return;
 	}
+	hf_control_time_is(info.now_ms);
 	note_there(control, &info);
 	store_all_left(control);
 	if (!control->alone)

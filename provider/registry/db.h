@@ -58,6 +58,7 @@ struct hf_db_each {
 struct hf_db_dialect {
 	const char *integer, *bytes, *counter, *strict;
 	const char *count_meta; /* query: 1 if table meta exists, else 0 */
+	const char *now_ms;     /* expression: milliseconds since 1970; 0: the asker's clock */
 };
 
 struct hf_db_driver {

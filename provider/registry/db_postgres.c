@@ -434,7 +434,8 @@ static const struct hf_db_driver postgres_driver = {
 		    .counter = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 		    .strict = "",
 		    .count_meta = "SELECT count(*) FROM information_schema.tables WHERE "
-				  "table_schema = current_schema() AND table_name = 'meta'"},
+				  "table_schema = current_schema() AND table_name = 'meta'",
+		    .now_ms = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"},
 	.locks_rows = true,
 	.close = postgres_close,
 	.ready = postgres_ready,

@@ -107,13 +107,17 @@ static int read_info(void *context, struct hf_db_row *row)
 	info->schema = (uint32_t)hf_db_u64(row);
 	info->incarnation = hf_db_u64(row);
 	info->tenant = hf_db_u64(row);
+	info->now_ms = hf_db_u64(row);
 	return 0;
 }
 
 int hf_registry_info(struct hf_registry *reg, struct hf_reg_info *info)
 {
-	return hf_db_one(reg->db, read_info, info, "SELECT schema, incarnation, tenant FROM meta",
-			 "");
+	char sql[200];
+
+	snprintf(sql, sizeof sql, "SELECT schema, incarnation, tenant, %s FROM meta",
+		 reg->db->driver->dialect.now_ms);
+	return hf_db_one(reg->db, read_info, info, sql, "");
 }
 
 /* Far above what the gateways may have seen after the backup was made; and, when the same backup

@@ -43,6 +43,7 @@ struct hf_registry;
 struct hf_reg_info {
 	uint64_t incarnation; /* of this database; a restored copy gets a higher one */
 	uint64_t tenant;      /* the one of a provider with a single tenant */
+	uint64_t now_ms; /* by the database's clock; 0: there is none but the asker's */
 	uint32_t schema;
 };
 
