@@ -159,7 +159,7 @@ class Networks(Lane):
         yield from self.silence(self.world.to_database)
 
     def provider_clock_jumps(self):
-        number, by_s = self.rng.randrange(3), self.rng.randint(-1440 * HOUR_S, 1440 * HOUR_S)
+        number, by_s = self.rng.randrange(3), self.rng.randint(-HOUR_S, 40 * HOUR_S)
         set_clock(self.world.clocks[number], by_s)
         yield f"{number} by {by_s} s"
 
