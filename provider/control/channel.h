@@ -204,8 +204,9 @@ void hf_delivery_refused(struct hf_channel *channel, const char *reason);
 void hf_delivery_subscribe(struct hf_channel *channel, uint32_t interval_ms);
 /* As hf_delivery_applied, but in memory only. */
 void hf_delivery_note_applied(struct hf_channel *channel, const Holdfast__Applied *applied);
-/* Just held: subscribe, and bring the document up to date. */
-void hf_delivery_start(struct hf_channel *channel);
+/* Just held: subscribe, and send what there was to send when the grant was looked at. */
+struct hf_reg_grant;
+void hf_delivery_start(struct hf_channel *channel, const struct hf_reg_grant *grant);
 /* Asks for a report of now; returns the number of the subscription that brings it. */
 uint64_t hf_delivery_look(struct hf_channel *channel);
 /* There may be something new: sends the newest document if the gateway does not have it, now or, if

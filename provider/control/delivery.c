@@ -16,6 +16,7 @@
 #include "provider/control/lookers.h"
 #include "provider/control/network.h"
 #include "provider/control/publish.h"
+#include "provider/registry/grants.h"
 #include "provider/registry/told.h"
 
 #define APPLY_MS         60000u
@@ -73,12 +74,6 @@ uint64_t hf_delivery_look(struct hf_channel *channel)
 	subscribe(channel);
 	hf_link_rearm(&channel->link);
 	return channel->subscription;
-}
-
-void hf_delivery_start(struct hf_channel *channel)
-{
-	subscribe(channel);
-	hf_delivery_check(channel);
 }
 
 void hf_delivery_note_applied(struct hf_channel *channel, const Holdfast__Applied *applied)
@@ -242,6 +237,20 @@ void hf_delivery_check(struct hf_channel *channel)
 	channel->look_again = true;
 	look(channel);
 	hf_actions_check(channel);
+}
+
+/* Of thousands in a storm hardly any has something to be sent, so nobody asks for each. */
+void hf_delivery_start(struct hf_channel *channel, const struct hf_reg_grant *grant)
+{
+	struct hf_reg_document head = {.incarnation = grant->document_incarnation,
+				       .generation = grant->document_generation};
+
+	memcpy(head.hash, grant->document_hash, sizeof head.hash);
+	subscribe(channel);
+	if (head.generation > 0 && needs(channel, &head))
+		hf_delivery_check(channel);
+	else if (grant->has_actions)
+		hf_actions_check(channel);
 }
 
 static void apply_done(struct hf_channel *channel, const Holdfast__Answer *answer)

@@ -137,7 +137,7 @@ static void take_over(struct hf_channel *channel, uint64_t epoch)
 	hf_channel_fenced(older);
 }
 
-static void hold(struct hf_channel *channel)
+static void hold(struct hf_channel *channel, const struct hf_reg_grant *grant)
 {
 	struct hf_control *control = channel->control;
 	Holdfast__Held held = HOLDFAST__HELD__INIT;
@@ -160,7 +160,7 @@ static void hold(struct hf_channel *channel)
 	hf_info("%s held with epoch %" PRIu64 " from %s",
 		hf_id_format(HF_ID_GATEWAY, channel->gateway, id), channel->epoch,
 		channel->address);
-	hf_delivery_start(channel);
+	hf_delivery_start(channel, grant);
 	hf_admin_changed(control, 0, channel->gateway);
 	/* Whoever has a connection of it that nobody told that it is dead, or waits for it. */
 	hf_route_notify_others(control->route, channel->gateway);
@@ -188,7 +188,8 @@ static void park_for_renewal(struct hf_channel *channel)
 		hf_renewal_tick(channel);
 }
 
-static void finish(struct hf_channel *channel, int err, const char *reason)
+static void finish(struct hf_channel *channel, const struct hf_reg_grant *grant, int err,
+		   const char *reason)
 {
 	if (channel->link.ended)
 		return;
@@ -201,7 +202,7 @@ static void finish(struct hf_channel *channel, int err, const char *reason)
 	else if (channel->suspect || channel->wanted == HF_WANTED_PARKED)
 		park(channel);
 	else
-		hold(channel);
+		hold(channel, grant);
 	hf_link_rearm(&channel->link);
 }
 
@@ -274,7 +275,7 @@ static void flush(uv_idle_t *idle)
 		return;
 	err = grant_all(control, &turn);
 	for (unsigned i = 0; i < turn.count; i++)
-		finish(turn.channels[i], err ? err : turn.errors[i],
+		finish(turn.channels[i], &turn.grants[i], err ? err : turn.errors[i],
 		       err ? "the registry does not answer" : turn.reasons[i].text);
 }
 

@@ -7,8 +7,11 @@
 
 #define LOOK                                                                                       \
 	"SELECT g.tenant, g.state, g.epoch, g.identity_key, g.applied_incarnation, "               \
-	"g.applied_generation, COALESCE(r.gateway, 0), r.token, r.previous, "                      \
-	"COALESCE(r.contested, 0) FROM gateways g LEFT JOIN ratchets r ON r.gateway = g.id "       \
+	"g.applied_generation, COALESCE(d.incarnation, 0), COALESCE(d.generation, 0), d.hash, "    \
+	"(SELECT count(*) FROM (SELECT 1 FROM actions a WHERE a.gateway = g.id AND "               \
+	"(a.state < 3 OR a.forgotten = 0) LIMIT 1) one), COALESCE(r.gateway, 0), r.token, "        \
+	"r.previous, COALESCE(r.contested, 0) FROM gateways g "                                    \
+	"LEFT JOIN documents d ON d.gateway = g.id LEFT JOIN ratchets r ON r.gateway = g.id "      \
 	"WHERE g.id = $1"
 
 static void fill_look(void *context, unsigned index, struct hf_db_value *values)
@@ -21,6 +24,7 @@ static void fill_look(void *context, unsigned index, struct hf_db_value *values)
 static int read_look(void *context, unsigned index, struct hf_db_row *row)
 {
 	struct hf_reg_grant *grant = (struct hf_reg_grant *)context + index;
+	size_t hash_length;
 	bool known;
 
 	grant->err = 0;
@@ -30,6 +34,10 @@ static int read_look(void *context, unsigned index, struct hf_db_row *row)
 	hf_db_fixed(row, grant->identity_key, sizeof grant->identity_key);
 	grant->applied_incarnation = hf_db_u64(row);
 	grant->applied_generation = hf_db_u64(row);
+	grant->document_incarnation = hf_db_u64(row);
+	grant->document_generation = hf_db_u64(row);
+	hf_db_blob(row, grant->document_hash, sizeof grant->document_hash, &hash_length);
+	grant->has_actions = hf_db_u64(row) != 0;
 	known = hf_db_u64(row) != 0;
 	hf_registry_ratchet_read(row, &grant->ratchet);
 	grant->ratchet.known = known;

@@ -30,6 +30,12 @@ struct hf_reg_grant {
 	enum hf_reg_gateway_state state;
 	uint8_t identity_key[HF_REG_KEY_SIZE];
 	struct hf_reg_ratchet ratchet;
+	/* What there may be to send: the newest document's head (`document_generation` 0: none),
+	 * and whether there are actions to send or to be forgotten. Later news is work for the
+	 * holder. */
+	uint64_t document_incarnation, document_generation;
+	uint8_t document_hash[32];
+	bool has_actions;
 	/* What it is given; `next_epoch` 0: nothing. */
 	uint64_t next_epoch;
 	const char *version;
