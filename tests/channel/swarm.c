@@ -19,7 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_MS   10u
+#define TICK_MS 10u
+/* Begun in a tick. To make keys and certificates ready takes this one process a while for each; a
+ * storm of as many machines would not wait for each other. */
+#define DIALS_MAX 20u
 #define LINES_MAX 65536u
 #define LINE_MAX_ 400u
 
@@ -62,15 +65,19 @@ void swarm_ledger(struct sim_gateway *g, const char *kind, uint64_t a, uint64_t 
 
 static void dial_due(uint64_t now_ms)
 {
-	for (unsigned i = 0; i < swarm.count &&
+	unsigned dials = 0;
+
+	for (unsigned i = 0; i < swarm.count && dials < DIALS_MAX &&
 			     swarm.counts.states[SIM_DIALLING] + swarm.counts.states[SIM_ASKING] <
 				     swarm.in_flight_max;
 	     i++) {
 		struct sim_gateway *g = &swarm.gateways[swarm.cursor++ % swarm.count];
 
 		for (unsigned n = 0; n < HF_PATHS; n++)
-			if (g->path[n].state == SIM_WAITING && now_ms >= g->path[n].due_ms)
+			if (g->path[n].state == SIM_WAITING && now_ms >= g->path[n].due_ms) {
 				sim_dial(&g->path[n]);
+				dials++;
+			}
 	}
 }
 

@@ -2,8 +2,10 @@
 against its bar. A table goes to standard output, everything to build/bench/channel.json.
 
 Parts: idle (memory of a held connection), change (how long a change takes while all are held), fan
-(one change to all), restart (everybody comes back; the cost of a handshake). `hold` is apart: 60,000
-gateways on several processes for ten minutes, not one dropped.
+(one change to all), restart (everybody comes back; the cost of a handshake), failover (the holder of
+5,000 with standbys is killed). To fill one process with 15,000 takes a minute (idle, or once before
+change and fan), restart one, certifying them the first time another; with --folder that is done once.
+`hold` is apart: 60,000 gateways on several processes for ten minutes, not one dropped.
 """
 
 import argparse
@@ -25,7 +27,9 @@ import machine  # noqa: E402
 from bench import FOLDER, print_table  # noqa: E402
 from lab import LabError, wait_until  # noqa: E402
 from story import Failure, free_ports  # noqa: E402
-from swarm import TOOLS, OneProvider, Swarm, end, memory_kib, prepare, slab_kib  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from swarm import (TOOLS, OneProvider, Swarm, end, memory_kib, prepare,  # noqa: E402
+                   settle, slab_kib)  # noqa: E402
 
 FILL_AT_ONCE = 64  # handshakes under way while the swarm is filled
 CHANGED = 500      # gateways that have a volume
@@ -98,8 +102,9 @@ class World:
         return found
 
 
-def idle(world):
+def idle(world, args):
     provider = world.provider.provider
+    ready(args, "idle")
     slab = slab_kib()
     world.fill()
     time.sleep(3)  # what was freed by the handshakes settles
@@ -148,45 +153,137 @@ def change(world, seconds):
             measure("change: asked for to answered, p99", quantile(whole, 0.99), "ms")]
 
 
+class Shares:
+    """Whose the processors were meanwhile."""
+
+    def __init__(self, world):
+        self.processes = {"provider": world.provider.provider, "signer": world.provider.signer,
+                          "swarm": world.swarm.process}
+        self.began = {name: cpu_s(p) for name, p in self.processes.items()}
+
+    def measures(self, part):
+        return [measure(f"{part}: processor of the {name}", cpu_s(p) - self.began[name], "s")
+                for name, p in self.processes.items()]
+
+
 def fan(world):
-    world.keeps = False  # the signer does not know of it, and would sign below it
+    """The desired state of all counts one up; what follows is the provider's and the signer's."""
     before = sum(1 for e in world.swarm.effects() if e[1] == "applied")
+    shares = Shares(world)
     done = subprocess.run(
         [os.path.join(TOOLS, "swarm_fan"), "--registry", world.provider.registry,
-         "--signer-key", os.path.join(world.folder, "signer", "state", "sign.key"),
-         "--identities", world.identities],
+         "--identities", world.identities, "--count", str(world.count)],
         check=True, capture_output=True, text=True, timeout=120)
-    durable_us = int(done.stdout)
+    changed_us = int(done.stdout)
     world.swarm.wait("all have the change", 120, applied=before + world.count)
-    times = [e[0] - durable_us for e in world.swarm.effects() if e[1] == "applied"][before:]
+    times = [e[0] - changed_us for e in world.swarm.effects() if e[1] == "applied"][before:]
     return [measure("fan: one change answered by 99 %", quantile(times, 0.99) / 1e6, "s",
                     at_most=3),
-            measure("fan: by the last", max(times) / 1e6, "s")]
+            measure("fan: by half", statistics.median(times) / 1e6, "s"),
+            measure("fan: by the last", max(times) / 1e6, "s"), *shares.measures("fan")]
+
+
+def bare_us(world):
+    """What a handshake costs a server that does nothing else: same certificates, same settings."""
+    done = subprocess.run([os.path.join(TOOLS, "bare_tls"), "--identities", world.identities,
+                           "--count", "1000"], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def most_in_a_second(history, began):
+    """How many were held anew in the worst second; statuses are 50 ms apart."""
+    seen = [(s["time"], s["held"]) for s in history if s["time"] >= began]
+    most, first = 0, 0
+    for at, held in seen:
+        while seen[first][0] < at - 1:
+            first += 1
+        most = max(most, held - seen[first][1])
+    return most
 
 
 def restart(world):
+    """Provider and gateways begin anew, all gateways in the same moment. The cost of a handshake is
+    all that the provider did from its start until everybody was back, pings and look-outs and
+    database included."""
     world.swarm.stop()
     end(world.provider.provider, signal.SIGKILL)
-    bare_us = []
-    for _ in range(3):
-        done = subprocess.run([os.path.join(TOOLS, "bare_tls"), "--identities", world.identities,
-                               "--count", "1000"], check=True, capture_output=True, text=True)
-        bare_us.append(float(done.stdout))
+    bare = [bare_us(world), bare_us(world)]
     storm = Swarm(world.swarm.folder, world.identities, [world.provider.endpoint], "--count",
                   world.count)
     world.swarm = storm
     world.provider.start_provider()
     world.provider.wait_ready()
-    provider = world.provider.provider
-    before, began = cpu_s(provider), time.monotonic()
+    shares, began = Shares.__new__(Shares), time.time()
     storm.start()  # everybody at once
+    shares.__init__(world)
     storm.wait("all are back", 300, held=world.count)
-    back_s = time.monotonic() - began
-    each_us = 1e6 * (cpu_s(provider) - before) / world.count
+    back_s = time.time() - began
+    settle(2)  # what the last ones are still told
+    each_us = 1e6 * (cpu_s(world.provider.provider) - shares.began["provider"]) / world.count
+    bare += [bare_us(world), bare_us(world)]
     return [measure("restart: all back", back_s, "s", at_most=90),
+            measure("restart: most held in a second", most_in_a_second(storm.history, began),
+                    "gateways", at_most=300 + 32),
             measure("restart: processor of the provider, each", each_us, "µs"),
-            measure("restart: × bare OpenSSL", each_us / min(bare_us), "ratio", at_most=1.3)]
+            measure("restart: bare OpenSSL, each", statistics.median(bare), "µs"),
+            measure("restart: × bare OpenSSL", each_us / statistics.median(bare), "ratio",
+                    at_most=1.3), *shares.measures("restart")]
 
+
+# ---- Failover ----
+
+def commandable(swarm, since_us):
+    """ms from `since_us` until each gateway had an epoch again, durable, and served requests."""
+    first = {}
+    for time_us, kind, gateway, *_ in swarm.effects():
+        if kind == "ready" and time_us >= since_us:
+            first.setdefault(gateway, (time_us - since_us) / 1000)
+    return sorted(first.values())
+
+
+def failover(args):
+    """Two processes over PostgreSQL and NATS; the gateways are all held by one, with a standby at
+    the other. That one is killed; later, with it back and everybody moved there, it falls silent."""
+    folder = lay.scratch_folder("failover-")
+    os.chmod(folder, 0o711)
+    count = args.failover
+    settings = {"rebalance_per_s": 0, "accept_per_s": 0, "report_interval_ms": 60000,
+                "standby_spread_ms": 2000, "reconnects_per_minute": 0}
+    try:
+        with Cluster(folder, count=2, nodes=1, **settings) as cluster:
+            identities = os.path.join(folder, "identities")
+            print(f"{count} gateways are being certified …", flush=True)
+            prepare(cluster.postgres.url, cluster.signer.settings["run_dir"], count, 1, identities)
+            swarm = Swarm(os.path.join(folder, "swarm"), identities,
+                          [p.channel for p in cluster.providers], "--standby", "--first", 0,
+                          "--in-flight", FILL_AT_ONCE)
+            swarm.start()
+            try:
+                swarm.wait("all are held, with a standby", 600, held=count, parked=count)
+                ready(args, "failover")
+                busy = {name: (p, cpu_s(p)) for name, p in
+                        (("provider", cluster.providers[1].process), ("swarm", swarm.process))}
+                at_us = time.time_ns() // 1000
+                cluster.providers[0].stop(signal.SIGKILL)
+                wait_until("all are commandable again",
+                           lambda: len(commandable(swarm, at_us)) == count, 60)
+                times = commandable(swarm, at_us)
+                cpu = [measure(f"failover: processor of the {name}", cpu_s(p) - before, "s")
+                       for name, (p, before) in busy.items()]
+            finally:
+                swarm.stop(signal.SIGKILL)
+    finally:
+        shutil.rmtree(folder)
+    return [measure("failover: gateways of the holder that is killed", count, "gateways",
+                    at_least=5000),
+            measure("failover: commandable again, p50", statistics.median(times), "ms",
+                    at_most=500),
+            measure("failover: commandable again, p99", quantile(times, 0.99), "ms",
+                    at_most=2000),
+            measure("failover: the last", times[-1], "ms"), *cpu]
+
+
+# ---- 60,000 ----
 
 def spread(count, processes, minutes):
     """`count` gateways on so many provider processes, each with a swarm and a loopback address of
@@ -217,25 +314,38 @@ def spread(count, processes, minutes):
             measure("hold: resident memory each", memory, "KiB")]
 
 
-PARTS = ("idle", "change", "fan", "restart")
+PARTS = ("idle", "change", "fan", "restart", "failover")
+
+
+def ready(args, part):
+    """The machine may be somebody else's until now."""
+    if args.ask:
+        print(f"ready for {part}", flush=True)
+        sys.stdin.readline()
 
 
 def run(args):
     measures = []
     if "hold" in args.parts:
         measures += spread(args.spread, args.processes, args.minutes)
-        if args.parts == ["hold"]:
-            return measures
+    if "failover" in args.parts:
+        measures += failover(args)
+    if not {"idle", "change", "fan", "restart"} & set(args.parts):
+        return measures
     world = World(args.gateways, args.folder)
     try:
         world.start()
-        if "idle" in args.parts:
-            measures += idle(world)
-        elif args.parts != ["restart"]:
+        if args.parts == ["restart"]:
+            ready(args, "restart")
+        elif "idle" not in args.parts:
             world.fill()
+        if "idle" in args.parts:
+            measures += idle(world, args)
         if "change" in args.parts:
+            ready(args, "change")
             measures += change(world, args.seconds)
         if "fan" in args.parts:
+            ready(args, "fan")
             measures += fan(world)
         if "restart" in args.parts:
             measures += restart(world)
@@ -248,7 +358,10 @@ def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench channel", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", default=list(PARTS),
-                        help="idle, change, fan, restart (default: these), hold")
+                        help="idle, change, fan, restart, failover (default: these), hold")
+    parser.add_argument("--ask", action="store_true", help="wait for a line on standard input "
+                        "before each part is measured, so that others can rest meanwhile")
+    parser.add_argument("--failover", type=int, default=5000, help="of failover (default: 5000)")
     parser.add_argument("--gateways", type=int, default=15000, help="held (default: 15000)")
     parser.add_argument("--folder", help="for the provider; certified gateways stay there for the "
                         "next run with as many (default: one that is removed)")
