@@ -9,6 +9,7 @@ change and fan), restart one, certifying them the first time another; with --fol
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -376,6 +377,23 @@ def parse():
     return args
 
 
+def keep(path, measures, facts, settings):
+    """Parts are measured at different times: those of earlier runs stay beside these."""
+    def part(m):
+        return m["name"].split(":")[0]
+    parts, kept = {part(m) for m in measures}, {"measures": [], "samples": {}}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            kept = json.load(f)
+    samples = {name: runs for name, runs in kept.get("samples", {}).items() if name not in parts}
+    samples |= {name: {"settings": settings, "machine": facts,
+                       "values": {m["name"]: m["values"] for m in measures if part(m) == name}}
+                for name in parts}
+    lay.write_json(path, {
+        "measures": [m for m in kept["measures"] if part(m) not in parts] + measures,
+        "samples": samples, "machine": facts})
+
+
 def main():
     args = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -386,8 +404,7 @@ def main():
         print(f"error: {e}", file=sys.stderr)
         return 1
     os.makedirs(FOLDER, exist_ok=True)
-    lay.write_json(os.path.join(FOLDER, "channel.json"),
-                   {"measures": measures, "machine": facts, "settings": vars(args)})
+    keep(os.path.join(FOLDER, "channel.json"), measures, facts, vars(args))
     print_table(measures)
     return 0
 
