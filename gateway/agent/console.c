@@ -51,6 +51,8 @@ static void fill_connection(struct hf_agent *agent, Holdfast__ConsoleStatus *sta
 	status->connection_endpoint = (char *)(uintptr_t)uplink.endpoint;
 	status->standby_endpoint = (char *)(uintptr_t)uplink.standby;
 	status->last_error = (char *)(uintptr_t)uplink.last_error;
+	status->provider_clock_known = uplink.provider_clock_known;
+	status->provider_ahead_ms = uplink.provider_ahead_ms;
 }
 
 static void answer_status(struct hf_agent *agent, struct hf_local_request *request)

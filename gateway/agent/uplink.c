@@ -2,8 +2,10 @@
  * connections there are is in uplink_paths.c. Loop's thread. */
 #include "gateway/agent/uplink.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -12,9 +14,18 @@
 #define REPORT_MIN_MS    100u
 #define REPORT_MAX_MS    3600000u
 #define LOOK_MS          500u /* volumed has this long to say how things stand for a first report */
-#define CHANGE_REPORT_MS 20u  /* several changes of one moment make one report */
+#define CLOCKS_DIFFER_MS 120000 /* more than this is worth a word */
+#define CHANGE_REPORT_MS 20u    /* several changes of one moment make one report */
 
 /* ---- Reports ---- */
+
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 static bool fill_network(struct hf_uplink *uplink, Holdfast__NetworkReport *network)
 {
@@ -40,6 +51,7 @@ static void send_report(struct hf_uplink *uplink)
 	hf_reconciler_report(uplink->config.desired->reconciler, &report);
 	report.subscription = uplink->subscription;
 	report.applied = &applied;
+	report.clock_ms = wall_ms();
 	report.network = fill_network(uplink, &network) ? &network : NULL;
 	hf_events_fill(uplink->config.events, &report);
 	err = hf_session_report(hf_wire_session(path->wire), &report);
@@ -409,6 +421,20 @@ static int keep_token(struct hf_uplink *uplink, const Holdfast__Held *message,
 	return 0;
 }
 
+static void compare_clocks(struct hf_uplink *uplink, uint64_t provider_ms)
+{
+	int64_t ahead_ms = (int64_t)(provider_ms - wall_ms());
+
+	if (provider_ms == 0)
+		return;
+	uplink->provider_clock_known = true;
+	uplink->provider_ahead_ms = ahead_ms;
+	if (ahead_ms > CLOCKS_DIFFER_MS || ahead_ms < -CLOCKS_DIFFER_MS)
+		hf_warn("the provider's clock is %" PRId64 " s %s this machine's: one is wrong",
+			(ahead_ms < 0 ? -ahead_ms : ahead_ms) / 1000,
+			ahead_ms < 0 ? "behind" : "ahead of");
+}
+
 static void held(struct hf_uplink_path *path, const Holdfast__Held *message)
 {
 	struct hf_uplink *uplink = path->uplink;
@@ -424,6 +450,7 @@ static void held(struct hf_uplink_path *path, const Holdfast__Held *message)
 		return;
 	}
 	hf_trust_clock_good(uplink->config.trust);
+	compare_clocks(uplink, message->clock_ms);
 	hf_uplink_path_held(path, message);
 }
 

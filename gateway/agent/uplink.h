@@ -32,6 +32,8 @@ struct hf_uplink_status {
 	const char *endpoint; /* host:port of that connection; "": none */
 	const char *standby;  /* of the standby; "": none */
 	const char *last_error;
+	bool provider_clock_known;
+	int64_t provider_ahead_ms; /* its clock against ours, at the last Held */
 };
 
 int hf_uplink_open(const struct hf_uplink_config *config, struct hf_uplink **out,

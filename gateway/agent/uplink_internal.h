@@ -45,6 +45,8 @@ struct hf_uplink {
 	struct hf_endpoints told; /* of the processes, as the last holder said; kept */
 	uv_timer_t standby_timer;
 	char last_error[320];
+	bool provider_clock_known;
+	int64_t provider_ahead_ms;
 	uint64_t tenant, gateway;
 	uint8_t boot[16]; /* of this run of the agent */
 	uint8_t token[HF_KEPT_TOKEN_BYTES];

@@ -444,6 +444,8 @@ void hf_uplink_status(const struct hf_uplink *uplink, struct hf_uplink_status *s
 	status->standby =
 		path[1 - shown].phase == HF_PATHS_PARKED ? uplink->path[1 - shown].endpoint : "";
 	status->last_error = uplink->last_error;
+	status->provider_clock_known = uplink->provider_clock_known;
+	status->provider_ahead_ms = uplink->provider_ahead_ms;
 }
 
 /* ---- Opening and closing ---- */

@@ -19,7 +19,7 @@
 static bool is_turned_away(const char *reason)
 {
 	return strstr(reason, HF_REASON_UNKNOWN) || strstr(reason, HF_REASON_NOT_ACTIVE) ||
-	       strstr(reason, HF_REASON_WRONG_KEY);
+	       strstr(reason, HF_REASON_WRONG_KEY) || strstr(reason, HF_REASON_REVOKED);
 }
 
 static void say_local(struct hf_doctor *doctor, const char *name, enum hf_doctor_result result,

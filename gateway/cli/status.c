@@ -51,6 +51,10 @@ static json_t *agent_json(const Holdfast__ConsoleStatus *status)
 	set(said, "generation", status->generation);
 	json_object_set_new(said, "problems", strings(status->problems, status->n_problems));
 	json_object_set_new(said, "last_error", text_or_null(status->last_error));
+	json_object_set_new(said, "provider_clock_ahead_ms",
+			    status->provider_clock_known
+				    ? json_integer((json_int_t)status->provider_ahead_ms)
+				    : json_null());
 	return said;
 }
 

@@ -129,6 +129,8 @@ struct hf_channel {
 	size_t live_count;
 	uint64_t reported_ms; /* loop's clock; 0: never */
 	uint64_t reported_subscription;
+	bool clock_known;       /* the gateway says what time it has */
+	int64_t clock_ahead_ms; /* of ours, at the newest report */
 	uint64_t seen_stored_ms;
 	struct hf_bucket writes; /* of the registry, that its reports may cause */
 	uint64_t buffer_total_bytes, buffer_used_bytes;

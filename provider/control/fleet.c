@@ -37,7 +37,8 @@ int hf_fleet_open(struct hf_control *control, struct hf_errmsg *message)
 
 bool hf_fleet_full(struct hf_control *control)
 {
-	return control->channel_count >= control->config.capacity;
+	/* Who asks is among them. */
+	return control->channel_count > control->config.capacity;
 }
 
 /* ---- Looking ---- */

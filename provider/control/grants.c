@@ -146,6 +146,7 @@ static void hold(struct hf_channel *channel, const struct hf_reg_grant *grant)
 	take_over(channel, channel->granted_epoch);
 	hf_fleet_fill_held(channel, &held);
 	channel->epoch = held.epoch = channel->granted_epoch;
+	held.clock_ms = hf_control_wall_ms();
 	control->counts.held++;
 	if (channel->signer_key_known) {
 		held.token.data = channel->next_token;

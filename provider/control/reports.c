@@ -291,6 +291,8 @@ void hf_reports_take(struct hf_channel *channel, const Holdfast__Report *report)
 	channel->reported_ms = now_ms;
 	channel->control->counts.reports++;
 	channel->reported_subscription = report->subscription;
+	channel->clock_known = report->clock_ms != 0;
+	channel->clock_ahead_ms = (int64_t)(report->clock_ms - hf_control_wall_ms());
 	channel->buffer_total_bytes = report->buffer_total_bytes;
 	channel->buffer_used_bytes = report->buffer_used_bytes;
 	channel->volumed_running = report->volumed_running;

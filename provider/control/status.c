@@ -231,6 +231,9 @@ static void add_channel(json_t *object, const struct hf_channel *channel)
 	json_object_set_new(object, "alarms", lines_json(channel->alarms ? channel->alarms : ""));
 	json_object_set_new(object, "events", hf_events_json(channel));
 	set_number(object, "events_lost", channel->events_lost);
+	if (channel->clock_known)
+		json_object_set_new(object, "clock_ahead_ms",
+				    json_integer((json_int_t)channel->clock_ahead_ms));
 	set_text(object, "problem", channel->refused_reason ? channel->refused_reason : "");
 }
 

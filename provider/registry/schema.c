@@ -90,8 +90,8 @@ static const char *const migrations[] = {
 	" number {int} NOT NULL, token {bytes} NOT NULL, boot {bytes} NOT NULL,"
 	" address TEXT NOT NULL, version TEXT NOT NULL, rejected {int} NOT NULL,"
 	" first_ms {int} NOT NULL, last_ms {int} NOT NULL, PRIMARY KEY (gateway, number)){strict};",
-	"ALTER TABLE gateways ADD COLUMN looks {int} NOT NULL DEFAULT 0;"
-	"CREATE INDEX gateways_unheld ON gateways (id) WHERE process = 0;",
+	("ALTER TABLE gateways ADD COLUMN looks {int} NOT NULL DEFAULT 0;"
+	 "CREATE INDEX gateways_unheld ON gateways (id) WHERE process = 0;"),
 	/* Of what was there before, everything may have been told. */
 	"ALTER TABLE gateways ADD COLUMN told {int} NOT NULL DEFAULT 0;"
 	"ALTER TABLE gateways ADD COLUMN least {int} NOT NULL DEFAULT 0;"

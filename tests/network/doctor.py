@@ -13,13 +13,17 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from connect_proxy import ConnectProxy  # noqa: E402
 from plane import Plane  # noqa: E402
-from story import check, story  # noqa: E402
+from story import check, story, wait_until  # noqa: E402
 
 STATUS = {"configuration": 10, "dns": 11, "tcp": 12, "proxy": 13, "tls": 14, "clock": 15,
           "authorization": 16, "provider": 17}
 
 
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+
+
+def faked_by(seconds):
+    return {**faked(0), "FAKETIME": f"{seconds:+d}s"}
 
 
 def faked(days):
@@ -40,7 +44,7 @@ def activated(folder, **keywords):
     plane = Plane(folder, **keywords)
     plane.start_provider()
     plane.start_agent()
-    plane.activate()
+    plane.gateway = plane.activate()
     return plane
 
 
@@ -149,6 +153,21 @@ def clocks(folder):
               "the provider's log does not say why")
         plane.stop("provider")
         plane.start_provider()
+        # Small differences do not get in the way; both sides tell them.
+        for ahead_s in (-600, 600):
+            plane.stop("provider")
+            plane.start_provider(env=faked_by(ahead_s))
+            plane.restart_agent()
+            plane.wait_held()
+            _, checks, answer = plane.doctor()
+            check(checks["clock"]["result"] == "warning" and "the provider's clock is" in
+                  checks["clock"]["text"] and ("ahead" if ahead_s > 0 else "behind") in
+                  checks["clock"]["text"], f"the doctor says {answer}")
+            seen = wait_until("a report", lambda: plane.ask(
+                "holdfast", "gateway", "show", plane.gateway).get("clock_ahead_ms"))
+            check(abs(seen + ahead_s * 1000) < 60000, f"the provider says {seen}")
+        plane.stop("provider")
+        plane.start_provider()
         # The proxy's clock tells of a small difference, which is only worth a word.
         proxy.ahead_s = 4000
         plane.restart_agent()
@@ -157,6 +176,19 @@ def clocks(folder):
         check(checks["clock"]["result"] == "warning" and "proxy" in checks["clock"]["text"],
               f"the doctor says {answer}")
     proxy.close()
+
+
+def provider(folder):
+    """A gateway that is known, and is told to wait: here because it connects again and again."""
+    with activated(folder, provider={"reconnects_per_minute": 1}) as plane:
+        for _ in range(40):
+            plane.restart_agent()
+            wait_until("the provider to answer", lambda: plane.is_held() or
+                       plane.status()["last_error"])
+            if not plane.is_held():
+                break
+        expect(plane, "provider", "connects too often")
+        check("has to wait" in plane.log("provider"), "the provider's log does not say so")
 
 
 def authorization(folder):
@@ -179,4 +211,4 @@ if __name__ == "__main__":
     if not FAKETIME:
         print("libfaketime is not installed")
         sys.exit(77)
-    story((a_good_way_is_good, configuration, tls, clocks, authorization))
+    story((a_good_way_is_good, configuration, tls, clocks, provider, authorization))

@@ -179,6 +179,11 @@ UP(report_events, REPORT, report, Holdfast__Report, HOLDFAST__REPORT__INIT, {
 	m->events_lost = 2;
 	m->events_run = 0x1122334455667788ull;
 })
+UP(report_clock, REPORT, report, Holdfast__Report, HOLDFAST__REPORT__INIT, {
+	m->subscription = 1;
+	m->number = 5;
+	m->clock_ms = 1795384521067ull;
+})
 UP(pong, PONG, pong, Holdfast__Pong, HOLDFAST__PONG__INIT, { m->number = 9; })
 UP(hello, ACTIVATE_HELLO, activate_hello, Holdfast__ActivateHello, HOLDFAST__ACTIVATE_HELLO__INIT, {
 	m->identity_key = bytes_of(key_a, 32);
@@ -195,6 +200,11 @@ UP(refuse, ACTIVATE_REFUSE, activate_refuse, Holdfast__ActivateRefuse,
 DOWN(held, HELD, held, Holdfast__Held, HOLDFAST__HELD__INIT, {
 	m->epoch = EPOCH;
 	m->ping_interval_ms = 20000;
+})
+DOWN(held_clock, HELD, held, Holdfast__Held, HOLDFAST__HELD__INIT, {
+	m->epoch = EPOCH;
+	m->ping_interval_ms = 20000;
+	m->clock_ms = 1795384521067ull;
 })
 DOWN(parked, PARKED, parked, Holdfast__Parked, HOLDFAST__PARKED__INIT,
      { m->ping_interval_ms = 20000; })
@@ -314,10 +324,12 @@ static const struct {
 	{"answer-full-wanted.bin", fill_answer_full_wanted, NULL},
 	{"report-network.bin", fill_report_network, NULL},
 	{"report-events.bin", fill_report_events, NULL},
+	{"report-clock.bin", fill_report_clock, NULL},
 	{"pong.bin", fill_pong, NULL},
 	{"hello.bin", fill_hello, NULL},
 	{"refuse.bin", fill_refuse, NULL},
 	{"held.bin", NULL, fill_held},
+	{"held-clock.bin", NULL, fill_held_clock},
 	{"parked.bin", NULL, fill_parked},
 	{"ping.bin", NULL, fill_ping},
 	{"retry.bin", NULL, fill_retry},
