@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "net/local.h"
@@ -178,6 +179,7 @@ static json_t *cache_json(const Holdfast__VolumedCache *cache)
 static json_t *status_json(const Holdfast__VolumedStatus *status)
 {
 	json_t *json = json_object(), *volumes = json_array(), *alarms = json_array();
+	char boot[33];
 
 #define NUMBER(field) json_object_set_new(json, #field, json_integer((json_int_t)status->field))
 	NUMBER(log_total_bytes);
@@ -190,6 +192,9 @@ static json_t *status_json(const Holdfast__VolumedStatus *status)
 	NUMBER(memory_tier_bytes);
 	NUMBER(memory_tier_used_bytes);
 #undef NUMBER
+	HF_ASSERT(status->boot.len == 16);
+	hf_hex_encode(boot, status->boot.data, 16);
+	json_object_set_new(json, "boot", json_string(boot));
 	json_object_set_new(json, "store_reachable", json_boolean(status->store_reachable));
 	for (size_t i = 0; i < status->n_volumes; i++)
 		json_array_append_new(volumes, volume_json(status->volumes[i]));

@@ -166,6 +166,32 @@ def damage_holds_back_nobody(folder):
         v.stop()
 
 
+def restart_question(boot):
+    return f"a201{len(boot) // 2 + 2:02x}0a{len(boot) // 2:02x}{boot}"
+
+
+def a_run_is_ended_once(folder):
+    """Invariant 4: a question names the run that is to end, so asking twice ends one run."""
+    with volumed(folder) as v:
+        v.start()
+        before = v.status()["boot"]
+        for wrong in ("00" * 16, before[2:] + before[:2]):
+            check("older than" in str(v.ask("raw", restart_question(wrong), allow=True))
+                  or "has ended" in str(v.ask("raw", restart_question(wrong), allow=True)),
+                  "another run was asked for")
+        v.ask("raw", restart_question(before[:-2]), allow=True)
+        check(v.status()["boot"] == before, "it runs on")
+        v.ask("raw", restart_question(before))
+        check(v.process.wait(timeout=30) == 0, "it ends as after SIGTERM")
+        v.process = None
+        v.start()
+        after = v.status()["boot"]
+        answer = v.ask("raw", restart_question(before), allow=True)
+        check("has ended" in str(answer), f"{answer}")
+        check(v.status()["boot"] == after != before, "another run was ended")
+        v.stop()
+
+
 def the_store_may_be_away(folder):
     with volumed(folder) as v:
         v.start()
@@ -209,4 +235,4 @@ def a_lost_log_is_told(folder):
 
 story((restarts_serve_again, a_volumes_life, bad_questions_are_refused,
        bad_configurations_are_refused, one_process_a_state, damage_holds_back_nobody,
-       the_store_may_be_away, a_lost_log_is_told))
+       the_store_may_be_away, a_lost_log_is_told, a_run_is_ended_once))
