@@ -21,6 +21,10 @@ struct core_object {
 	uint64_t first, last;     /* volume sequences */
 	struct hf_extmap *merged; /* the newest of each address, while it is laid out */
 	uint64_t merge_next;      /* sequence */
+	/* Which batches it comes from, for people; of one log, or nothing. */
+	const struct hf_core_log *log;
+	bool several_logs;
+	uint64_t log_first, log_last;
 	struct hf_extmap *layout; /* DATA: place.unit is the unit in the payload */
 	uint64_t lay_lba, lay_unit;
 	struct hf_timer lay_timer;
@@ -161,36 +165,17 @@ static void object_alarm(const struct core_object *object)
 		      (unsigned long long)object->first, (unsigned long long)object->last);
 }
 
-/* For whoever has a log and an object in hand; not told if the records lie in several logs. */
-static void object_log_range(struct core_object *object)
-{
-	struct hf_core_volume *volume = object->volume;
-	const struct hf_core_log *log = NULL, *other;
-
-	for (uint64_t sequence = object->first; sequence <= object->last; sequence++) {
-		const struct hf_core_entry *entry = hf_core_queue_at(&volume->queue, sequence);
-
-		other = entry ? hf_core_log_at(volume->core, entry->place.source) : NULL;
-		if (!other || (log && other != log)) {
-			object->upload.log_first = object->upload.log_last = 0;
-			return;
-		}
-		log = other;
-		if (object->upload.log_first == 0 || entry->batch < object->upload.log_first)
-			object->upload.log_first = entry->batch;
-		if (entry->batch > object->upload.log_last)
-			object->upload.log_last = entry->batch;
-	}
-}
-
 static void object_upload(struct core_object *object)
 {
 	hf_list_remove(&object->link);
-	object_log_range(object);
 	if (object->bad_units > 0)
 		object_alarm(object);
 	object->upload.first_sequence = object->first;
 	object->upload.last_sequence = object->last;
+	if (!object->several_logs) {
+		object->upload.log_first = object->log_first;
+		object->upload.log_last = object->log_last;
+	}
 	object->upload.extent_count = object_extents(object);
 	object->upload.extents = object->extents;
 	object->upload.payload = object->payload;
@@ -318,6 +303,18 @@ static void object_read(struct core_object *object)
 /* ---- Laying out --------------------------------------------------------------------------------
  */
 
+static void object_note_batch(struct core_object *object, const struct hf_core_entry *entry)
+{
+	const struct hf_core_log *log = hf_core_log_at(object->volume->core, entry->place.source);
+
+	object->several_logs |= object->log && object->log != log;
+	object->log = log;
+	if (object->log_first == 0 || entry->batch < object->log_first)
+		object->log_first = entry->batch;
+	if (entry->batch > object->log_last)
+		object->log_last = entry->batch;
+}
+
 /* The newest of each address among the records of the object; false: there are more. */
 static bool object_merge(struct core_object *object, unsigned *left)
 {
@@ -330,6 +327,7 @@ static bool object_merge(struct core_object *object, unsigned *left)
 			return false;
 		--*left;
 		HF_ASSERT(entry != NULL && entry->logged_ns != 0);
+		object_note_batch(object, entry);
 		if (entry->length == 0 || entry->type == HF_RECORD_SNAPSHOT)
 			continue;
 		extent = (struct hf_extent){
@@ -447,6 +445,9 @@ static void object_prepare(struct core_object *object)
 	object->merged = hf_extmap_create();
 	HF_ASSERT(object->merged != NULL);
 	object->merge_next = object->first;
+	object->log = NULL;
+	object->several_logs = false;
+	object->log_first = object->log_last = 0;
 	object->lay_lba = object->lay_unit = 0;
 	object_lay_some(object);
 }
