@@ -297,11 +297,13 @@ static int settle(PGconn *conn, struct hf_errmsg *message)
 	PQsetnonblocking(conn, 1);
 	PQsetNoticeProcessor(conn, ignore_notice, NULL);
 	err = check_durable(conn, message);
+	/* A plan is kept that was made while tables were empty, when reading all of one was as good
+	 * as its index; thousands of gateways later it still reads all of it for each. */
 	if (!err)
 		err = ask(
 			conn,
 			"SET statement_timeout = " NUMBER(
-				HF_PG_STATEMENT_MS) "; SET lock_timeout = " NUMBER(HF_PG_LOCK_MS) "; SET idle_in_transaction_session_timeout = 5000",
+				HF_PG_STATEMENT_MS) "; SET lock_timeout = " NUMBER(HF_PG_LOCK_MS) "; SET idle_in_transaction_session_timeout = 5000; SET enable_seqscan = off",
 			&result, message);
 	if (!err)
 		PQclear(result);
