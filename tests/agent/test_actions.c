@@ -166,6 +166,41 @@ static void test_what_is_to_come_is_not_forgotten(void **state)
 	assert_int_equal(child->gateway.tgtd_restarts, 2);
 }
 
+static int forget_up_to(struct agent_child *child, uint64_t number)
+{
+	Holdfast__Request request = HOLDFAST__REQUEST__INIT;
+
+	request.kind_case = HOLDFAST__REQUEST__KIND_FORGET;
+	request.forget = number;
+	return agent_child_answer(child, fake_provider_ask(&child->provider, &request));
+}
+
+/* A provider that forgets nothing is held off, and loses nothing: what finds no room is not begun,
+ * also over a kill, and is done once when there is room. */
+static void test_a_full_journal_holds_off(void **state)
+{
+	struct agent_child *child = *state;
+	uint64_t number = 1;
+
+	for (; number <= HF_JOURNAL_ACTIONS_MAX; number++)
+		assert_int_equal(act(child, number, KIND(UPDATE)), 0);
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(act(child, number, KIND(RESTART_TARGET)), HF_EAGAIN);
+		assert_int_equal(act(child, 1, KIND(UPDATE)), 0); /* known, so told again */
+		assert_result(child, 1, OUTCOME(REFUSED), true);
+		agent_child_kill(child);
+		agent_child_start(child, NULL);
+	}
+	assert_int_equal(child->gateway.tgtd_restarts, 0);
+	assert_int_equal(forget_up_to(child, 1), 0);
+	assert_int_equal(act(child, number, KIND(RESTART_TARGET)), 0);
+	assert_result(child, number, OUTCOME(DONE), false);
+	assert_int_equal(act(child, number + 1, KIND(RESTART_TARGET)), HF_EAGAIN);
+	assert_int_equal(forget_up_to(child, UINT64_MAX), 0);
+	assert_int_equal(act(child, number + 1, KIND(RESTART_TARGET)), 0);
+	assert_int_equal(child->gateway.tgtd_restarts, 2);
+}
+
 static void test_what_is_not_served_is_refused_for_good(void **state)
 {
 	static const Holdfast__ActionKind kinds[] = {KIND(SNAPSHOT), KIND(UPDATE), 99};
@@ -338,6 +373,7 @@ int main(void)
 		CASE(test_too_late_is_never_begun),
 		CASE(test_forgotten_is_not_done_again),
 		CASE(test_what_is_to_come_is_not_forgotten),
+		CASE(test_a_full_journal_holds_off),
 		CASE(test_what_is_not_served_is_refused_for_good),
 		CASE(test_a_diagnosis_tells),
 		CASE(test_a_dry_run_takes_no_step),
