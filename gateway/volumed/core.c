@@ -14,6 +14,7 @@
 #define DEFAULT_OBJECT_BYTES     (16ull << 20)
 #define DEFAULT_OBJECT_TIMER_MS  2000u
 #define DEFAULT_UPLOADS_MAX      4u
+#define DEFAULT_TURN_RECORDS     128u /* some 50 µs */
 #define DEFAULT_READ_DEADLINE_MS 25000u
 #define DEFAULT_CLAIMS_LOOK_MS   2000u
 #define DEFAULT_WRITE_HORIZON_MS 600000u
@@ -153,6 +154,8 @@ static void core_defaults(struct hf_core_config *config)
 		config->object_timer_ms = DEFAULT_OBJECT_TIMER_MS;
 	if (config->object_records == 0 || config->object_records > OBJECT_RECORDS_MAX)
 		config->object_records = OBJECT_RECORDS_MAX;
+	if (config->turn_records == 0)
+		config->turn_records = DEFAULT_TURN_RECORDS;
 	if (config->uploads_max == 0)
 		config->uploads_max = DEFAULT_UPLOADS_MAX;
 	if (config->read_deadline_ms == 0)

@@ -163,6 +163,7 @@ struct hf_core_config {
 	uint64_t object_timer_ms;  /* or when its first write is this old; 0: 2000 */
 	unsigned object_records;   /* or when it holds so many; 0 or more: 16384 */
 	unsigned uploads_max;      /* objects under way at once, all volumes; 0: 4 */
+	unsigned turn_records;     /* worked on for uploads before others have a turn; 0: 128 */
 	uint64_t read_deadline_ms; /* a read that needs the store; 0: 25000 */
 	uint64_t write_horizon_ms; /* how long a log that fills is made to last; 0: 600000 */
 	uint64_t write_wait_ms;    /* no write waits longer for room; 0: 20000 */

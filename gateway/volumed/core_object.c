@@ -13,7 +13,6 @@
 #define PIECES_UNDER_WAY 64u
 #define PIECE_ERRORS_MAX 3u /* HF_EIO: try again so often before it counts as lost */
 #define RESTARTS_MAX     8u
-#define LAID_A_TURN      128u /* records or extents: some 50 µs */
 
 struct core_object {
 	uint32_t magic;
@@ -409,7 +408,7 @@ static void object_lay_on(struct hf_timer *timer);
 static void object_lay_some(struct core_object *object)
 {
 	struct hf_env *env = object->volume->core->env;
-	unsigned left = LAID_A_TURN;
+	unsigned left = object->volume->core->config.turn_records;
 	bool merged = object_merge(object, &left);
 
 	if (merged && !object->layout)

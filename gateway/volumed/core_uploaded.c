@@ -13,8 +13,6 @@
  * Core's thread. */
 #include "gateway/volumed/core_internal.h"
 
-#define COVERED_A_TURN 256u /* entries: some 50 to 100 µs */
-
 static void uploaded_done(struct hf_wlog_append *append);
 
 static bool volume_is_told(const struct hf_core_volume *volume)
@@ -125,7 +123,7 @@ static void uploaded_go_on(struct hf_timer *timer)
 static void uploaded_cover(struct hf_core_log *log)
 {
 	const struct hf_wlog_append *append = &log->uploaded;
-	unsigned entries = COVERED_A_TURN;
+	unsigned entries = log->core->config.turn_records;
 
 	while (log->covered_volumes < append->record_count) {
 		const struct hf_wlog_record *record = &append->records[log->covered_volumes];

@@ -123,6 +123,7 @@ bool gateway_boot(struct gateway *gateway)
 	config->object_records = 11;
 	config->object_timer_ms = 30;
 	config->uploads_max = 4;
+	config->turn_records = 3; /* a crash between any two turns */
 	config->read_deadline_ms = 300000;
 	config->claims_look_ms = 40;
 	config->map_bytes = 1; /* leaves and headers go as soon as nobody uses them */
