@@ -228,6 +228,7 @@ static int make_certificate(bool server, uint64_t tenant, uint64_t gateway,
 	hf_put_le64(*der + 24, gateway);
 	memcpy(*der + 32, key, HF_KEY_BYTES);
 	hf_put_le64(*der + 64, START_MS / 1000);
+	memcpy(*der + 72, key, HF_AUTHORITY_ID_BYTES);
 	*length = CERTIFICATE;
 	return 0;
 }
@@ -255,9 +256,44 @@ int hf_authority_make(const struct hf_sign_key *key, const char *common_name,
 int hf_certificate_issue(const struct hf_certificate_order *order, uint8_t **der,
 			 size_t *der_length, struct hf_errmsg *message)
 {
+	int err = make_certificate(order->server, order->tenant, order->gateway, order->public_key,
+				   der, der_length);
+
 	(void)message;
-	return make_certificate(order->server, order->tenant, order->gateway, order->public_key,
-				der, der_length);
+	memcpy(*der + 72, order->authority + 72, HF_AUTHORITY_ID_BYTES);
+	return err;
+}
+
+size_t hf_authority_first(const uint8_t *authorities, size_t length,
+			  uint8_t id[HF_AUTHORITY_ID_BYTES])
+{
+	if (length < CERTIFICATE || memcmp(authorities, "certificate", 12) != 0)
+		return 0;
+	memcpy(id, authorities + 72, HF_AUTHORITY_ID_BYTES);
+	return CERTIFICATE;
+}
+
+unsigned hf_authorities_count(const uint8_t *authorities, size_t length,
+			      uint8_t last[HF_AUTHORITY_ID_BYTES])
+{
+	size_t count = length / CERTIFICATE;
+	uint8_t id[HF_AUTHORITY_ID_BYTES];
+
+	if (count == 0 || count > HF_AUTHORITIES_MAX || length % CERTIFICATE != 0 ||
+	    hf_authority_first(authorities + length - CERTIFICATE, CERTIFICATE, id) == 0)
+		return 0;
+	if (last)
+		memcpy(last, id, sizeof id);
+	return (unsigned)count;
+}
+
+int hf_authorities_find(const uint8_t *authorities, size_t length,
+			const uint8_t id[HF_AUTHORITY_ID_BYTES])
+{
+	for (size_t at = 0; at + CERTIFICATE <= length; at += CERTIFICATE)
+		if (memcmp(authorities + at + 72, id, HF_AUTHORITY_ID_BYTES) == 0)
+			return (int)(at / CERTIFICATE);
+	return -1;
 }
 
 int hf_certificate_parse(const uint8_t *der, size_t der_length, struct hf_certificate_info *info)
@@ -269,6 +305,7 @@ int hf_certificate_parse(const uint8_t *der, size_t der_length, struct hf_certif
 	info->tenant = hf_get_le64(der + 16);
 	info->gateway = hf_get_le64(der + 24);
 	memcpy(info->public_key, der + 32, HF_KEY_BYTES);
+	memcpy(info->issuer, der + 72, sizeof info->issuer);
 	info->not_before_s = (int64_t)hf_get_le64(der + 64);
 	info->not_after_s = info->not_before_s + LIFE_S;
 	return 0;
