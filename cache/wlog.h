@@ -153,7 +153,8 @@ struct hf_wlog_config {
 	 * at least. One less may be: the copies of a table have versions of their own, and one may
 	 * be damaged. */
 	uint64_t least_version;
-	/* The log's name, if it is known: another log is refused with HF_ESTALE as well. Zeros: any. */
+	/* The log's name, if it is known: another log is refused with HF_ESTALE as well. Zeros:
+	 * any. */
 	uint8_t uuid[16];
 };
 

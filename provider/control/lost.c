@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "provider/control/channel.h"
 #include "provider/control/watch.h"
+#include "provider/registry/alerts.h"
 
 #define LOOK_TICKS    5u
 #define FOUND_AT_ONCE 64u

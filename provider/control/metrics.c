@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "provider/control/channel.h"
+#include "provider/registry/alerts.h"
 
 static const struct {
 	int kind; /* 0: all others */

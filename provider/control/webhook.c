@@ -16,6 +16,7 @@
 #include "base/secret_file.h"
 #include "net/sign.h"
 #include "provider/control/control.h"
+#include "provider/registry/alerts.h"
 
 #define WEBHOOK_MAGIC 0x77686f6fu
 #define LEASE_MS      60000u

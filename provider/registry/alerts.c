@@ -1,6 +1,7 @@
 /* Tables lost and alerts: which gateways are lost, and what has to be told out of band about it. An
  * alert is written in the transaction that makes its reason true, so that it is told whatever
  * happens to the process, and by one process only. The registry's thread. */
+#include "provider/registry/alerts.h"
 #include "provider/registry/internal.h"
 
 static const char raise_sql[] =

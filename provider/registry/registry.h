@@ -43,7 +43,7 @@ struct hf_registry;
 struct hf_reg_info {
 	uint64_t incarnation; /* of this database; a restored copy gets a higher one */
 	uint64_t tenant;      /* the one of a provider with a single tenant */
-	uint64_t now_ms; /* by the database's clock; 0: there is none but the asker's */
+	uint64_t now_ms;      /* by the database's clock; 0: there is none but the asker's */
 	uint32_t schema;
 };
 
@@ -369,8 +369,8 @@ int hf_registry_gateway_leap(struct hf_registry *reg, uint64_t id, uint64_t gene
 
 /* Active gateways whose desired state has no signed document yet, but for those that another
  * process holds, which finds them itself: at most HF_REG_UNSIGNED_MAX that follow `after` in the
- * order of the visit; HF_REG_BEFORE_ALL to begin. Only their `id` and `generation` are read, so that a
- * damaged row is in the way of no other gateway. */
+ * order of the visit; HF_REG_BEFORE_ALL to begin. Only their `id` and `generation` are read, so
+ * that a damaged row is in the way of no other gateway. */
 #define HF_REG_BEFORE_ALL   (1ull << 63) /* ids are ordered as signed numbers */
 #define HF_REG_UNSIGNED_MAX 1024u
 int hf_registry_gateway_unsigned(struct hf_registry *reg, uint64_t after,
@@ -572,47 +572,5 @@ int hf_registry_action_forgotten(struct hf_registry *reg, uint64_t gateway, uint
 int hf_registry_audit_add(struct hf_registry *reg, const struct hf_reg_audit *entry);
 
 int hf_registry_audit_count(struct hf_registry *reg, uint64_t *count);
-
-/* ---- Lost gateways, and alerts about them ---- */
-
-#define HF_REG_ALERTS_MAX 1000u /* that wait; more drop the oldest */
-
-enum hf_reg_alert_kind { HF_REG_ALERT_LOST = 1, HF_REG_ALERT_FOUND = 2 };
-
-struct hf_reg_alert {
-	uint64_t number; /* its id, never used again */
-	uint64_t gateway;
-	enum hf_reg_alert_kind kind;
-	uint64_t at_ms; /* since 1970 */
-	char detail[HF_REG_REASON_MAX + 1];
-	uint64_t attempts; /* to deliver it, with the one just taken */
-	uint64_t due_ms;
-};
-
-/* The holder with this epoch does not hear the gateway any more: notes it and raises an alert, in
- * one transaction. HF_EFENCED: somebody else was granted it since; HF_EEXIST: it is lost already.
- * *dropped: an older alert made room. */
-int hf_registry_gateway_lost(struct hf_registry *reg, uint64_t gateway, uint64_t epoch,
-			     uint64_t now_ms, const char *detail, bool *dropped);
-/* It is held again; HF_ENOENT: it was not lost. */
-int hf_registry_gateway_found(struct hf_registry *reg, uint64_t gateway, uint64_t now_ms,
-			      const char *detail, bool *dropped);
-/* HF_ENOENT: it is not lost. */
-int hf_registry_lost_since(struct hf_registry *reg, uint64_t gateway, uint64_t *at_ms);
-/* Those that are lost. */
-int hf_registry_lost_visit(struct hf_registry *reg, int (*visit)(void *context, uint64_t gateway),
-			   void *context);
-/* The oldest alert that is due, for this process until `until_ms`; HF_ENOENT: none. */
-int hf_registry_alert_take(struct hf_registry *reg, uint64_t now_ms, uint64_t until_ms,
-			   struct hf_reg_alert *alert);
-int hf_registry_alert_later(struct hf_registry *reg, uint64_t number, uint64_t due_ms);
-/* Delivered, or given up. */
-int hf_registry_alert_done(struct hf_registry *reg, uint64_t number);
-int hf_registry_alert_count(struct hf_registry *reg, uint64_t *count);
-/* Active gateways that were connected once, are held by no process and were last seen before
- * `before_ms`, with their epochs; without those that are noted as lost. */
-int hf_registry_unheld_visit(struct hf_registry *reg, uint64_t before_ms,
-			     int (*visit)(void *context, uint64_t gateway, uint64_t epoch),
-			     void *context);
 
 #endif

@@ -136,7 +136,7 @@ static void test_the_floor_only_rises(void **state)
 	assert_int_equal(hf_kept_set_time(&kept, 1000, &message), 0);
 	start(f);
 	assert_true(trust.floor_s > 1700000000); /* of the build */
-	trust.floor_s = now_s - 2 * HOUR_S; /* kept once an hour, and the build is of today */
+	trust.floor_s = now_s - 2 * HOUR_S;      /* kept once an hour, and the build is of today */
 	hf_trust_clock_good(&trust);
 	assert_true(hf_kept_time(&kept) >= now_s);
 	start(f);

@@ -2,6 +2,7 @@
  * who holds it; an alert is taken by one at a time and stays until it is done; what waits is
  * bounded. */
 #include "tests/provider/registry_contract.h"
+#include "provider/registry/alerts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
