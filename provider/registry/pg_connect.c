@@ -286,6 +286,18 @@ static void ignore_notice(void *context, const char *text)
 	(void)text;
 }
 
+/* Our statements are short. A plan that the server takes for costly, be it only because we told it
+ * to use indexes, would be compiled for a tenth of a second, each time. */
+static int compile_nothing(PGconn *conn, struct hf_errmsg *message)
+{
+	PGresult *result;
+	int err = ask(conn, "SET jit = off", &result, message);
+
+	if (!err)
+		PQclear(result);
+	return err;
+}
+
 static int settle(PGconn *conn, struct hf_errmsg *message)
 {
 	PGresult *result;
@@ -307,7 +319,7 @@ static int settle(PGconn *conn, struct hf_errmsg *message)
 			&result, message);
 	if (!err)
 		PQclear(result);
-	return err;
+	return err ? err : compile_nothing(conn, message);
 }
 
 int hf_pg_connect(struct hf_pg_connector *c, PGconn **conn, struct hf_errmsg *message)
