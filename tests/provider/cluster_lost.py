@@ -45,7 +45,7 @@ def holder_killed(folder):
             print(f"{GATEWAYS} gateways of a killed holder were told {took:.1f} s after it "
                   f"(ping interval {PING_MS / 1000:g} s)")
             check(took < WITHIN_S, f"told after {took:.1f} s")
-            gateways = swarm_at(cluster, "later", [three], GATEWAYS)
+            gateways = swarm_at(cluster, "swarm", [three], GATEWAYS)
             wait_until("all are told to be back", lambda: len(
                 told(receiver, "gateway.recovered")) >= GATEWAYS, 20)
             for event in ("gateway.lost", "gateway.recovered"):
