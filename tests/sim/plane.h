@@ -123,7 +123,7 @@ struct sim_volume {
 	bool attached;
 };
 
-#define SIM_VOLUMES 16u
+#define SIM_VOLUMES 24u /* so that documents are large enough for deltas */
 
 struct sim_world {
 	struct sim_rng rng;

@@ -205,6 +205,11 @@ static void ask(struct command *c, const Holdfast__AdminRequest *request)
 
 static void create(struct command *c)
 {
+	static char names[][64] = {"iqn.2026-11.net.example.a-customer:database-server-1",
+				   "iqn.2026-11.net.example.a-customer:database-server-2",
+				   "iqn.2026-11.net.example.a-customer:database-server-3",
+				   "iqn.2026-11.net.example.a-customer:the-backup-server"};
+	char *initiators[] = {names[0], names[1], names[2], names[3]};
 	Holdfast__AdminRequest request = HOLDFAST__ADMIN_REQUEST__INIT;
 	Holdfast__AdminVolumeCreate order = HOLDFAST__ADMIN_VOLUME_CREATE__INIT;
 	struct sim_volume *v = &sim_world.volumes[c->volume];
@@ -215,6 +220,8 @@ static void create(struct command *c)
 	c->size_bytes = order.size_bytes = FIRST_SIZE;
 	order.name = v->name;
 	order.gateway = sim_world.gateways[c->gateway].name;
+	order.initiators = initiators;
+	order.n_initiators = sizeof initiators / sizeof initiators[0];
 	request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CREATE;
 	request.volume_create = &order;
 	ask(c, &request);

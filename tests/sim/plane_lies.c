@@ -6,8 +6,8 @@
 
 #include "tests/sim/plane.h"
 
-#define LIES       2000u  /* per million documents */
-#define DELTA_LIES 20000u /* deltas */
+#define LIES       2000u   /* per million documents */
+#define DELTA_LIES 100000u /* deltas */
 #define REMEMBERED 4u
 
 int __real_hf_registry_document_get(struct hf_registry *reg, uint64_t gateway,
