@@ -222,6 +222,7 @@ static void build_volume(struct question *q, const struct hf_cli_args *args)
 	q->volume_name.volume = q->attach.volume = text(args->operand);
 	q->volume_name.force = (args->given & HF_OPT_FORCE) != 0;
 	q->attach.gateway = text(args->gateway);
+	q->attach.force = (args->given & HF_OPT_FORCE) != 0;
 	q->grow.volume = text(args->operand);
 	q->grow.size_bytes = args->size_bytes;
 	switch (args->verb->number) {

@@ -190,7 +190,8 @@ static void change_volume(struct hf_control *control, struct hf_local_request *r
 		goal = HF_GOAL_AVAILABLE;
 		err = hf_find_gateway(control, admin->volume_attach->gateway, &gateway, &message);
 		if (!err)
-			err = hf_volume_attach(control, who, &volume, &gateway, &message);
+			err = hf_volume_attach(control, who, &volume, &gateway,
+					       admin->volume_attach->force, &message);
 		break;
 	case HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_DETACH:
 		goal = HF_GOAL_DETACHED;

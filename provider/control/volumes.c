@@ -196,10 +196,34 @@ static bool is_revoked(struct hf_control *control, uint64_t gateway)
 	       row.state == HF_REG_GATEWAY_REVOKED;
 }
 
-/* Free to be attached: detached and reported so; failed, to be tried again where it is; or at a
- * gateway that was revoked: the higher attach epoch fences what that one may still upload. */
+/* From a gateway that was revoked while the volume was there: its upload buffer may hold what
+ * nobody else has, and the higher attach epoch fences it for good. */
+static int check_loss(const struct hf_reg_volume *volume, const struct hf_reg_report *report,
+		      bool force, struct hf_errmsg *message)
+{
+	uint64_t now_ms = hf_control_wall_ms();
+
+	if (force)
+		return 0;
+	if (report->reported_ms == 0)
+		return hf_fail(
+			message, HF_EBUSY,
+			"%s was at a gateway that was revoked, and all that was written to "
+			"it may be lost: it never reported; --force attaches it all the same",
+			volume->name);
+	return hf_fail(message, HF_EBUSY,
+		       "%s was at a gateway that was revoked; what that one had not uploaded is "
+		       "lost: %" PRIu64 " bytes, %" PRIu64 " s old, as it reported %" PRIu64
+		       " s ago, and all since; --force attaches it all the same",
+		       volume->name, report->lag_bytes, report->age_ms / 1000,
+		       now_ms > report->reported_ms ? (now_ms - report->reported_ms) / 1000 : 0);
+}
+
+/* Free to be attached: detached and reported so; failed, to be tried again where it is; or, by
+ * force, at a gateway that was revoked. */
 static int check_attachable(struct hf_control *control, const struct hf_reg_volume *volume,
-			    const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
+			    const struct hf_reg_gateway *gateway, bool force,
+			    struct hf_errmsg *message)
 {
 	char reason[HF_REG_REASON_MAX + 1];
 	struct hf_reg_placement placement;
@@ -208,9 +232,10 @@ static int check_attachable(struct hf_control *control, const struct hf_reg_volu
 
 	if (err)
 		return err;
-	if (status == HF_STATUS_DETACHED ||
-	    (placement.desired != HF_REG_DELETED && is_revoked(control, volume->gateway)))
+	if (status == HF_STATUS_DETACHED)
 		return 0;
+	if (placement.desired != HF_REG_DELETED && is_revoked(control, volume->gateway))
+		return check_loss(volume, &placement.report, force, message);
 	if (status == HF_STATUS_FAILED && placement.desired == HF_REG_ATTACHED &&
 	    gateway->id == volume->gateway)
 		return 0;
@@ -223,7 +248,7 @@ static int check_attachable(struct hf_control *control, const struct hf_reg_volu
 }
 
 int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
-		     const struct hf_reg_gateway *gateway, struct hf_errmsg *message)
+		     const struct hf_reg_gateway *gateway, bool force, struct hf_errmsg *message)
 {
 	int err = check_active(gateway, message);
 
@@ -231,7 +256,7 @@ int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_
 		err = start(control, volume, message);
 	if (err)
 		return err;
-	err = check_attachable(control, volume, gateway, message);
+	err = check_attachable(control, volume, gateway, force, message);
 	if (!err && gateway->id != volume->gateway)
 		err = check_room(control, gateway->id, message);
 	if (!err && gateway->id != volume->gateway && is_revoked(control, volume->gateway))

@@ -24,9 +24,10 @@ int hf_volume_may_create(struct hf_control *control, const char *name,
 /* `volume` is complete but for target, LUN and epoch. */
 int hf_volume_create(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		     struct hf_errmsg *message);
-/* HF_EBUSY: not detached. The gateway may be another one; the attach epoch goes up. */
+/* HF_EBUSY: not detached, or at a gateway that was revoked, whose upload buffer goes with it: that
+ * takes `force`. The gateway may be another one; the attach epoch goes up. */
 int hf_volume_attach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
-		     const struct hf_reg_gateway *gateway, struct hf_errmsg *message);
+		     const struct hf_reg_gateway *gateway, bool force, struct hf_errmsg *message);
 /* Nothing to do if it is detached already. */
 int hf_volume_detach(struct hf_control *control, const char *who, struct hf_reg_volume *volume,
 		     struct hf_errmsg *message);

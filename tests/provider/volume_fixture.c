@@ -96,6 +96,7 @@ int change(int kind, const char *volume, const char *gateway, bool force, uint32
 	name.volume = attach.volume = (char *)(uintptr_t)volume;
 	name.force = force;
 	attach.gateway = (char *)(uintptr_t)gateway;
+	attach.force = force;
 	request.wait_ms = wait_ms;
 	request.kind_case = kind;
 	if (kind == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH)

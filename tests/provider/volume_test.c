@@ -145,6 +145,53 @@ static void test_move_to_another_gateway(void **state)
 }
 
 /* A volume in use is not deleted by mistake. */
+static bool has_lag(void *context)
+{
+	struct lab_answer answer;
+	bool shown;
+
+	(void)context;
+	lab_show_volume(&lab, "data", &answer);
+	shown = lab_number(&answer, "recovery_point_lag_bytes") == 123456;
+	lab_forget(&answer);
+	return shown;
+}
+
+/* The volume of a gateway that was revoked goes elsewhere only by force: what is lost then was
+ * said, and before the revocation not even force takes it away. */
+static void test_attach_away_from_a_revoked_gateway(void **state)
+{
+	Holdfast__AdminRequest request = HOLDFAST__ADMIN_REQUEST__INIT;
+	Holdfast__AdminGatewayName name = HOLDFAST__ADMIN_GATEWAY_NAME__INIT;
+	const int attach_kind = HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_ATTACH;
+	struct lab_answer answer;
+
+	(void)state;
+	tg_join(&other, "other");
+	gw.lag_bytes = 123456;
+	assert_int_equal(create("gw", "data", 10000), 0);
+	lab_until(&lab, has_lag, NULL, "what is not uploaded is known");
+	assert_int_equal(change(attach_kind, "data", "other", true, 0, &answer), HF_EBUSY);
+	assert_non_null(strstr(answer.reason, "detach it first"));
+	lab_forget(&answer);
+	name.gateway = (char[]){"gw"};
+	request.kind_case = HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_REVOKE;
+	request.gateway_revoke = &name;
+	lab_ask(&lab, &request, &answer);
+	lab_wait_answer(&lab, &answer);
+	assert_int_equal(answer.err, 0);
+	lab_forget(&answer);
+	assert_int_equal(change(attach_kind, "data", "other", false, 0, &answer), HF_EBUSY);
+	assert_non_null(strstr(answer.reason, "123456 bytes"));
+	assert_non_null(strstr(answer.reason, "--force"));
+	lab_forget(&answer);
+	assert_int_equal(other.document->n_volumes, 0);
+	assert_int_equal(change(attach_kind, "data", "other", true, 10000, &answer), 0);
+	assert_string_equal(lab_text(&answer, "gateway_name"), "other");
+	assert_int_equal(lab_number(&answer, "attach_epoch"), 2);
+	lab_forget(&answer);
+}
+
 static void test_delete_of_a_used_volume(void **state)
 {
 	(void)state;
@@ -210,6 +257,7 @@ int main(void)
 		VOLUME_TEST(test_detach_attach_delete),
 		VOLUME_TEST(test_tombstone_stays_until_reported),
 		VOLUME_TEST(test_move_to_another_gateway),
+		VOLUME_TEST(test_attach_away_from_a_revoked_gateway),
 		VOLUME_TEST(test_delete_of_a_used_volume),
 		VOLUME_TEST(test_failure_is_reported),
 		VOLUME_TEST(test_refusals),
