@@ -43,7 +43,7 @@ Holdfast__Document *hf_left_after(const Holdfast__Document *left, const Holdfast
 
 	HF_ASSERT(list);
 	holdfast__document__init(list);
-	list->volumes = calloc(HF_DOCUMENT_VOLUMES_MAX, sizeof *list->volumes);
+	list->volumes = calloc(HF_DOCUMENT_VOLUMES_MAX, sizeof(Holdfast__Volume *));
 	HF_ASSERT(list->volumes);
 	add_unnamed(list, left, next);
 	/* Within an incarnation such a document is refused. */
@@ -60,11 +60,11 @@ void hf_left_join(const Holdfast__Document *document, const Holdfast__Document *
 	size_t more = left ? left->n_volumes : 0;
 
 	*joined = *document;
-	joined->volumes = calloc(document->n_volumes + more + 1, sizeof *joined->volumes);
+	joined->volumes = calloc(document->n_volumes + more + 1, sizeof(Holdfast__Volume *));
 	HF_ASSERT(joined->volumes);
 	if (document->n_volumes)
 		memcpy(joined->volumes, document->volumes,
-		       document->n_volumes * sizeof *joined->volumes);
+		       document->n_volumes * sizeof(Holdfast__Volume *));
 	for (size_t i = 0; i < more; i++)
 		joined->volumes[joined->n_volumes++] = left->volumes[i];
 }
