@@ -150,6 +150,10 @@ int hf_registry_new_incarnation(struct hf_registry *reg, uint64_t at_least)
 				"UPDATE placements SET version = (SELECT generation FROM gateways "
 				"WHERE id = placements.gateway)",
 				"");
+	/* What the backup says of sending is of before: an action may have been sent since. */
+	if (!err)
+		err = hf_db_run(reg->db, NULL, NULL,
+				"UPDATE actions SET sent = sent + 1 WHERE state < 3", "");
 	return hf_db_leave(reg->db, own, err);
 }
 
