@@ -239,7 +239,9 @@ void hf_wlog_flush(struct hf_wlog *log, struct hf_wlog_flush *flush)
 	flush->through = log->next_ordinal;
 	hf_wlog_flushed(log);
 	hf_list_push_back(&log->flushes, &flush->link);
-	if (log->closing || !log->busy)
+	/* Else a commit ends it; what keeps the lane busy may be the table only, which ends none.
+	 */
+	if (log->closing || !log->busy || hf_wlog_covers(log, flush))
 		hf_wlog_soon(log);
 }
 

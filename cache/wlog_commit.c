@@ -108,7 +108,7 @@ static bool holds_before(const struct hf_list *batches, uint64_t ordinal)
 
 /* A flush waits for everything that was there when it came: batches are made in order, so for
  * those of an ordinal below its own. */
-static bool covers(const struct hf_wlog *log, const struct hf_wlog_flush *flush)
+bool hf_wlog_covers(const struct hf_wlog *log, const struct hf_wlog_flush *flush)
 {
 	return !holds_before(&log->unsynced, flush->through) &&
 	       !holds_before(&log->queue, flush->through) &&
@@ -121,7 +121,7 @@ void hf_wlog_end_flushes(struct hf_wlog *log)
 
 	hf_list_init(&ready);
 	hf_list_for_each_safe (link, &log->flushes) {
-		if (!covers(log, hf_container_of(link, struct hf_wlog_flush, link)))
+		if (!hf_wlog_covers(log, hf_container_of(link, struct hf_wlog_flush, link)))
 			continue;
 		hf_list_remove(link);
 		hf_list_push_back(&ready, link);

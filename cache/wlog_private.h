@@ -301,6 +301,8 @@ void hf_wlog_retry_later(struct hf_wlog *log, unsigned tries, void (*next)(struc
 /* Ends the appends of the batch; only those that wait for no sync unless `all`. */
 void hf_wlog_batch_done(struct wlog_batch *batch, bool all, int status);
 /* Ends the flushes that nothing holds up any more. */
+/* Nothing that was there when it came is still to become durable. */
+bool hf_wlog_covers(const struct hf_wlog *log, const struct hf_wlog_flush *flush);
 void hf_wlog_end_flushes(struct hf_wlog *log);
 /* Everything in `unsynced` is covered up to `through`. */
 void hf_wlog_became_durable(struct hf_wlog *log, uint64_t through);

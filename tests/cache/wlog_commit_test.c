@@ -9,6 +9,8 @@
 #include "cache/wlog.h"
 #include "tests/cache/wlog_world.h"
 
+#define IDLE_NS (49 * HF_NS_PER_MS) /* of the world: 50 ms */
+
 /* Syncs are counted: group commit means one for all that gathered while a batch was under way. */
 static void test_what_gathers_is_committed_together(void **state)
 {
@@ -146,6 +148,29 @@ static void test_a_flush_that_always_follows_is_not_waited_for(void **state)
 	world_end(&world);
 }
 
+/* An idle log notes in its table what is durable if its segment is full: a flush that comes while
+ * only that is written ends, at whichever moment it comes. */
+static void test_a_flush_while_the_table_is_written_ends(void **state)
+{
+	struct world_append append;
+	struct world world;
+
+	(void)state;
+	for (unsigned fill = 1; fill <= 16; fill++) {
+		for (uint64_t late = 0; late < 40; late++) {
+			world_begin(&world, fill, 16);
+			world_open(&world);
+			for (unsigned i = 0; i < fill; i++) {
+				world_append(&world, &append, 8ull * i, 8, WORLD_DURABLE);
+				world_wait(&world, &append.done);
+			}
+			sim_run(world.sim, IDLE_NS + late * (HF_NS_PER_MS / 10));
+			world_flush(&world);
+			world_end(&world);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +179,7 @@ int main(void)
 		cmocka_unit_test(test_a_batch_waits_to_fill_but_not_long),
 		cmocka_unit_test(test_a_lone_append_never_waits),
 		cmocka_unit_test(test_a_flush_that_always_follows_is_not_waited_for),
+		cmocka_unit_test(test_a_flush_while_the_table_is_written_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
