@@ -308,13 +308,16 @@ static void deliver(struct hf_wlog *log)
 			batch_delivered(log, found);
 			continue;
 		}
-		if (!hf_wlogfmt_is_control(recovery->record.type))
+		if (!hf_wlogfmt_is_control(recovery->record.type)) {
+			/* What follows is no copy, though it may say the same: it says it anew. */
+			recovery->before_given = false;
 			deliver_one(log, &recovery->record, NULL);
-		else if (recovery->before_given &&
-			 hf_wlogfmt_record_is_copy(&recovery->record, &recovery->before))
+		} else if (recovery->before_given &&
+			   hf_wlogfmt_record_is_copy(&recovery->record, &recovery->before)) {
 			continue;
-		else if (!deliver_payload(log, whole))
+		} else if (!deliver_payload(log, whole)) {
 			return;
+		}
 	}
 	recovery->delivered(log);
 }
