@@ -408,7 +408,7 @@ void hf_core_copy_look(struct hf_core_log *log)
 
 void hf_core_copy_ended(struct hf_core_volume *volume)
 {
-	if (volume->attach_wanted && !volume->move) {
+	if (volume->attach_wanted && !volume->move && !volume->core->closing) {
 		volume->attach_wanted = false;
 		hf_core_attach_log(volume);
 	}

@@ -163,6 +163,10 @@ void hf_core_move_step(struct hf_core_volume *volume)
 	if (!move || move->phase != MOVE_DRAIN || volume->appends > 0 || volume->uploaded_busy ||
 	    volume->attach_records > 0)
 		return;
+	if (volume->core->closing) { /* its log may be closed already */
+		move_end(move);
+		return;
+	}
 	move->phase = MOVE_FLUSH;
 	move->flush.done = flush_done;
 	volume->core->holds++;
