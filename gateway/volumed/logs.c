@@ -186,6 +186,20 @@ static int recall(struct hf_logs *logs, struct hf_errmsg *message)
 	return 0;
 }
 
+int hf_logs_first_made(struct hf_logs *logs, struct hf_errmsg *message)
+{
+	int err = recall(logs, message);
+
+	if (!err) {
+		logs->first_version = 0;
+		memset(logs->first_uuid, 0, sizeof logs->first_uuid);
+		err = remember(logs, message);
+	}
+	while (logs->count > 0) /* hf_logs_open recalls them */
+		known_destroy(logs->known[logs->count - 1]);
+	return err;
+}
+
 /* ---- Opening ---- */
 
 static int known_open(struct known_log *known, struct hf_errmsg *message)

@@ -18,6 +18,9 @@ struct hf_logs *hf_logs_create(const struct hf_state *state, struct hf_alarms *a
 			       const char *first, unsigned first_disk, uint32_t segment_bytes);
 void hf_logs_destroy(struct hf_logs *logs);
 
+/* Before a first log that was made anew gets its name: what is remembered of the one that is gone
+ * would have the next start refuse it. Before hf_logs_open. */
+int hf_logs_first_made(struct hf_logs *logs, struct hf_errmsg *message);
 /* Opens what is remembered and gives each a disk of the environment. A log that cannot be opened is
  * missing: an alarm tells. `disks` gets up to HF_LOGS_MAX numbers, HF_CORE_NO_DISK for a missing
  * one; returns how many. 0 or more, or why STATE_DIR/logs cannot be read. */

@@ -188,6 +188,8 @@ static void formatted(struct hf_wlog_format *format)
 	int err = format->status;
 
 	if (!err)
+		err = hf_logs_first_made(volumed->logs, &format->message);
+	if (!err)
 		err = hf_logfile_keep(&volumed->log, &format->message);
 	volumed->log_was_made = true;
 	hf_steps_next(&volumed->steps, err, &format->message);
