@@ -1,8 +1,8 @@
-/* Reading what is copied forward, each piece checked. What cannot be read, or does not check, three
- * times, half a second apart, is found by halves down to the pieces that one checksum covers: those
- * are lost. They are copied with a checksum that nothing fits, so they read as they did where they
- * lay, as an error, and neither hold back the rest of the record nor pin its segment (invariant 8).
- * Core's thread. */
+/* Reading what is copied forward, each piece checked. What does not check three times, half a
+ * second apart, or cannot be read for a minute (a disk may be away and come back), is found by
+ * halves down to the pieces that one checksum covers: those are lost. They are copied with a
+ * checksum that nothing fits, so they read as they did where they lay, as an error, and neither
+ * hold back the rest of the record nor pin its segment (invariant 8). Core's thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +11,7 @@
 #define PIECE_MAGIC      0x48464352u
 #define PIECES_UNDER_WAY 64u
 #define PIECE_ERRORS_MAX 3u
+#define READ_ERRORS_MAX  120u /* what the disk does not give may be all there */
 #define AGAIN_MS         500u
 
 struct copy_piece {
@@ -72,6 +73,11 @@ static void piece_lost(const struct copy_piece *piece)
 		->errors = piece->errors;
 }
 
+static unsigned errors_max(int status)
+{
+	return status == HF_ECORRUPT ? PIECE_ERRORS_MAX : READ_ERRORS_MAX;
+}
+
 static void piece_read(struct hf_wlog_read *read)
 {
 	struct copy_piece *piece = hf_container_of(read, struct copy_piece, read);
@@ -84,7 +90,7 @@ static void piece_read(struct hf_wlog_read *read)
 	copy->under_way--;
 	if (read->status == HF_ENOENT || read->status == HF_ECANCELED) {
 		copy->failed = true;
-	} else if (read->status != 0 && ++piece->errors < PIECE_ERRORS_MAX) {
+	} else if (read->status != 0 && ++piece->errors < errors_max(read->status)) {
 		hf_list_push_back(&copy->again, &piece->link);
 		piece = NULL;
 	} else if (read->status != 0) {
