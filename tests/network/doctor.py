@@ -114,7 +114,7 @@ def tls(folder):
         server = serve(page)
         for endpoint, text in (
                 (f"127.0.0.1:{server.getsockname()[1]}", "captive portal"),
-                (f"127.0.0.1:{other.channel}", "not of the provider that activated"),
+                (f"127.0.0.1:{other.channel}", "of no authority that is known here"),
                 (f"127.0.0.1:{plane.activation}", "ALPN"),
                 (f"localhost:{plane.channel}", "another name")):
             plane.agent_config["provider"] = endpoint
