@@ -67,13 +67,19 @@ static bool take_named_endpoints(struct hf_uplink *uplink)
 	return true;
 }
 
-/* Else it is where processes are now, as the holder says, and behind them what activation gave: the
- * holder may only add, and whoever answers there must show a certificate all the same. */
+/* Else it is where processes are now, as the holder says, and behind them what activation gave, for
+ * which there is always room: the holder may only add, and whoever answers there must show a
+ * certificate all the same. */
 static void take_endpoints(struct hf_uplink *uplink)
 {
+	size_t kept = uplink->issued_count < HF_DIAL_ENDPOINTS_MAX / 2 ? uplink->issued_count
+								       : HF_DIAL_ENDPOINTS_MAX / 2;
+
 	if (!take_named_endpoints(uplink)) {
 		forget_endpoints(uplink);
-		for (size_t i = 0; i < uplink->told.count; i++)
+		for (size_t i = 0; i < uplink->told.count &&
+				   uplink->endpoint_count < HF_DIAL_ENDPOINTS_MAX - kept;
+		     i++)
 			add_endpoint(uplink, uplink->told.text[i]);
 		for (size_t i = 0; i < uplink->issued_count; i++)
 			add_endpoint(uplink, uplink->issued[i]);
