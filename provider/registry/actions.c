@@ -200,7 +200,15 @@ static int store_signed(struct hf_registry *reg, uint64_t number, uint64_t seque
 		return err;
 	err = hf_db_one(reg->db, hf_db_read_u64, &state,
 			"SELECT state FROM actions WHERE number = $1", "i", number);
-	return !err && state == HF_REG_ACTION_REQUESTED ? HF_ESTALE : err ? err : HF_ENOENT;
+	if (err || state != HF_REG_ACTION_REQUESTED)
+		return err ? err : HF_ENOENT;
+	/* The signer's ledger may have been restored: it goes on above all that was signed. */
+	err = hf_db_run(reg->db, NULL, NULL,
+			"UPDATE gateways SET sequence = (SELECT MAX(sequence) FROM actions WHERE "
+			"gateway = $1) WHERE id = $1 AND sequence < (SELECT MAX(sequence) FROM "
+			"actions WHERE gateway = $1)",
+			"i", gateway);
+	return err ? err : HF_ESTALE;
 }
 
 int hf_registry_action_signed(struct hf_registry *reg, uint64_t number, uint64_t sequence,
