@@ -14,7 +14,8 @@
 #include "provider/control/status.h"
 
 #define RETIREMENT_MS 2000u
-#define SENT_MAX      256u /* lists to gateways, in a second */
+#define REFUSED_MS    300000u /* the signer knows of gateways that the registry does not */
+#define SENT_MAX      256u    /* lists to gateways, in a second */
 
 void hf_authorities_learn(struct hf_control *control, const Holdfast__SignerAnswer *answer)
 {
@@ -93,8 +94,11 @@ static void retired(void *context, int err, const char *reason,
 	control->asking_retirement = false;
 	if (!err)
 		hf_info("no gateway depends on the old authority any more: it is retired");
-	else if (err == HF_EBUSY)
+	else if (err == HF_EBUSY) {
 		hf_warn("the old authority cannot retire: %s", reason);
+		control->retirement_due_ms = uv_now(control->loop) + REFUSED_MS;
+		return;
+	}
 	control->hello_due_ms = 0;
 }
 
