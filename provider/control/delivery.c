@@ -247,7 +247,8 @@ void hf_delivery_start(struct hf_channel *channel, const struct hf_reg_grant *gr
 
 	memcpy(head.hash, grant->document_hash, sizeof head.hash);
 	subscribe(channel);
-	if (head.generation > 0 && needs(channel, &head))
+	/* Whoever was away follows the signer's key also when it lacks nothing else. */
+	if (hf_rotation_pending(channel) || (head.generation > 0 && needs(channel, &head)))
 		hf_delivery_check(channel);
 	else if (grant->has_actions)
 		hf_actions_check(channel);
