@@ -337,6 +337,8 @@ static void wipe_secrets(Holdfast__AdminRequest *admin)
 	} else if (admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_VOLUME_CHAP) {
 		wipe_text(admin->volume_chap->chap_secret);
 		wipe_text(admin->volume_chap->mutual_secret);
+	} else if (admin->kind_case == HOLDFAST__ADMIN_REQUEST__KIND_GATEWAY_NETWORK) {
+		wipe_text(admin->gateway_network->proxy_password);
 	}
 }
 
