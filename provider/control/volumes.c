@@ -426,7 +426,9 @@ static int delete_at(struct hf_control *control, const struct hf_reg_placement *
 		err = hf_registry_gateway_get(control->reg, p->gateway, &gateway);
 	if (err)
 		return err;
-	if (p->since > gateway.told)
+	/* A process of an older version, while others were replaced, tells without noting it. */
+	if (p->since > gateway.told && p->since > gateway.applied_generation &&
+	    p->report.reported_ms == 0)
 		return forget_untold(control, p, generation);
 	return hf_registry_placement_put(control->reg,
 					 &(struct hf_reg_placement){.volume = p->volume,
