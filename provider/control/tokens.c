@@ -1,34 +1,47 @@
 /* Tokens of Held: 8 random bytes, and the start of an HMAC over them, the gateway and the epoch.
  * The random part makes each another one; the MAC proves to a provider whose registry was restored
  * that a gateway really was held with an epoch that the registry has forgotten, which a copy of an
- * older disk cannot show. Its key is the signer's and outlives the registry; here it is kept among
- * the settings, for a start without the signer. Loop's thread. */
+ * older disk cannot show. Its key is the signer's and outlives the registry, whose backups must not
+ * have it; here it is kept in the state folder, for a start without the signer. Loop's thread. */
 #include "provider/control/control.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/log.h"
+#include "net/seal.h"
 
-#define SETTING      "token_key"
 #define RANDOM_BYTES 8u
+
+static void path_of(const struct hf_control *control, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/token.key", control->config.state_dir);
+}
 
 int hf_tokens_open(struct hf_control *control, struct hf_errmsg *message)
 {
-	char hex[2 * HF_KEY_BYTES + 1];
-	int err = hf_registry_setting_get(control->reg, SETTING, hex, sizeof hex);
+	char path[PATH_MAX];
+	uint8_t *key;
+	size_t length;
 
-	if (err && err != HF_ENOENT)
-		return hf_fail(message, err, "%.200s", hf_registry_why(control->reg));
-	control->token_key_known =
-		!err && hf_hex_decode(control->token_key, HF_KEY_BYTES, hex) == 0;
-	explicit_bzero(hex, sizeof hex);
+	(void)message;
+	path_of(control, path);
+	if (hf_file_read(path, HF_KEY_BYTES, &key, &length, NULL) != 0)
+		return 0; /* the signer says it */
+	control->token_key_known = length == HF_KEY_BYTES;
+	if (control->token_key_known)
+		memcpy(control->token_key, key, HF_KEY_BYTES);
+	hf_wipe_free(key, length);
 	return 0;
 }
 
 void hf_tokens_learn(struct hf_control *control, const Holdfast__SignerAnswer *answer)
 {
-	char hex[2 * HF_KEY_BYTES + 1];
+	struct hf_errmsg message;
+	char path[PATH_MAX];
 
 	if (answer->token_key.len != HF_KEY_BYTES ||
 	    (control->token_key_known &&
@@ -36,10 +49,9 @@ void hf_tokens_learn(struct hf_control *control, const Holdfast__SignerAnswer *a
 		return;
 	memcpy(control->token_key, answer->token_key.data, HF_KEY_BYTES);
 	control->token_key_known = true;
-	hf_hex_encode(hex, control->token_key, HF_KEY_BYTES);
-	if (hf_registry_setting_put(control->reg, SETTING, hex) != 0)
-		hf_warn("the key of tokens is not kept: %s", hf_registry_why(control->reg));
-	explicit_bzero(hex, sizeof hex);
+	path_of(control, path);
+	if (hf_file_replace(path, control->token_key, HF_KEY_BYTES, 0600, &message) != 0)
+		hf_warn("the key of tokens is not kept: %s", message.text);
 }
 
 static void mac(const struct hf_control *control, uint64_t gateway, uint64_t epoch,
