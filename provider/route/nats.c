@@ -66,8 +66,8 @@ struct nats_route {
 	/* Of a try to connect: the worker's while it runs. */
 	struct hf_route_nats settings; /* owns its texts */
 	uv_work_t work;
-	natsConnection *made;
-	natsSubscription *made_subscription;
+	natsConnection *made, *old;
+	natsSubscription *made_subscription, *old_subscription;
 	int err;
 	struct hf_errmsg why, told_why; /* of this try; what was logged last */
 };
@@ -174,11 +174,19 @@ static void connection_trouble(natsConnection *connection, natsSubscription *sub
 
 /* ---- On the loop ----------------------------------------------------------------------------- */
 
+/* Closing waits for libnats' threads, also for one that looks for a server: up to a second for each
+ * that does not answer, and as long as names take. So one that is not closed yet is the worker's to
+ * close, but when the route ends. */
+static void end_connection(natsConnection *connection, natsSubscription *subscription)
+{
+	natsConnection_Close(connection);
+	natsSubscription_Destroy(subscription);
+	natsConnection_Destroy(connection);
+}
+
 static void drop_connection(struct nats_route *r)
 {
-	natsConnection_Close(r->connection);
-	natsSubscription_Destroy(r->subscription);
-	natsConnection_Destroy(r->connection);
+	end_connection(r->connection, r->subscription);
 	r->connection = NULL;
 	r->subscription = NULL;
 }
@@ -202,7 +210,8 @@ static void woken(uv_async_t *async)
 	HF_CHECK_MAGIC(r, NATS_ROUTE_MAGIC);
 	pthread_mutex_lock(&r->shared->mutex);
 	count = hf_hints_take(&r->shared->heard, r->told);
-	refused = r->shared->refused && r->connection;
+	/* It may have been said of the one before. */
+	refused = r->shared->refused && r->connection && natsConnection_IsClosed(r->connection);
 	pthread_mutex_unlock(&r->shared->mutex);
 	if (refused) {
 		drop_connection(r);
@@ -354,6 +363,9 @@ static void connect_work(uv_work_t *work)
 	struct nats_route *r = work->data;
 	natsOptions *options;
 
+	end_connection(r->old, r->old_subscription);
+	r->old = NULL;
+	r->old_subscription = NULL;
 	r->made = NULL;
 	r->made_subscription = NULL;
 	r->err = hf_nats_options(&r->settings, &options, &r->why);
@@ -389,6 +401,10 @@ static void connect_anew(struct nats_route *r)
 	r->shared->refused = false;
 	pthread_mutex_unlock(&r->shared->mutex);
 	r->away_looks = 0;
+	r->old = r->connection;
+	r->old_subscription = r->subscription;
+	r->connection = NULL;
+	r->subscription = NULL;
 	r->working = uv_queue_work(r->again.loop, &r->work, connect_work, connect_done) == 0;
 	r->open_parts += r->working;
 }
@@ -405,7 +421,6 @@ static void look_again(uv_timer_t *timer)
 		r->away_looks = 0;
 		r->told_why.text[0] = '\0';
 	} else if (!r->connection || ++r->away_looks >= AWAY_LOOKS) {
-		drop_connection(r);
 		connect_anew(r);
 	}
 }
