@@ -77,8 +77,9 @@ bool hf_authorities_pending(struct hf_channel *channel)
 
 int hf_authorities_note(struct hf_channel *channel)
 {
-	if (!channel->control->authority_follows || hf_authorities_follows(channel))
+	if (!channel->control->authority_follows)
 		return 0;
+	/* Whichever it is: what was issued may never have reached it. */
 	return hf_registry_issuer_note(channel->control->reg, channel->gateway, channel->issuer);
 }
 
