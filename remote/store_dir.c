@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/thread.h"
 #include "remote/store_impl.h"
 
 #define OP_MAGIC 0x4846444fu
@@ -52,7 +51,6 @@ static void run(uv_work_t *work)
 	struct dir_op *op = hf_container_of(work, struct dir_op, work);
 	int root;
 
-	hf_thread_gives_way(); /* libuv's threads do nothing else */
 	if (uv_hrtime() >= op->deadline_ns) {
 		op->status = HF_ETIMEDOUT;
 		return;

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/thread.h"
 
 unsigned hf_env_iov_rest(const struct hf_disk_io *io, uint64_t done_bytes, struct iovec *rest)
 {
@@ -125,7 +124,7 @@ static void *committer_run(void *argument)
 	struct hf_list taken;
 	bool stop;
 
-	hf_thread_is_hasty();
+	hf_env_thread_is_hasty();
 	hf_list_init(&taken);
 	do {
 		pthread_mutex_lock(&committer->lock);

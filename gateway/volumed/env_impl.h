@@ -18,6 +18,9 @@ struct hf_env_uv;
 /* Starts a thread that takes no signals and shows `name` (at most 15 characters). 0 or HF_E…. */
 int hf_env_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *argument);
 
+/* The calling thread does little each time it wakes, and others wait for it. */
+void hf_env_thread_is_hasty(void);
+
 /* ---- Results on their way to the loop's thread ---- */
 
 enum hf_env_arrival {

@@ -4,8 +4,6 @@
 
 #include <stdio.h>
 
-#include "base/thread.h"
-
 static void *worker_run(void *argument)
 {
 	struct hf_env_uv *env = argument;
@@ -13,7 +11,6 @@ static void *worker_run(void *argument)
 	struct hf_list *link;
 	struct hf_work *work;
 
-	hf_thread_gives_way(); /* uploads need not be fast, writes do */
 	for (;;) {
 		pthread_mutex_lock(&workers->lock);
 		while (hf_list_empty(&workers->queue) && !workers->stop)
