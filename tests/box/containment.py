@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from harness import create, holdfast, must, qemu_io, wait_until  # noqa: E402
-from story import (BIN, BUILD, TGT_UID, box_config, check, free_ports,  # noqa: E402
+from story import (BIN, BUILD, TGT_UID, box_config, check, for_any_uid, free_ports,  # noqa: E402
                    process_in, write_config)
 
 PROBE = os.path.join(BUILD, "tests", "box_probe")
@@ -197,8 +197,7 @@ def check_refusals(outside):
     os.chmod(outside.plugins, 0o755)
     # From where that uid may go, as the tree may lie where it may not.
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        box = shutil.copy(BOX, folder)
+        box = for_any_uid(BOX, folder)
         config = shutil.copy(os.path.join(outside.folder, "box.conf"), folder)
         os.chmod(config, 0o644)
         done = subprocess.run([box, "--config", config], capture_output=True, text=True,

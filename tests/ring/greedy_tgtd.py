@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from story import BUILD, TGT_UID, check, story  # noqa: E402
+from story import BUILD, TGT_UID, check, for_any_uid, story  # noqa: E402
 from volumed import KEY, Volumed  # noqa: E402
 
 GREEDY = [0x1000, 0x1001]
@@ -24,8 +24,9 @@ def attach(volumed, volume, tgtd):
                 f"tgtd={tgtd}")
 
 
-def start(which, uid, *arguments):
-    return subprocess.Popen([os.path.join(BUILD, "tests", which), *arguments], text=True,
+def start(which, uid, socket, *arguments):
+    program = for_any_uid(os.path.join(BUILD, "tests", which), os.path.dirname(socket))
+    return subprocess.Popen([program, socket, *arguments], text=True,
                             user=uid, group=uid, extra_groups=[], stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             env={**os.environ, "HOLDFAST_LOG": "error"})

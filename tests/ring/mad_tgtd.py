@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from story import BUILD, TGT_UID, check, story, wait_until  # noqa: E402
+from story import BUILD, TGT_UID, check, for_any_uid, story, wait_until  # noqa: E402
 from volumed import KEY, Volumed  # noqa: E402
 
 SECONDS = int(os.environ.get("HF_MAD_SECONDS", "12"))
@@ -60,7 +60,8 @@ def honest_ring(volumed, volumes):
 def go_mad(volumed, seed):
     """Two at once, each with volumes of its own; both name the honest one's."""
     socket = f"{volumed.run}/ring.sock"
-    both = [subprocess.Popen([program("mad_tgtd"), socket, f"{MAD[i]:x}", f"{HONEST[0]:x}",
+    mad = for_any_uid(program("mad_tgtd"), volumed.folder)
+    both = [subprocess.Popen([mad, socket, f"{MAD[i]:x}", f"{HONEST[0]:x}",
                               str(seed + i), str(SECONDS)], text=True, user=TGT_UID + 1 + i,
                              group=TGT_UID + 1 + i, extra_groups=[],
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for i in range(2)]
