@@ -113,3 +113,20 @@ void agent_child_close(struct agent_child *child)
 	fake_close(&child->gateway);
 	test_loop_close(&child->loop);
 }
+
+int agent_child_setup(void **state)
+{
+	struct agent_child *child = calloc(1, sizeof *child);
+
+	assert_non_null(child);
+	agent_child_open(child);
+	*state = child;
+	return 0;
+}
+
+int agent_child_teardown(void **state)
+{
+	agent_child_close(*state);
+	free(*state);
+	return 0;
+}

@@ -20,6 +20,9 @@ struct agent_child {
  * held. */
 void agent_child_open(struct agent_child *child);
 void agent_child_close(struct agent_child *child);
+/* The same for a test: *state is the child. */
+int agent_child_setup(void **state);
+int agent_child_teardown(void **state);
 /* `kill_at`: "function:before|after:count", where it kills itself; NULL: nowhere. Waits for its
  * connection to be held unless it dies before. */
 void agent_child_start(struct agent_child *child, const char *kill_at);

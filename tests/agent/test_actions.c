@@ -16,22 +16,6 @@
 #define KIND(name)    HOLDFAST__ACTION_KIND__ACTION_##name
 #define OUTCOME(name) HOLDFAST__ACTION_OUTCOME__OUTCOME_##name
 
-static int setup(void **state)
-{
-	struct agent_child *child = calloc(1, sizeof *child);
-
-	agent_child_open(child);
-	*state = child;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	agent_child_close(*state);
-	free(*state);
-	return 0;
-}
-
 static uint64_t send_action(struct agent_child *child, uint64_t number, Holdfast__ActionKind kind,
 			    const Holdfast__ActionTerms *terms)
 {
@@ -366,7 +350,7 @@ static void test_what_cannot_be_decided_is_unknown(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, agent_child_setup, agent_child_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(test_once_and_told_again),
 		CASE(test_replayed_reordered_and_forged),

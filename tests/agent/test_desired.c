@@ -17,22 +17,6 @@
 #define STATE(name) HOLDFAST__VOLUME_STATE__VOLUME_##name
 #define MOST        8u
 
-static int setup(void **state)
-{
-	struct agent_child *child = calloc(1, sizeof *child);
-
-	agent_child_open(child);
-	*state = child;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	agent_child_close(*state);
-	free(*state);
-	return 0;
-}
-
 /* ---- Drafts ---- */
 
 struct draft {
@@ -497,7 +481,7 @@ static void test_killed_while_a_registry_is_restored(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, agent_child_setup, agent_child_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(test_no_version_goes_back),
 		CASE(test_a_deleted_volume_never_returns),

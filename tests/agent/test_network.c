@@ -14,22 +14,6 @@
 #define STATE(name) HOLDFAST__NETWORK_STATE__NETWORK_##name
 #define NOWHERE     "127.0.0.1:1"
 
-static int setup(void **state)
-{
-	struct agent_child *child = calloc(1, sizeof *child);
-
-	agent_child_open(child);
-	*state = child;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	agent_child_close(*state);
-	free(*state);
-	return 0;
-}
-
 struct draft {
 	Holdfast__Document document;
 	Holdfast__Network network;
@@ -280,7 +264,7 @@ static void test_killed_anywhere(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, agent_child_setup, agent_child_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(test_tried_and_confirmed),
 		CASE(test_rolled_back_and_not_tried_again),

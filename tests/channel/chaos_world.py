@@ -91,7 +91,7 @@ class World:
                                               name, "--size", str(FIRST), "--wait")
 
     def __exit__(self, kind, value, trace):
-        self.hints.stopping = True
+        self.hints.stopping.set()
         for client in self.clients:
             client.process.kill()
             client.process.wait()

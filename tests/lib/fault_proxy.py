@@ -10,7 +10,8 @@ class FaultProxy:
 
     def __init__(self, address, target_port):
         self.address, self.target_port = address, target_port
-        self.silent, self.refusing, self.writers = False, False, set()
+        self.refusing, self.writers, self.passes = False, set(), asyncio.Event()
+        self.passes.set()
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.server = self.call(asyncio.start_server(self.serve, address, 0))
@@ -35,13 +36,21 @@ class FaultProxy:
     async def pump(self, reader, writer):
         try:
             while data := await reader.read(65536):
-                while self.silent:
-                    await asyncio.sleep(0.05)
+                await self.passes.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:
             pass
         writer.transport.abort()
+
+    @property
+    def silent(self):
+        """Whether what comes is kept back; it is passed on when the silence ends."""
+        return not self.passes.is_set()
+
+    @silent.setter
+    def silent(self, silent):
+        self.loop.call_soon_threadsafe(self.passes.clear if silent else self.passes.set)
 
     def count(self):
         """Connections that there are now."""

@@ -6,7 +6,6 @@ import random
 import socket
 import ssl
 import threading
-import time
 
 
 class HintReplayer(threading.Thread):
@@ -16,16 +15,17 @@ class HintReplayer(threading.Thread):
 
     def __init__(self, nats, seed):
         super().__init__(daemon=True)
-        self.nats, self.rng, self.stopping = nats, random.Random(f"{seed}-hints"), False
+        self.nats, self.rng = nats, random.Random(f"{seed}-hints")
+        self.stopping = threading.Event()
         self.heard, self.replayed = [], 0
 
     def run(self):
         node = 0
-        while not self.stopping:
+        while not self.stopping.is_set():
             try:
                 self.session(self.nats.ports[node % len(self.nats.processes)])
             except (OSError, ValueError, IndexError):
-                time.sleep(0.1)
+                self.stopping.wait(0.1)
             node += 1
 
     def session(self, port):
@@ -43,7 +43,7 @@ class HintReplayer(threading.Thread):
 
     def listen(self, s):
         data = b""
-        while not self.stopping:
+        while not self.stopping.is_set():
             try:
                 came = s.recv(65536)
                 if not came:

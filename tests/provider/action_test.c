@@ -91,18 +91,6 @@ static bool is_away(void *context)
 	return away;
 }
 
-static bool all_signed(void *context)
-{
-	struct lab_answer answer;
-	bool equal;
-
-	(void)context;
-	lab_show_gateway(&lab, "gw", &answer);
-	equal = lab_number(&answer, "generation") == lab_number(&answer, "signed_generation");
-	lab_forget(&answer);
-	return equal;
-}
-
 static void leave(void)
 {
 	tg_drop(&gw);

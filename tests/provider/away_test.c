@@ -11,18 +11,6 @@
 
 #include "tests/provider/volume_fixture.h"
 
-static bool all_signed(void *context)
-{
-	struct lab_answer answer;
-	bool equal;
-
-	(void)context;
-	lab_show_gateway(&lab, "gw", &answer);
-	equal = lab_number(&answer, "generation") == lab_number(&answer, "signed_generation");
-	lab_forget(&answer);
-	return equal;
-}
-
 /* A gateway that is away gets the newest state when it comes back, once (invariant 4). */
 static void test_gateway_away(void **state)
 {

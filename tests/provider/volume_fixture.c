@@ -185,3 +185,15 @@ bool is_created(void *context)
 
 	return g->document && g->document->n_volumes == 1 && !g->document->volumes[0]->create;
 }
+
+bool all_signed(void *context)
+{
+	struct lab_answer answer;
+	bool equal;
+
+	(void)context;
+	lab_show_gateway(&lab, "gw", &answer);
+	equal = lab_number(&answer, "generation") == lab_number(&answer, "signed_generation");
+	lab_forget(&answer);
+	return equal;
+}

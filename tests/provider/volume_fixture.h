@@ -32,5 +32,7 @@ void expect_status(const char *volume, const char *status);
 void wait_entries(size_t volumes, size_t tombstones);
 /* Condition on a gateway: its one volume's objects are known to exist. */
 bool is_created(void *gateway);
+/* Condition: gw's newest document is signed. */
+bool all_signed(void *context);
 
 #endif
